@@ -34,13 +34,13 @@ LIB := $(B)/libmillrace.a
 TESTLIB_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/lib/*.c)))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/sim/test_*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
-PROGS := $(BIN)/millrace $(BIN)/jsadmin
+PROGS := $(if $(wildcard broker/main.c),$(BIN)/millrace) $(if $(wildcard tools/jsadmin.c),$(BIN)/jsadmin)
 
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all unit
-all: $(PROGS)
+all: $(LIB) $(PROGS)
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@

@@ -9,5 +9,6 @@ for f in "$@"; do
   sed 's/\\/\\\\/g; s/"/\\"/g; s/^/     "/; s/$/\\n"/' "$f"
   echo '    },'
 done
+echo '    {0, 0, 0}, /* C has no empty arrays */'
 echo '};'
-echo 'const int migrations_count = (int)(sizeof(migrations) / sizeof(migrations[0]));'
+echo 'const int migrations_count = (int)(sizeof(migrations) / sizeof(migrations[0])) - 1;'

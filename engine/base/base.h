@@ -42,6 +42,10 @@ void *base_aligned(size_t align, size_t size) __attribute__((malloc, returns_non
 char *base_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *base_strndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull));
 void base_free(void *p);
+/* For tests: from now on the n-th try-call (1 = the next) returns NULL; 0 disarms. Resets the count, which counts
+ * only while armed (UINT64_MAX counts and never fails). */
+void base_fail_try_alloc_at(uint64_t n);
+uint64_t base_try_alloc_count(void);
 
 static inline uint16_t get_u16le(const void *p)
 {
