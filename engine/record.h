@@ -68,17 +68,24 @@ struct seq_run {
     uint64_t first;
     uint64_t count;
 };
-/* A growable list of runs; sorted and non-overlapping where a function says so. Zero-initialised is empty. */
+/* A growable list of runs, kept sorted, non-overlapping and merged. Zero-initialised is empty. */
 struct seq_runs {
     struct seq_run *v; /* owned */
     size_t n, cap;
 };
 void seq_runs_fini(struct seq_runs *r);
-/* Appends one sequence, merging with the last run when adjacent. */
+/* Empties the list, keeping its memory. */
+void seq_runs_clear(struct seq_runs *r);
+/* Adds one sequence (a run of them; the end must fit u64). O(1) behind the end of the list, O(n) before it. */
 void seq_runs_add(struct seq_runs *r, uint64_t seq);
 void seq_runs_add_run(struct seq_runs *r, uint64_t first, uint64_t count);
-/* Varint encoding: n, then (gap from the end of the run before, count) pairs. Upper bound of the size, writer, reader.
- * The reader appends to r and refuses overflow, zero counts and more than `len` could hold. */
+/* True when seq is in one of the runs. O(log n). */
+bool seq_runs_has(const struct seq_runs *r, uint64_t seq);
+/* Number of sequences in all runs. */
+uint64_t seq_runs_count(const struct seq_runs *r);
+/* Varint encoding: n, then (gap from the end of the run before, count) pairs. Exact size, writer, reader.
+ * The reader adds to r (what it added before an error stays) and refuses overflow, zero counts and more than `len`
+ * could hold. */
 size_t seq_runs_size(const struct seq_runs *r);
 size_t seq_runs_put(uint8_t *out, const struct seq_runs *r);
 MUST_USE enum st seq_runs_get(const uint8_t *in, size_t len, size_t *used_out, struct seq_runs *r);
@@ -108,9 +115,10 @@ static inline uint64_t msg_logical_size(uint64_t subj_len, uint64_t hdr_len, uin
     return 30 + subj_len + (hdr_len != 0 ? 4 + hdr_len : 0) + data_len;
 }
 /* Writes the MSG form: copies subject, headers and payload once and computes content_crc on the way (the value in *m
- * is ignored). Returns the size written. `out` has msg_size() bytes. */
+ * is ignored, MSG_HDR follows hdr_len). Returns the size written. `out` has msg_size() bytes. */
 size_t msg_put(uint8_t *out, const struct msg *m, uint32_t crc_seed);
-/* Reads the head and the bounds of a MSG form. Does not check content_crc (msg_check does). ST_CORRUPT. */
+/* Reads the head and the bounds of a MSG form. Does not check content_crc (msg_check does). ST_CORRUPT;
+ * ST_UNSUPPORTED for MSG_EXTENT_REF. */
 MUST_USE enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out);
 /* True when subject, headers and payload match content_crc. */
 bool msg_check(const struct msg *m, uint32_t crc_seed);
@@ -130,14 +138,16 @@ struct rec {
 };
 
 /* Fills the 24 B header and the CRC of a record whose ext and body already lie behind it at `p`.
- * ext_len is in bytes, a multiple of 8. CRC coverage: APPEND and RAFT_ENTRY: header, ext, 32 B MSG head; others: all. */
+ * ext_len is in bytes, a multiple of 8; only APPEND (and RAFT_ENTRY) may have one. CRC coverage: APPEND and RAFT_ENTRY: header, ext, 32 B MSG head; others: all. */
 void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint32_t sub, uint32_t oseq, size_t ext_len,
               size_t body_len, uint32_t crc_seed);
+/* Changes the flags of a sealed record in place (BATCH_MORE, twins) and its CRC. */
+void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed);
 /* Decodes and verifies the record at p. ST_CORRUPT when the CRC or any bound fails (then *r_out is untouched);
  * ST_UNSUPPORTED for a valid record of a reserved type. For APPEND it does not check the message's content_crc. */
 MUST_USE enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct rec *r_out);
 
-/* ext of an APPEND: what the message evicts. new_floor 0 = floor unchanged. Empty ext = evicts nothing. */
+/* `evicted` may be NULL in size and put. ext of an APPEND: what the message evicts. new_floor 0 = floor unchanged. Empty ext = evicts nothing. */
 size_t append_ext_size(uint64_t new_floor, const struct seq_runs *evicted); /* bytes, multiple of 8 */
 void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor, const struct seq_runs *evicted);
 MUST_USE enum st append_ext_get(const uint8_t *in, size_t len, uint64_t *new_floor_out, struct seq_runs *evicted);
