@@ -169,8 +169,11 @@ typedef void (*seg_damage_fn)(void *arg, enum seg_damage_cause cause, const stru
 struct seg_visitor {
     void *arg;
     /* Each subject once per section or footer, sections in ascending order; seqs ascending, valid during the call.
-     * Removed messages are among them: the caller filters by its delete runs. May be NULL. */
-    void (*subject)(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, size_t n);
+     * Removed messages are among them: the caller filters by its delete runs. May be NULL.
+     * sizes[i] is the logical size (msg_logical_size) of seqs[i]: it stands beside the posting in the section's POST (a
+     * varint after each sequence delta), because the owner must be able to take a flushed message out of state.bytes
+     * without reading its block. */
+    void (*subject)(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n);
     void (*removed)(void *arg, uint64_t floor, const struct seq_runs *runs); /* may be NULL */
     void (*ttl)(void *arg, uint64_t seq, int64_t expire_ns);                 /* may be NULL */
     /* Only for rebuilds: when the message expires (0 = never), from its headers. May be NULL. */
