@@ -193,6 +193,13 @@ static void skip_blanks(struct parser *p)
     }
 }
 
+static void skip_lines(struct parser *p)
+{
+    while (is_blank(peek(p)) || peek(p) == '\n') {
+        step(p);
+    }
+}
+
 /* Skips blanks, new lines and comments; true when a new line was among them. */
 static bool skip_space(struct parser *p)
 {
@@ -470,7 +477,7 @@ static enum st parse_word(struct parser *p, struct scope *scope, struct brk_conf
 {
     bool variable = peek(p) == '$';
     char buf[24];
-    if (ends_word(peek(p)) || peek(p) == ')') {
+    if (ends_word(peek(p))) {
         return fail_at(p, v->pos, "expected a value, but got %s", found(p, buf));
     }
     enum st st = read_text(p, 0, &v->text, &v->text_len);
@@ -752,16 +759,17 @@ static enum st parse_entry(struct parser *p, struct scope *s)
     }
     skip_blanks(p);
     bool separator = peek(p) == ':' || peek(p) == '=';
+    /* No comments between key and value: `pass: #secret` is a value, as upstream has it. */
     if (!quoted && !separator && strcasecmp(e.key, "include") == 0) {
         return parse_include(p, s);
     }
     if (!separator) {
-        skip_space(p);
+        skip_lines(p);
         separator = peek(p) == ':' || peek(p) == '=';
     }
     if (separator) {
         step(p);
-        skip_space(p);
+        skip_lines(p);
     }
     if (peek(p) == END) {
         return fail_at(p, e.pos, "key \"%.64s\" has no value", e.key);

@@ -241,17 +241,19 @@ static void out_map(struct out *o, const struct brk_conf_value *v)
     base_free(sorted);
 }
 
+/* The shortest decimal that reads back as the same number; with an exponent only below 1e-6 and from 1e21 on. */
 static void out_float(struct out *o, double f)
 {
-    char num[64];
-    for (int digits = 1; digits <= 17; digits++) { /* the shortest text that reads back as the same number */
-        snprintf(num, sizeof num, "%.*g", digits, f);
-        if (strtod(num, NULL) == f) { /* exact on purpose */
-            break;
-        }
-    }
-    if (strchr(num, 'e') != NULL && fabs(f) < 1e21 && fabs(f) >= 1e-6) {
-        snprintf(num, sizeof num, "%.0f", f);
+    char num[400];
+    int digits = 0;
+    do {
+        snprintf(num, sizeof num, "%.*e", digits, f);
+    } while (strtod(num, NULL) != f && ++digits <= 17);
+    int exponent = (int)strtol(strchr(num, 'e') + 1, NULL, 10);
+    if (f == 0 || (exponent >= -6 && exponent < 21)) {
+        snprintf(num, sizeof num, "%.*f", digits > exponent ? digits - exponent : 0, f);
+    } else {
+        snprintf(num, sizeof num, "%.*g", digits + 1, f);
     }
     out_text(o, num);
 }
