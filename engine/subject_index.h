@@ -49,6 +49,10 @@ uint64_t sidx_count(const struct sidx_entry *e);
 uint64_t sidx_first(const struct sidx_entry *e);
 uint64_t sidx_last(const struct sidx_entry *e);
 const char *sidx_subject(const struct sidx_entry *e, size_t *len_out); /* not NUL-terminated */
+/* A number for the entry, never 0, stable while the subject has messages (reused later); and the way back. The message map
+ * keeps it for every live sequence. O(1). */
+uint32_t sidx_id(const struct sidx_entry *e);
+const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id);
 /* n-th oldest, 0 = first; n < count. */
 uint64_t sidx_nth(const struct sidx_entry *e, uint64_t n);
 /* First posting >= from; 0 = none. */
