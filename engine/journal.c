@@ -1,0 +1,264 @@
+/* Life of the journal: open, start, stop, close; and what any thread may ask (journal.h). */
+#include "engine/journal_int.h"
+
+void jr_bytes_reserve(struct jr_bytes *b, size_t add)
+{
+    if (b->cap - b->len >= add) {
+        return;
+    }
+    size_t cap = b->cap == 0 ? 256 : b->cap;
+    while (cap - b->len < add) {
+        cap *= 2;
+    }
+    b->p = base_realloc(b->p, cap);
+    b->cap = cap;
+}
+
+enum st jr_open(struct env *env, const struct jr_opts *opts, struct jr **jr_out, struct err *err)
+{
+    *jr_out = NULL;
+    ASSERT(opts->file_min_bytes % JF_PAGE == 0 && opts->file_min_bytes >= 4 * JF_PAGE);
+    ASSERT(opts->file_max_bytes % JF_PAGE == 0 && opts->file_max_bytes >= opts->file_min_bytes);
+    struct jr *jr = base_calloc(1, sizeof(*jr));
+    jr->env = env;
+    jr->opts = *opts;
+    jr->dir = base_strdup(opts->dir);
+    jr->opts.dir = jr->dir;
+    pthread_mutex_init(&jr->mu, NULL);
+    env_boot_id(env, jr->boot_id);
+    enum st st = jr_dir_make(env, jr->dir, err);
+    if (st == ST_OK) {
+        st = jr_files_load(env, jr->dir, opts->store_uuid, &jr->files, &jr->spares, &jr->nspares, &jr->max_file_no,
+                           &jr->next_spare, err);
+        jr->spares_cap = jr->nspares;
+    }
+    if (st != ST_OK) {
+        jr_close(jr);
+        return st;
+    }
+    *jr_out = jr;
+    return ST_OK;
+}
+
+/* --- start --------------------------------------------------------------------------------------------------- */
+
+/* Where the new file's byte space begins: behind every file there is, and behind what was ever called durable. */
+static uint64_t new_base(const struct jr *jr)
+{
+    uint64_t base = u64_max(align_up(atomic_load(&jr->checkpoint_lsn), JF_PAGE), jr->rec.end_lsn);
+    if (jr->files.n > 0) {
+        const struct jr_file *last = &jr->files.v[jr->files.n - 1];
+        base = u64_max(base, last->h.base_lsn + last->h.size);
+    }
+    return base;
+}
+
+static enum st open_first_file(struct jr *jr, struct err *err)
+{
+    struct jr_spare spare;
+    struct env_file *f;
+    bool fresh;
+    enum st st = jr_spare_get(jr, jr->opts.file_min_bytes, &spare, &f, &fresh, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    jr->stats.files_created += fresh ? 1 : 0;
+    uint64_t prev_end = jr->files.n > 0 || jr->rec.end_lsn != 0 ? jr->rec.end_lsn : 0;
+    return jr_file_number(jr, f, spare, jr->max_file_no + 1, new_base(jr), prev_end, &jr->lane.cur, err);
+}
+
+static void start_state(struct jr *jr, uint64_t meta_gen)
+{
+    struct jr_lane *l = &jr->lane;
+    for (size_t i = 0; i < jr->files.n; i++) {
+        env_close(jr->env, jr->files.v[i].f);
+        jr->files.v[i].f = NULL;
+    }
+    jr->cur_info = l->cur;
+    jr->cur_info.f = NULL;
+    l->off = JR_FIRST_OFF;
+    l->group_seq = jr->rec.group_seq + JR_SEQ_JUMP - 1;
+    l->durable_seq = jr->rec.group_seq; /* recovery synced what it read */
+    l->recorded_durable = l->durable_seq;
+    atomic_store(&jr->end_lsn, l->cur.h.base_lsn + l->off);
+    atomic_store(&jr->durable_lsn, l->cur.h.base_lsn + l->off);
+    atomic_store(&jr->meta_gen, u64_max(meta_gen, atomic_load(&jr->meta_gen)));
+    if (atomic_load(&jr->wall_ns) < jr->rec.wall_ns_max) {
+        atomic_store(&jr->wall_ns, jr->rec.wall_ns_max);
+    }
+}
+
+enum st jr_start(struct jr *jr, uint64_t meta_gen, struct err *err)
+{
+    ASSERT(jr->recovered);
+    ASSERT(!jr->started);
+    enum st st = open_first_file(jr, err);
+    if (st != ST_OK) {
+        err_prefix(err, "journal");
+        return st;
+    }
+    start_state(jr, meta_gen);
+    st = env_task_start(jr->env, "jr-prep", 5, jr_prep_step, jr, &jr->prep_task, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    st = env_task_start(jr->env, "jr-lane", 0, jr_lane_step, jr, &jr->lane_task, err);
+    if (st != ST_OK) {
+        pthread_mutex_lock(&jr->mu);
+        jr->tasks_down = true;
+        pthread_mutex_unlock(&jr->mu);
+        env_task_stop(jr->env, jr->prep_task);
+        jr->prep_task = NULL;
+        return st;
+    }
+    jr->started = true;
+    return ST_OK;
+}
+
+/* --- stop ---------------------------------------------------------------------------------------------------- */
+
+static void tasks_stop(struct jr *jr)
+{
+    pthread_mutex_lock(&jr->mu);
+    jr->tasks_down = true; /* nobody wakes a task that is being freed */
+    pthread_mutex_unlock(&jr->mu);
+    env_task_stop(jr->env, jr->lane_task);
+    env_task_stop(jr->env, jr->prep_task);
+    jr->lane_task = NULL;
+    jr->prep_task = NULL;
+}
+
+static bool lane_has_work(struct jr *jr)
+{
+    pthread_mutex_lock(&jr->mu);
+    bool work = jr->q_first != NULL;
+    pthread_mutex_unlock(&jr->mu);
+    return work || jr->lane.gathered != NULL;
+}
+
+/* The tasks are gone: their steps run here. ST_NOSPACE when no file could be had for what is left. */
+static enum st drain(struct jr *jr, struct err *err)
+{
+    while (lane_has_work(jr)) {
+        (void)jr_lane_step(jr);
+        if (atomic_load(&jr->poisoned)) {
+            return jr_poisoned(jr, err);
+        }
+        if (!jr->lane_waiting) {
+            continue;
+        }
+        jr->prep.retry_at_ns = 0;
+        while (!jr->next_ready || jr->next.h.size < jr->want_bytes) {
+            (void)jr_prep_step(jr);
+            if (jr->prep.retry_at_ns != 0) {
+                return err_set(err, ST_NOSPACE, 0, "journal: no room to write what is pending");
+            }
+        }
+    }
+    return ST_OK;
+}
+
+enum st jr_stop(struct jr *jr, uint64_t *end_lsn_out, struct err *err)
+{
+    *end_lsn_out = 0;
+    if (!jr->started) {
+        return ST_OK;
+    }
+    tasks_stop(jr);
+    enum st st = jr_poisoned(jr, err);
+    if (st == ST_OK) {
+        st = drain(jr, err);
+    }
+    if (st == ST_OK || st == ST_NOSPACE) {
+        jr->lane.gathered = NULL; /* after ST_NOSPACE: stays with its owner, never done */
+        enum st st2 = jr_lane_shutdown(jr);
+        if (st2 == ST_OK) {
+            *end_lsn_out = atomic_load(&jr->end_lsn);
+        } else {
+            st = jr_poisoned(jr, err);
+        }
+    }
+    jr_prep_fini(jr);
+    env_close(jr->env, jr->lane.cur.f);
+    jr->lane.cur.f = NULL;
+    jr->started = false;
+    return st;
+}
+
+void jr_close(struct jr *jr)
+{
+    if (jr == NULL) {
+        return;
+    }
+    if (jr->started) { /* a failed start of the store above: as if the process died here */
+        tasks_stop(jr);
+        jr->started = false;
+    }
+    jr_prep_fini(jr);
+    env_close(jr->env, jr->lane.cur.f);
+    jr_files_fini(jr->env, &jr->files);
+    base_free(jr->lane.head.p);
+    base_free(jr->lane.iov);
+    base_free(jr->spares);
+    base_free(jr->dir);
+    pthread_mutex_destroy(&jr->mu);
+    base_free(jr);
+}
+
+/* --- any thread ---------------------------------------------------------------------------------------------- */
+
+void jr_wake_prep(struct jr *jr)
+{
+    pthread_mutex_lock(&jr->mu);
+    if (!jr->tasks_down && jr->prep_task != NULL) {
+        env_task_wake(jr->env, jr->prep_task);
+    }
+    pthread_mutex_unlock(&jr->mu);
+}
+
+enum st jr_poisoned(struct jr *jr, struct err *err)
+{
+    if (!atomic_load(&jr->poisoned)) {
+        return ST_OK;
+    }
+    pthread_mutex_lock(&jr->mu);
+    if (err != NULL) {
+        *err = jr->poison;
+    }
+    pthread_mutex_unlock(&jr->mu);
+    return ST_POISONED;
+}
+
+uint64_t jr_window_used(struct jr *jr)
+{
+    uint64_t end = atomic_load(&jr->end_lsn);
+    uint64_t from = atomic_load(&jr->checkpoint_lsn);
+    return (end > from ? end - from : 0) + atomic_load(&jr->pending_bytes);
+}
+
+uint64_t jr_durable_lsn(struct jr *jr) { return atomic_load(&jr->durable_lsn); }
+
+static void raise_to(atomic_uint_fast64_t *a, uint64_t v)
+{
+    uint64_t old = atomic_load(a);
+    while (old < v && !atomic_compare_exchange_weak(a, &old, v)) {
+    }
+}
+
+void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen)
+{
+    uint64_t end = atomic_load(&jr->end_lsn); /* 0 before the start */
+    ASSERT(IMPLIES(end != 0, checkpoint_lsn <= end));
+    raise_to(&jr->meta_gen, meta_gen);
+    raise_to(&jr->checkpoint_lsn, checkpoint_lsn);
+    jr_wake_prep(jr);
+}
+
+void jr_set_wall_ns(struct jr *jr, uint64_t store_ns) { raise_to(&jr->wall_ns, store_ns); }
+
+void jr_stats_get(struct jr *jr, struct jr_stats *out)
+{
+    pthread_mutex_lock(&jr->mu);
+    *out = jr->stats;
+    pthread_mutex_unlock(&jr->mu);
+}
