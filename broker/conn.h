@@ -23,6 +23,8 @@
 #include "broker/server.h"
 #include "broker/transport.h"
 
+struct brk_connect;
+
 /* Later: route, leaf, gateway, mqtt. */
 enum brk_conn_kind { BRK_KIND_CLIENT, BRK_KIND_SYSTEM, BRK_KIND_INTERNAL };
 
@@ -46,6 +48,7 @@ enum brk_conn_state { BRK_CONN_NEW, BRK_CONN_AUTH, BRK_CONN_OPEN, BRK_CONN_CLOSI
     X(BRK_CLOSE_MAX_CONTROL_LINE, "Maximum Control Line Exceeded")                                           \
     X(BRK_CLOSE_MAX_SUBSCRIPTIONS, "Maximum Subscriptions Exceeded")                                         \
     X(BRK_CLOSE_SHUTDOWN, "Server Shutdown")                                                                 \
+    X(BRK_CLOSE_BAD_PROTOCOL_VERSION, "Bad Client Protocol Version")                                         \
     X(BRK_CLOSE_HEADERS, "Message Header Violation")                                                         \
     X(BRK_CLOSE_NO_RESPONDERS, "No Responders Requires Headers")                                             \
     X(BRK_CLOSE_KICKED, "Kicked")
@@ -64,39 +67,44 @@ struct brk_conn {
     enum brk_conn_state state;
     enum brk_close_reason close_reason;
     uint64_t cid;
-    struct brk_server *server;             /* borrowed */
-    struct brk_loop *loop;                 /* borrowed; the loop it belongs to */
-    struct brk_transport *trans;           /* owned; NULL once closed */
-    struct brk_account *account;           /* borrowed; NULL before OPEN */
-    struct brk_conn *next, *prev;          /* server's list, by cid */
-    struct brk_conn *acc_next, **acc_link; /* the account's list */
-    char peer[96];                         /* "127.0.0.1:53012", for log lines */
+    struct htab_node by_cid;
+    struct brk_server *server;            /* borrowed */
+    struct brk_loop *loop;                /* borrowed; the loop it belongs to */
+    struct brk_transport *trans;          /* owned; NULL once closed */
+    struct brk_account *account;          /* borrowed; NULL before a login, where one is asked for */
+    struct brk_conn *next, *prev;         /* server's list, by cid */
+    struct brk_conn *acc_next, *acc_prev; /* the account's list */
+    char *who;                            /* owned; how log lines begin: peer, cid, client, user */
     /* what CONNECT said */
     char *name, *lang, *version; /* owned; NULL when not given */
     char *user;                  /* owned; the user it is logged in as, or NULL */
     bool verbose, pedantic, headers, no_responders, echo;
     bool connect_received;
     int protocol;
-    /* times, wall clock and monotonic */
-    int64_t start_real_ns, last_real_ns; /* last activity */
+    /* times: wall clock, and ns since boot where an interval is measured */
+    int64_t start_real_ns, last_real_ns; /* created; last activity */
     int64_t rtt_ns;                      /* 0: not measured yet */
     int64_t ping_sent_boot_ns;           /* 0: none is out */
-    uint32_t pings_out;
-    struct brk_timer *ping_timer; /* owned */
-    struct brk_timer *auth_timer; /* owned; NULL once logged in */
+    int64_t rtt_boot_ns;                 /* when rtt was measured */
+    int64_t last_boot_ns;                /* last input that says the client is alive */
+    int64_t pings_out;
+    struct brk_timer *ping_timer;  /* owned */
+    struct brk_timer *auth_timer;  /* owned; NULL once logged in */
+    struct brk_timer *write_timer; /* owned; made when a write has to wait for the first time */
     /* counters */
     struct brk_flow flow; /* in: published by the client; out: delivered to it */
-    uint64_t stalls;
+    uint64_t stalls;      /* times it was held back as a fast publisher */
     /* subscriptions */
     struct htab subs; /* brk_sub by sid */
     /* input */
     struct brk_parser parser;
-    bool paused, stalled; /* reading is stopped: a login is checked, a subscriber is slow */
+    struct brk_connect *login;  /* owned; the CONNECT whose login is being checked (state AUTH) */
+    bool stall_wanted, stalled; /* as a publisher: a subscriber is slow; reading is stopped */
     /* output */
     struct brk_outbuf out;
-    bool dirty;             /* in impl's list of connections to flush */
-    bool writing;           /* a queued write is out */
-    int64_t write_start_ms; /* of the queued write */
+    size_t write_len; /* bytes of the queued write */
+    bool writing;     /* a queued write is out */
+    bool dirty;       /* in the list of connections to flush */
     struct brk_conn *dirty_next, *closing_next, *stall_next;
 };
 

@@ -32,6 +32,8 @@ struct brk_interest_cache;
  * publish, subscribe and unsubscribe. */
 typedef void (*brk_msg_cb)(void *arg, const struct brk_msg *msg);
 
+struct brk_group;
+
 struct brk_sub {
     struct htab_node by_sid;     /* in conn->subs; client subscriptions only */
     struct brk_account *account; /* borrowed; outlives the subscription */
@@ -39,7 +41,8 @@ struct brk_sub {
     brk_msg_cb cb;               /* internal only */
     void *arg;                   /* internal only; borrowed */
     struct brk_leaf *leaf;       /* borrowed; NULL: not inserted */
-    uint32_t slot;               /* index in the leaf's array */
+    struct brk_group *group;     /* borrowed; NULL: plain */
+    uint32_t slot;               /* index in the leaf's or the group's array */
     bool dead;                   /* removed; only the array still knows it */
     uint64_t max;                /* deliveries until auto-unsubscribe; 0: no limit */
     uint64_t delivered;          /* deliveries so far */

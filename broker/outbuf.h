@@ -15,6 +15,8 @@
 
 #define BRK_CHUNK_SMALL ((size_t)2 * 1024)
 #define BRK_CHUNK_LARGE ((size_t)64 * 1024)
+/* What brk_outbuf_reserve can give: a large chunk without its head. */
+#define BRK_RESERVE_MAX (BRK_CHUNK_LARGE - 64)
 
 struct brk_chunk {
     struct brk_chunk *next; /* owned */
@@ -35,12 +37,13 @@ struct brk_outbuf {
     struct brk_chunk_pool *pool; /* borrowed */
 };
 
-void brk_chunk_pool_fini(struct brk_chunk_pool *pool);
+/* Frees the pool's chunks; it stays usable. */
+void brk_chunk_pool_trim(struct brk_chunk_pool *pool);
 
 void brk_outbuf_init(struct brk_outbuf *o, struct brk_chunk_pool *pool);
 /* Frees all chunks. No write may be queued. */
 void brk_outbuf_fini(struct brk_outbuf *o);
-/* Gives `len` contiguous bytes at the tail (len <= BRK_CHUNK_LARGE); they count once brk_outbuf_commit is
+/* Gives `len` contiguous bytes at the tail (len <= BRK_RESERVE_MAX); they count once brk_outbuf_commit is
  * called. */
 uint8_t *brk_outbuf_reserve(struct brk_outbuf *o, size_t len);
 static inline void brk_outbuf_commit(struct brk_outbuf *o, size_t len)

@@ -9,9 +9,9 @@
  * which the caller reads directly. So a message is copied at most once, and a connection that is between
  * messages owns no buffer at all.
  *
- * Bounds: the carry is at most control_line_max + BRK_CARRY_PAYLOAD_MAX and a verb; the assembly max_payload
- * + 2. Invariants: at most one of carry and blob is in use; nothing is called back after an error or a pause.
- */
+ * Bounds: the carry is at most control_line_max + BRK_CARRY_PAYLOAD_MAX and a verb (after a pause: one read);
+ * the assembly payload_max + control_line_max + 2. Invariants: at most one of carry, assembly and skip is in
+ * use; nothing is called back after an error or a pause. */
 #ifndef BROKER_PARSER_H
 #define BROKER_PARSER_H
 
@@ -36,9 +36,13 @@ enum brk_op { BRK_OP_GO, BRK_OP_PAUSE, BRK_OP_CLOSE };
 enum brk_parse_error {
     BRK_PERR_UNKNOWN_OP,   /* no such verb, or a payload without its CRLF */
     BRK_PERR_CONTROL_LINE, /* arguments longer than control_line_max */
-    BRK_PERR_PUB_ARGS,     /* PUB/HPUB with the wrong number of arguments */
-    BRK_PERR_PUB_SIZE,     /* a size that is missing, negative, not a number or too large for one */
-    BRK_PERR_HDR_SIZE,     /* HPUB: header size larger than the total, or 0 */
+    BRK_PERR_PUB_ARGS,     /* PUB with the wrong number of arguments */
+    BRK_PERR_PUB_SIZE,     /* PUB: a size that is not a number of at most 9 digits */
+    BRK_PERR_HPUB_ARGS,    /* HPUB with the wrong number of arguments */
+    BRK_PERR_HPUB_SIZE,    /* HPUB: bad total size */
+    BRK_PERR_HPUB_HDR,     /* HPUB: bad header size */
+    BRK_PERR_HPUB_LARGER,  /* HPUB: header size larger than the total */
+    BRK_PERR_NO_HEADERS,   /* HPUB where headers are off */
     BRK_PERR_SUB_ARGS,
     BRK_PERR_UNSUB_ARGS,
     BRK_PERR_MAX_PAYLOAD, /* size over payload_max */
@@ -55,12 +59,11 @@ struct brk_pub_args {
     struct brk_str subject, reply;
     size_t hdr_len;   /* 0: PUB */
     size_t total_len; /* headers and payload */
-    bool headers;     /* HPUB */
 };
 
 /* Operations. Pointers are valid during the call. `arg` is the parser's. */
 struct brk_parse_ops {
-    /* Called first for each operation but CONNECT while `login` is set: BRK_OP_GO lets it pass. */
+    /* Called at the first byte of each operation but CONNECT while `login` is set: BRK_OP_GO lets it pass. */
     enum brk_op (*before_login)(void *arg);
     enum brk_op (*connect)(void *arg, struct brk_str json);
     enum brk_op (*ping)(void *arg);
@@ -69,7 +72,8 @@ struct brk_parse_ops {
     enum brk_op (*err)(void *arg, struct brk_str text);
     enum brk_op (*sub)(void *arg, struct brk_str subject, struct brk_str queue, struct brk_str sid);
     enum brk_op (*unsub)(void *arg, struct brk_str sid, uint64_t max);
-    /* The line of PUB/HPUB was read; the payload may not be there yet. */
+    /* The line of PUB/HPUB was read and is valid; the payload may not be there yet. Called once per message.
+     */
     enum brk_op (*pub_line)(void *arg, const struct brk_pub_args *args);
     enum brk_op (*pub)(void *arg, const struct brk_msg *msg);
     void (*fault)(void *arg, const struct brk_parse_fault *f);
@@ -80,16 +84,17 @@ struct brk_parser {
     void *arg;
     size_t control_line_max; /* bytes of a line's arguments */
     size_t payload_max;      /* bytes of headers and payload */
-    bool headers;            /* HPUB is allowed (else it is an unknown operation) */
+    bool headers;            /* HPUB is allowed */
     bool login;              /* only CONNECT passes without asking before_login */
     /* private */
     uint8_t *carry; /* owned; NULL: nothing is carried */
     size_t carry_len;
-    uint8_t *blob;    /* owned; a large message: its control line's subject and reply, then the payload */
-    size_t blob_at;   /* where the payload starts */
-    size_t blob_have; /* bytes of payload and CRLF that came */
+    uint8_t *blob;                 /* owned; a large message: subject and reply, then the payload */
+    size_t blob_at;                /* where the payload starts */
+    size_t blob_have;              /* bytes of payload and CRLF that came */
     struct brk_pub_args blob_args; /* subject and reply point into blob */
     bool line_seen;                /* pub_line was called for the message that is carried */
+    uint8_t skip;                  /* verb whose line is skipped to its end: PING, PONG, +OK; 0: none */
 };
 
 void brk_parser_init(struct brk_parser *p, const struct brk_parse_ops *ops, void *arg);

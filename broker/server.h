@@ -55,7 +55,7 @@ struct brk_server {
     int64_t start_boot_ns;
     bool jetstream; /* INFO says so; set before start */
     bool shutting_down;
-    bool auth_required;
+    bool auth_required;                    /* INFO says so: users or a token, and no no_auth_user */
     struct brk_loop *loops[BRK_LOOPS_MAX]; /* owned; a connection belongs to one */
     struct brk_loop *loop;                 /* loops[0] */
     struct brk_listener *listener;         /* owned */
@@ -71,9 +71,8 @@ struct brk_server {
     struct brk_conn *conns_first, *conns_last; /* open, by cid; linked by conn->next and conn->prev */
     uint64_t conns_count;
     uint64_t last_cid;
-    uint64_t subs_count;       /* of clients */
-    struct brk_closed *closed; /* owned; ring of closed connections */
-    uint64_t closed_count, closed_cap, closed_total;
+    uint64_t subs_count;   /* of clients */
+    uint64_t closed_total; /* ever closed */
     struct brk_counters counters;
     void *impl; /* owned; private to server.c and conn*.c */
 };

@@ -1,0 +1,50 @@
+/* INFO: what a client is told first. Field order as upstream's; ours comes last. */
+#include <stdio.h>
+
+#include "broker/conn_priv.h"
+#include "engine/base/base.h"
+
+/* Writes s as a JSON string's inside. */
+static size_t json_escape(char *out, size_t out_size, const char *s)
+{
+    size_t n = 0;
+    for (; *s != 0 && n + 7 < out_size; s++) {
+        unsigned char ch = (unsigned char)*s;
+        if (ch == '"' || ch == '\\') {
+            out[n++] = '\\';
+            out[n++] = (char)ch;
+        } else if (ch < ' ') {
+            n += (size_t)snprintf(out + n, 7, "\\u%04x", ch);
+        } else {
+            out[n++] = (char)ch;
+        }
+    }
+    out[n] = 0;
+    return n;
+}
+
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+void brk_conn_send_info(struct brk_conn *c)
+{
+    const struct brk_server *s = c->server;
+    char name[600], host[300], line[2048];
+    (void)json_escape(name, sizeof name, s->name);
+    (void)json_escape(host, sizeof host, s->opts->host);
+    int n = snprintf(line, sizeof line,
+                     "INFO {\"server_id\":\"%s\",\"server_name\":\"%s\",\"version\":\"%s\",\"proto\":%d,"
+                     "\"go\":\"%s\",\"host\":\"%s\",\"port\":%u,\"headers\":%s,%s\"max_payload\":%lld,%s"
+                     "\"client_id\":%llu,\"client_ip\":\"%s\",\"millrace\":\"%s\"} \r\n",
+                     s->id, name, BRK_NATS_VERSION, BRK_PROTO, COMPILER, host, (unsigned)s->port,
+                     s->opts->no_header_support ? "false" : "true",
+                     s->auth_required ? "\"auth_required\":true," : "", (long long)s->opts->max_payload,
+                     s->jetstream ? "\"jetstream\":true," : "", (unsigned long long)c->cid, c->trans->peer_ip,
+                     MILLRACE_VERSION);
+    ASSERT(n > 0);
+    ASSERT((size_t)n < sizeof line);
+    brk_conn_send(c, line, (size_t)n);
+}
