@@ -20,6 +20,7 @@
 struct eng_waiter {
     uint64_t ticket;
     store_done_fn fn;
+    store_append_fn append_fn; /* or this: a stored message, n is its sequence */
     void *arg;
     uint64_t n;
     enum st st;
@@ -105,6 +106,8 @@ static inline struct eng *eng_of(struct store *s)
 
 /* --- eng_wait.c: completions, timers, deferred work ------------------------------------------------------------- */
 void eng_run_done(struct eng *e);   /* completes waiters whose ticket is done, then everything ready */
+/* The common case of a publish: no allocation. */
+void eng_wait_append(struct eng *e, uint64_t ticket, store_append_fn fn, void *arg, uint64_t seq);
 void eng_run_deferred(struct eng *e);
 void eng_poison(struct eng *e, enum st st, const struct err *err); /* lane failed: every waiter gets ST_POISONED */
 int64_t eng_run_timers(struct eng *e);
@@ -141,6 +144,9 @@ MUST_USE enum st stream_reserve_seqs(struct store_stream *s);
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry);
 /* Removes what is older than max_age; returns the store time of the next expiry (INT64_MAX = none). */
 int64_t stream_expire(struct store_stream *s);
+void stream_set_visible(struct store_stream *s, uint64_t seq); /* and tells the consumers */
+void stream_dedup_note(struct store_stream *s, const struct msg *m); /* its id enters the window */
+void stream_release_blocks(struct store_stream *s);
 void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const char *text);
 bool stream_consistent(const struct store_stream *s); /* I14 and friends; for asserts and tests */
 

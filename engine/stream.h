@@ -55,7 +55,9 @@ struct store_stream {
     struct dedup *dedup;        /* owned */
     struct tail tail;
     struct seg_set *segs;       /* owned; NULL until the first flush */
-    uint64_t reserved_seq;      /* memory streams: highest sequence reserved by a durable SKIP */
+    uint64_t reserved_seq;      /* memory streams: highest sequence reserved by a SKIP */
+    uint64_t reserved_done_seq; /* ... by a durable one */
+    struct jr_chunk *mem_chunk; /* owned reference: where the next message of a memory stream goes */
 
     /* consumers, sorted by name */
     struct store_cons **cons;   /* owned array of owned consumers */
@@ -66,7 +68,8 @@ struct store_stream {
     /* checkpoint bookkeeping (checkpoint.c) */
     uint64_t first_dirty_lsn;   /* of the first record no checkpoint covers; 0 = none known durable yet */
     uint64_t next_dirty_lsn;    /* the same for records behind a running freeze */
-    uint64_t last_lsn;          /* of the newest done record */
+    uint64_t newest_lsn;        /* of the newest done record */
+    uint64_t last_lsn;          /* of the newest done record that a running freeze covers */
     uint64_t flushed_lsn;       /* records up to here are in catalogue and segments */
     uint64_t freeze_ticket;     /* running checkpoint: state as of this ticket; 0 = none */
     uint64_t flushed_seq;       /* messages up to here are in segments (or dead) */
@@ -76,6 +79,11 @@ struct store_stream {
     struct eng_damage *damage;  /* owned */
     size_t ndamage;
     uint64_t damaged_msgs;
+
+    uint64_t removal_ticket;    /* of the newest record that can uncover an older message (delete, purge, consumed) */
+    struct block *blocks[4];    /* owned references: blocks read last, so that sequential readers find them */
+    unsigned block_next;
+    struct read_wait *reads;    /* owned: reads under way */
 
     int64_t first_ts_ns;        /* of first_seq when first_ts_seq == first_seq */
     uint64_t first_ts_seq;

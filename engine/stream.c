@@ -1,0 +1,589 @@
+/* Streams: the state in memory and the one way it changes (see stream.h). This file: making and freeing, applying
+ * records, logging removals, reading. Admission of publishes is in stream_append.c, requests in stream_ops.c.
+ *
+ * Invariants: 1. msgs and bytes are the sums over live messages (I14). 2. A live sequence stands in liveset, message map
+ * and subject index, and in the tail or below flushed_seq. 3. Every change but visibility is a record first. */
+#include "engine/eng.h"
+
+#include <stdio.h>
+
+/* A DELETE record holds at most this many runs; more make a batch of records. */
+enum { DELETE_RUNS_MAX = 32768 };
+
+struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg, uint32_t cfg_version,
+                                 int64_t created_ns)
+{
+    struct store_stream *s = base_calloc(1, sizeof *s);
+    s->magic = STREAM_MAGIC;
+    s->gid = gid;
+    s->eng = e;
+    s->created_ns = created_ns;
+    s->next_sub = 1;
+    s->first_seq = 1;
+    s->live = base_calloc(1, sizeof *s->live);
+    liveset_init(s->live, 1, 0);
+    s->idx = sidx_create();
+    msgmap_init(&s->map);
+    s->dedup = base_calloc(1, sizeof *s->dedup);
+    dedup_init(s->dedup);
+    tail_init(&s->tail);
+    stream_cfg_copy(&s->cfg, cfg);
+    stream_set_cfg(s, NULL, cfg_version);
+    return s;
+}
+
+/* cfg NULL: keeps the one it has and only derives what follows from it. */
+void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32_t cfg_version)
+{
+    if (cfg != NULL) {
+        struct stream_cfg copy;
+        stream_cfg_copy(&copy, cfg);
+        stream_cfg_fini(&s->cfg);
+        s->cfg = copy;
+    }
+    s->cfg_version = cfg_version;
+    s->memory = s->cfg.storage == STORAGE_MEMORY;
+    s->durability = s->memory                              ? DURABILITY_MEMORY
+                    : s->cfg.persist == PERSIST_ASYNC      ? DURABILITY_ASYNC
+                    : s->eng->opts.sync_interval_ns != 0   ? DURABILITY_RELAXED
+                                                           : DURABILITY_DURABLE;
+}
+
+void stream_free(struct store_stream *s)
+{
+    ASSERT(s->magic == STREAM_MAGIC);
+    while (s->ncons > 0) {
+        cons_free(s->cons[s->ncons - 1]);
+    }
+    base_free(s->cons);
+    if (s->segs != NULL) {
+        for (size_t i = 0; i < s->segs->n; i++) {
+            seg_view_release(s->segs->v[i]);
+        }
+        base_free(s->segs->v);
+        base_free(s->segs);
+    }
+    for (size_t i = 0; i < s->ndamage; i++) {
+        base_free(s->damage[i].text);
+    }
+    base_free(s->damage);
+    seq_runs_fini(&s->ckpt_removed);
+    liveset_fini(s->live);
+    base_free(s->live);
+    sidx_destroy(s->idx);
+    msgmap_fini(&s->map);
+    dedup_fini(s->dedup);
+    base_free(s->dedup);
+    tail_fini(&s->tail);
+    stream_cfg_fini(&s->cfg);
+    s->magic = 0;
+    base_free(s);
+}
+
+void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const char *text)
+{
+    for (size_t i = 0; i < s->ndamage; i++) {
+        if (s->damage[i].lo == lo && s->damage[i].hi == hi) {
+            return; /* known */
+        }
+    }
+    s->damage = base_realloc(s->damage, (s->ndamage + 1) * sizeof *s->damage);
+    s->damage[s->ndamage++] = (struct eng_damage){lo, hi, base_strdup(text)};
+    s->damaged_msgs += lo != 0 && hi >= lo ? hi - lo + 1 : 1;
+}
+
+const struct sidx_entry *stream_entry(const struct store_stream *s, uint64_t seq)
+{
+    uint32_t id, size;
+    return msgmap_get(&s->map, seq, &id, &size) ? sidx_by_id(s->idx, id) : NULL;
+}
+
+/* --- applying ------------------------------------------------------------------------------------------------------ */
+
+static void account_bytes(struct store_stream *s, int64_t delta)
+{
+    s->bytes += (uint64_t)delta;
+    uint64_t *sum = s->memory ? &s->eng->mem_bytes : &s->eng->file_bytes;
+    *sum += (uint64_t)delta;
+}
+
+static void set_first(struct store_stream *s)
+{
+    liveset_tidy(s->live);
+    s->first_seq = s->live->first;
+}
+
+static bool remove_one(struct store_stream *s, uint64_t seq, const struct store_cons *except)
+{
+    uint32_t id, size;
+    if (!msgmap_get(&s->map, seq, &id, &size)) {
+        return false;
+    }
+    const struct sidx_entry *entry = sidx_by_id(s->idx, id);
+    if (!s->eng->replaying) {
+        for (size_t i = 0; i < s->ncons; i++) {
+            if (s->cons[i] != except) {
+                cons_on_remove(s->cons[i], seq, entry);
+            }
+        }
+    }
+    size_t len;
+    const char *subject = sidx_subject(entry, &len);
+    bool was = sidx_remove(s->idx, subject, len, seq);
+    ASSERT(was);
+    msgmap_clear(&s->map, seq);
+    liveset_remove(s->live, seq);
+    tail_kill(&s->tail, seq);
+    if (seq <= s->flushed_seq) {
+        seq_runs_add(&s->ckpt_removed, seq);
+    }
+    account_bytes(s, -(int64_t)size);
+    s->msgs--;
+    return true;
+}
+
+uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *runs, const struct store_cons *except)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < runs->n; i++) {
+        uint64_t end = runs->v[i].first + runs->v[i].count;
+        for (uint64_t seq = liveset_next(s->live, runs->v[i].first); seq != 0 && seq < end;
+             seq = liveset_next(s->live, seq + 1)) {
+            n += remove_one(s, seq, except);
+        }
+    }
+    set_first(s);
+    return n;
+}
+
+/* Everything goes: no walk over the messages. */
+static void drop_all(struct store_stream *s, uint64_t first_seq)
+{
+    sidx_clear(s->idx);
+    msgmap_reset(&s->map);
+    tail_trim(&s->tail, UINT64_MAX);
+    account_bytes(s, -(int64_t)s->bytes);
+    s->msgs = 0;
+    liveset_set_floor(s->live, first_seq);
+    ASSERT(s->live->msgs == 0);
+}
+
+void stream_apply_floor(struct store_stream *s, uint64_t first_seq)
+{
+    if (first_seq <= s->first_seq) {
+        return;
+    }
+    if (first_seq > s->last_seq) {
+        drop_all(s, first_seq);
+        s->last_seq = first_seq - 1;
+    } else {
+        for (uint64_t seq = liveset_next(s->live, s->first_seq); seq != 0 && seq < first_seq;
+             seq = liveset_next(s->live, seq + 1)) {
+            remove_one(s, seq, NULL);
+        }
+        liveset_set_floor(s->live, first_seq);
+    }
+    set_first(s);
+    if (s->visible_seq + 1 < s->first_seq && s->msgs == 0) {
+        s->visible_seq = s->last_seq;
+    }
+    if (!s->eng->replaying) {
+        for (size_t i = 0; i < s->ncons; i++) {
+            cons_on_floor(s->cons[i], s->first_seq);
+        }
+    }
+}
+
+void stream_apply_skip(struct store_stream *s, uint64_t last_seq)
+{
+    if (last_seq > s->last_seq) {
+        liveset_skip(s->live, last_seq);
+        s->last_seq = last_seq;
+        set_first(s);
+    }
+}
+
+void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_chunk *chunk, uint32_t off,
+                         uint64_t new_floor, const struct seq_runs *evicted)
+{
+    ASSERT(m->seq > s->last_seq);
+    uint64_t size = msg_logical_size(m->subj_len, m->hdr_len, m->data_len);
+    const char *subject = (const char *)m->subj;
+    if (m->seq > s->last_seq + 1) {
+        liveset_skip(s->live, m->seq - 1); /* lost to damage */
+    }
+    liveset_append(s->live, m->seq);
+    sidx_add(s->idx, subject, m->subj_len, m->seq);
+    msgmap_set(&s->map, m->seq, sidx_id(sidx_find(s->idx, subject, m->subj_len)), (uint32_t)size);
+    tail_add(&s->tail, m->seq, chunk, off, (uint32_t)msg_size(m->subj_len, m->hdr_len, m->data_len));
+    account_bytes(s, (int64_t)size);
+    s->msgs++;
+    s->last_seq = m->seq;
+    s->last_ts_ns = i64_max(s->last_ts_ns, m->ts_ns);
+    if (evicted != NULL && evicted->n > 0) {
+        stream_apply_removed(s, evicted, NULL);
+    }
+    if (new_floor != 0) {
+        stream_apply_floor(s, new_floor);
+    }
+    set_first(s);
+}
+
+/* --- logging ------------------------------------------------------------------------------------------------------- */
+
+static bool needs_sync(const struct store_stream *s, bool sync)
+{
+    return s->durability == DURABILITY_DURABLE || (s->durability == DURABILITY_RELAXED && sync);
+}
+
+enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, uint32_t sub, const uint8_t *body,
+                   size_t body_len, const struct seq_runs *removed, bool sync, bool urgent)
+{
+    struct eng *e = s->eng;
+    bool durable_anyway = type == REC_CFG || type == REC_DROP || type == REC_SKIP;
+    if (s->memory && !durable_anyway) {
+        return ST_OK;
+    }
+    if (e->poisoned != ST_OK) {
+        return ST_POISONED;
+    }
+    uint8_t *p;
+    struct jr_chunk *chunk;
+    uint32_t off;
+    size_t len = REC_HEAD_SIZE + body_len;
+    enum st st = jw_reserve(e->jw, len, urgent, &p, &chunk, &off);
+    if (st != ST_OK) {
+        return st;
+    }
+    if (body_len > 0) {
+        memcpy(p + REC_HEAD_SIZE, body, body_len);
+    }
+    s->oseq++;
+    rec_seal(p, type, flags, s->gid, sub, (uint32_t)s->oseq, 0, body_len, e->ident.crc_seed);
+    struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq, .last_seq = s->last_seq, .floor = s->first_seq,
+                       .removed = removed, .type = type, .flags = flags,
+                       .sync = needs_sync(s, sync) || durable_anyway};
+    if (type == REC_SKIP && body_len >= 8) {
+        r.last_seq = get_u64le(body);
+    }
+    if (type == REC_FLOOR && body_len >= 8) {
+        r.floor = get_u64le(body);
+        r.last_seq = u64_max(r.last_seq, r.floor - 1);
+    }
+    s->ticket = jw_commit(e->jw, &r, len);
+    s->ckpt_dirty = true;
+    return ST_OK;
+}
+
+/* DELETE body: reason u8, secure u8, zero u16 x3, runs. */
+static enum st log_delete(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason, bool more)
+{
+    size_t len = 8 + seq_runs_size(runs);
+    uint8_t *body = base_calloc(1, len);
+    body[0] = (uint8_t)reason;
+    len = 8 + seq_runs_put(body + 8, runs);
+    enum st st = stream_log(s, REC_DELETE, more ? REC_BATCH_MORE : 0, 0, body, len, runs, true, true);
+    base_free(body);
+    return st;
+}
+
+enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason)
+{
+    for (size_t i = 0; i < runs->n; i += DELETE_RUNS_MAX) {
+        size_t n = runs->n - i < DELETE_RUNS_MAX ? runs->n - i : DELETE_RUNS_MAX;
+        struct seq_runs part = {runs->v + i, n, n};
+        enum st st = log_delete(s, &part, reason, i + n < runs->n);
+        if (st != ST_OK) {
+            return st;
+        }
+    }
+    stream_apply_removed(s, runs, NULL);
+    return ST_OK;
+}
+
+enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason)
+{
+    uint8_t body[16] = {0};
+    put_u64le(body, first_seq);
+    body[8] = (uint8_t)reason;
+    enum st st = stream_log(s, REC_FLOOR, 0, 0, body, sizeof body, NULL, true, true);
+    if (st == ST_OK) {
+        stream_apply_floor(s, first_seq);
+    }
+    return st;
+}
+
+/* Sequences of a memory stream are used only below a durable reservation, so that a restart never issues one twice. */
+enum st stream_reserve_seqs(struct store_stream *s)
+{
+    enum { RESERVE = 65536 };
+    if (!s->memory || s->last_seq + RESERVE / 2 < s->reserved_seq) {
+        return ST_OK;
+    }
+    uint64_t upto = u64_max(s->last_seq, s->reserved_seq) + RESERVE;
+    uint8_t body[16] = {0};
+    put_u64le(body, upto);
+    body[8] = REASON_RESERVE;
+    enum st st = stream_log(s, REC_SKIP, 0, 0, body, sizeof body, NULL, true, true);
+    if (st == ST_OK) {
+        s->reserved_seq = upto;
+    }
+    return st;
+}
+
+/* --- replay --------------------------------------------------------------------------------------------------------- */
+
+static enum st corrupt(struct err *err, const struct rec *r, const char *what)
+{
+    return err_set(err, ST_CORRUPT, 0, "record of type %d: %s", (int)r->type, what);
+}
+
+static enum st replay_append(struct store_stream *s, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
+                             struct err *err)
+{
+    struct msg m;
+    uint64_t floor = 0;
+    struct seq_runs evicted = {0};
+    enum st st = msg_get(r->body, r->body_len, &m);
+    if (st == ST_OK && r->ext_len > 0) {
+        st = append_ext_get(r->ext, r->ext_len, &floor, &evicted);
+    }
+    if (st != ST_OK) {
+        seq_runs_fini(&evicted);
+        return corrupt(err, r, "cannot be decoded");
+    }
+    if (m.seq > s->last_seq) {
+        ASSERT(bytes >= chunk->base && r->body >= bytes);
+        stream_apply_append(s, &m, chunk, (uint32_t)(r->body - chunk->base), floor, &evicted);
+        stream_dedup_note(s, &m);
+    }
+    seq_runs_fini(&evicted);
+    return ST_OK;
+}
+
+static enum st replay_delta(struct store_stream *s, const struct rec *r, struct err *err)
+{
+    struct seq_runs removed = {0};
+    struct store_cons *c = cons_by_sub(s, r->sub);
+    enum st st = c != NULL ? cons_apply_delta(c, r->body, r->body_len, &removed)
+                           : cons_delta_removed(r->body, r->body_len, &removed);
+    if (st == ST_OK) {
+        stream_apply_removed(s, &removed, NULL);
+    }
+    seq_runs_fini(&removed);
+    return st == ST_OK ? ST_OK : corrupt(err, r, "consumer delta cannot be decoded");
+}
+
+enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
+                      struct err *err)
+{
+    struct seq_runs runs = {0};
+    enum st st = ST_OK;
+    switch (r->type) {
+    case REC_APPEND:
+        return replay_append(s, r, bytes, chunk, err);
+    case REC_CONS_DELTA:
+        return replay_delta(s, r, err);
+    case REC_DELETE: {
+        size_t used;
+        if (r->body_len < 8 || seq_runs_get(r->body + 8, r->body_len - 8, &used, &runs) != ST_OK) {
+            st = corrupt(err, r, "runs cannot be decoded");
+        } else {
+            stream_apply_removed(s, &runs, NULL);
+        }
+        seq_runs_fini(&runs);
+        return st;
+    }
+    case REC_FLOOR:
+        if (r->body_len < 16) {
+            return corrupt(err, r, "too short");
+        }
+        stream_apply_floor(s, get_u64le(r->body));
+        return ST_OK;
+    case REC_SKIP:
+        if (r->body_len < 16) {
+            return corrupt(err, r, "too short");
+        }
+        if (s->memory) {
+            s->reserved_seq = u64_max(s->reserved_seq, get_u64le(r->body));
+        } else {
+            stream_apply_skip(s, get_u64le(r->body));
+        }
+        return ST_OK;
+    default:
+        return corrupt(err, r, "not a record of a stream");
+    }
+}
+
+/* --- what became durable ------------------------------------------------------------------------------------------ */
+
+void stream_set_visible(struct store_stream *s, uint64_t seq)
+{
+    if (seq <= s->visible_seq) {
+        return;
+    }
+    uint64_t from = s->visible_seq;
+    s->visible_seq = seq;
+    for (size_t i = 0; i < s->ncons; i++) {
+        cons_on_visible(s->cons[i], from, seq);
+    }
+}
+
+void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry)
+{
+    bool behind_freeze = s->freeze_ticket != 0 && ticket > s->freeze_ticket;
+    uint64_t *dirty = behind_freeze ? &s->next_dirty_lsn : &s->first_dirty_lsn;
+    if (*dirty == 0) {
+        *dirty = entry->first_lsn;
+    }
+    if (!behind_freeze) {
+        s->last_lsn = entry->last_lsn;
+    }
+    s->newest_lsn = entry->last_lsn;
+    if (!s->memory && !s->dropped) {
+        stream_set_visible(s, entry->last_seq);
+    }
+}
+
+/* --- reading --------------------------------------------------------------------------------------------------------- */
+
+enum { HELD_BLOCKS = 4 };
+
+struct read_wait {
+    struct store_stream *s;
+    stream_read_fn fn;
+    void *arg;
+    uint64_t lo, hi; /* sequences of the block */
+    struct read_wait *next;
+};
+
+static void hold(struct store_stream *s, struct block *b)
+{
+    if (s->blocks[s->block_next] != NULL) {
+        eng_hold_block(s->eng, s->blocks[s->block_next]); /* somebody may still look into it this turn */
+    }
+    s->blocks[s->block_next] = b;
+    s->block_next = (s->block_next + 1) % HELD_BLOCKS;
+}
+
+void stream_release_blocks(struct store_stream *s)
+{
+    for (size_t i = 0; i < HELD_BLOCKS; i++) {
+        block_release(s->blocks[i]);
+        s->blocks[i] = NULL;
+    }
+}
+
+static void unlink_wait(struct read_wait *w)
+{
+    for (struct read_wait **p = &w->s->reads; *p != NULL; p = &(*p)->next) {
+        if (*p == w) {
+            *p = w->next;
+            return;
+        }
+    }
+}
+
+static void read_done(void *arg, enum st st, struct block *b, const struct err *err)
+{
+    struct read_wait *w = arg;
+    unlink_wait(w);
+    if (st == ST_OK) {
+        block_acquire(b);
+        hold(w->s, b);
+    } else if (st != ST_CLOSED) { /* closed: the segment was dropped meanwhile, and the message with it */
+        char text[300];
+        snprintf(text, sizeof text, "block of sequences %llu..%llu cannot be read: %s", (unsigned long long)w->lo,
+                 (unsigned long long)w->hi, err != NULL && err->msg[0] != 0 ? err->msg : st_text(st));
+        stream_note_damage(w->s, w->lo, w->hi, text);
+    }
+    stream_read_fn fn = w->fn;
+    void *fn_arg = w->arg;
+    base_free(w);
+    fn(fn_arg);
+}
+
+static struct block *held_block(struct store_stream *s, uint64_t file_id, uint32_t block_no)
+{
+    for (size_t i = 0; i < HELD_BLOCKS; i++) {
+        struct block *b = s->blocks[i];
+        if (b != NULL && b->file_id == file_id && b->block_no == block_no) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+/* Ranges that a read found unreadable; only asked when nothing in memory has the message. */
+static bool known_damaged(const struct store_stream *s, uint64_t seq)
+{
+    for (size_t i = 0; i < s->ndamage; i++) {
+        if (seq >= s->damage[i].lo && seq <= s->damage[i].hi) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum stream_read from_block(struct block *b, uint64_t seq, struct msg *m_out)
+{
+    enum st st = block_find(b, seq, m_out);
+    return st == ST_OK ? STREAM_READ_OK : STREAM_READ_DAMAGED; /* live, but not there: lost */
+}
+
+enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_sequential, struct msg *m_out,
+                             stream_read_fn fn, void *arg)
+{
+    if (!liveset_is_live(s->live, seq)) {
+        return STREAM_READ_GONE;
+    }
+    const uint8_t *p = tail_get(&s->tail, seq, NULL);
+    if (p != NULL) {
+        return msg_get(p, get_u32le(p), m_out) == ST_OK ? STREAM_READ_OK : STREAM_READ_DAMAGED;
+    }
+    size_t n = s->segs != NULL ? s->segs->n : 0;
+    size_t i = n > 0 ? seg_views_find(s->segs->v, n, seq) : 0;
+    uint32_t block_no;
+    if (i >= n || !seg_view_block_of(s->segs->v[i], seq, &block_no)) {
+        return STREAM_READ_DAMAGED;
+    }
+    struct seg_view *v = s->segs->v[i];
+    struct block *b = held_block(s, seg_view_file_id(v), block_no);
+    if (b == NULL && (b = reader_get(s->eng->pool, v, block_no)) != NULL) {
+        hold(s, b);
+    }
+    if (b != NULL) {
+        return from_block(b, seq, m_out);
+    }
+    if (known_damaged(s, seq)) {
+        return STREAM_READ_DAMAGED;
+    }
+    struct read_wait *w = base_malloc(sizeof *w);
+    *w = (struct read_wait){s, fn, arg, 0, 0, s->reads};
+    seg_view_block_range(v, block_no, &w->lo, &w->hi);
+    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? 4 : 0, read_done, w);
+    if (st == ST_OK) {
+        s->reads = w;
+        return STREAM_READ_PENDING;
+    }
+    base_free(w);
+    if (st == ST_FULL) { /* the pool's bound: ask again next turn */
+        eng_defer(s->eng, fn, arg);
+        return STREAM_READ_PENDING;
+    }
+    return STREAM_READ_DAMAGED;
+}
+
+void stream_read_cancel(struct store_stream *s, stream_read_fn fn, void *arg)
+{
+    for (struct read_wait **p = &s->reads; *p != NULL;) {
+        struct read_wait *w = *p;
+        if (w->fn == fn && w->arg == arg) {
+            *p = w->next;
+            reader_forget(s->eng->pool, w);
+            base_free(w);
+        } else {
+            p = &w->next;
+        }
+    }
+}

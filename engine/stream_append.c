@@ -1,0 +1,364 @@
+/* Admission of a publish: checks, then one record that holds the message and everything it evicts, applied at once.
+ * Nothing is changed before the last check has passed; nothing fails after the record was reserved. */
+#include "engine/eng.h"
+#include "engine/msg_header.h"
+
+/* What a message pushes out. */
+struct evict {
+    struct seq_runs runs;
+    uint64_t floor;     /* 0 = unchanged */
+    uint64_t msgs, bytes;
+};
+
+static uint32_t size_of(const struct store_stream *s, uint64_t seq)
+{
+    uint32_t id, size = 0;
+    (void)msgmap_get(&s->map, seq, &id, &size);
+    return size;
+}
+
+static void evict_seq(struct store_stream *s, struct evict *ev, uint64_t seq)
+{
+    seq_runs_add(&ev->runs, seq);
+    ev->msgs++;
+    ev->bytes += size_of(s, seq);
+}
+
+static bool is_evicted(const struct evict *ev, uint64_t seq)
+{
+    for (size_t i = 0; i < ev->runs.n; i++) {
+        if (seq >= ev->runs.v[i].first && seq < ev->runs.v[i].first + ev->runs.v[i].count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- expected-*, dedup --------------------------------------------------------------------------------------------- */
+
+static uint64_t last_of_subject(const struct store_stream *s, const char *subject, size_t len)
+{
+    if (subject_has_wildcard(subject, len)) {
+        return sidx_last_match(s->idx, subject, len);
+    }
+    const struct sidx_entry *e = sidx_find(s->idx, subject, len);
+    return e != NULL ? sidx_last(e) : 0;
+}
+
+static struct hash128 id_hash(const struct store_stream *s, const char *id, size_t len)
+{
+    return hash128(s->eng->ident.crc_seed, id, len);
+}
+
+/* True when the publish is settled (duplicate or refused); *r says how. */
+static bool check_expected(struct store_stream *s, const struct store_append *a, struct store_append_result *r)
+{
+    if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
+        dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
+        if (dedup_find(s->dedup, id_hash(s, a->msg_id, a->msg_id_len), &r->seq)) {
+            r->verdict = APPEND_DUPLICATE;
+            return true;
+        }
+    }
+    if (a->expected_last_msgid != NULL) {
+        size_t len;
+        const char *last = dedup_last_id(s->dedup, &len);
+        if (last == NULL || len != a->expected_last_msgid_len || memcmp(last, a->expected_last_msgid, len) != 0) {
+            r->verdict = APPEND_WRONG_LAST_MSGID;
+            r->actual_id = last != NULL ? last : "";
+            return true;
+        }
+    }
+    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
+        r->verdict = APPEND_WRONG_LAST_SEQ;
+        r->actual = s->last_seq;
+        return true;
+    }
+    if (a->has_expected_last_subj_seq) {
+        const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
+        size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
+        r->actual = last_of_subject(s, subject, len);
+        if (r->actual != a->expected_last_subj_seq) {
+            r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- limits ------------------------------------------------------------------------------------------------------------ */
+
+static bool over(int64_t limit, uint64_t value)
+{
+    return limit > 0 && value > (uint64_t)limit;
+}
+
+/* The oldest of the subject go until one more fits. */
+static void evict_per_subject(struct store_stream *s, const struct sidx_entry *entry, struct evict *ev)
+{
+    uint64_t count = sidx_count(entry), max = (uint64_t)s->cfg.max_msgs_per_subject;
+    for (uint64_t i = 0; count + 1 > max + i; i++) {
+        evict_seq(s, ev, sidx_nth(entry, i));
+    }
+}
+
+static void evict_rollup(struct store_stream *s, const struct store_append *a, struct evict *ev)
+{
+    if (a->rollup == 2) {
+        ev->floor = s->last_seq + 1;
+        ev->msgs = s->msgs;
+        ev->bytes = s->bytes;
+        return;
+    }
+    const struct sidx_entry *entry = sidx_find(s->idx, a->subject, a->subject_len);
+    for (uint64_t i = 0; entry != NULL && i < sidx_count(entry); i++) {
+        evict_seq(s, ev, sidx_nth(entry, i));
+    }
+}
+
+/* Takes from the front until the new message fits; it may push out itself (a message above max_bytes). */
+static void evict_front(struct store_stream *s, uint64_t size, struct evict *ev)
+{
+    uint64_t seq = liveset_next(s->live, s->first_seq);
+    while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) || over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
+        if (seq == 0) {
+            ev->floor = s->last_seq + 2;
+            return;
+        }
+        if (!is_evicted(ev, seq)) {
+            ev->msgs++;
+            ev->bytes += size_of(s, seq);
+        }
+        ev->floor = seq + 1;
+        seq = liveset_next(s->live, seq + 1);
+    }
+}
+
+static bool plan_limits(struct store_stream *s, const struct store_append *a, uint64_t size, struct evict *ev,
+                        struct store_append_result *r)
+{
+    const struct stream_cfg *cfg = &s->cfg;
+    if (a->rollup != 0) {
+        evict_rollup(s, a, ev);
+    } else if (cfg->max_msgs_per_subject > 0) {
+        const struct sidx_entry *entry = sidx_find(s->idx, a->subject, a->subject_len);
+        if (entry != NULL && sidx_count(entry) >= (uint64_t)cfg->max_msgs_per_subject) {
+            if (cfg->discard == DISCARD_NEW && cfg->discard_new_per_subject) {
+                r->verdict = APPEND_MAX_MSGS_PER_SUBJECT;
+                return false;
+            }
+            evict_per_subject(s, entry, ev);
+        }
+    }
+    if (cfg->discard == DISCARD_NEW) {
+        if (over(cfg->max_msgs, s->msgs - ev->msgs + 1)) {
+            r->verdict = APPEND_MAX_MSGS;
+            return false;
+        }
+        if (over(cfg->max_bytes, s->bytes - ev->bytes + size)) {
+            r->verdict = APPEND_MAX_BYTES;
+            return false;
+        }
+    } else {
+        evict_front(s, size, ev);
+    }
+    uint64_t used = s->memory ? s->eng->mem_bytes : s->eng->file_bytes;
+    uint64_t max = s->memory ? s->eng->opts.max_mem_bytes : s->eng->opts.max_file_bytes;
+    if (used - ev->bytes + size > max || (!s->memory && s->eng->low_space)) {
+        r->verdict = s->memory ? APPEND_NO_MEMORY : APPEND_NO_STORE;
+        return false;
+    }
+    return true;
+}
+
+/* --- interest ------------------------------------------------------------------------------------------------------------- */
+
+/* An interest stream keeps only what some consumer wants: else the message evicts itself. */
+static bool wanted_by_nobody(struct store_stream *s, const struct store_append *a)
+{
+    if (s->cfg.retention != RETENTION_INTEREST) {
+        return false;
+    }
+    for (size_t i = 0; i < s->ncons; i++) {
+        const struct cons_cfg *c = cons_op_cfg(s->cons[i]);
+        bool match = c->nfilters == 0;
+        for (size_t f = 0; f < c->nfilters && !match; f++) {
+            match = subject_match(a->subject, a->subject_len, c->filters[f], strlen(c->filters[f]));
+        }
+        if (match) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------------- */
+
+void stream_dedup_note(struct store_stream *s, const struct msg *m)
+{
+    size_t len = 0;
+    const char *id = (m->flags & MSG_MSGID) != 0 ? msg_header_get(m->hdr, m->hdr_len, "Nats-Msg-Id", &len) : NULL;
+    if (id != NULL && s->cfg.duplicates_ns > 0) {
+        dedup_add(s->dedup, id_hash(s, id, len), m->seq, m->ts_ns);
+    }
+    dedup_set_last_id(s->dedup, id, len);
+}
+
+/* Room for one record: in the journal's chunk, or in the stream's own for memory streams. */
+static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct jr_chunk **chunk, uint32_t *off)
+{
+    if (!s->memory) {
+        return jw_reserve(s->eng->jw, len, false, p, chunk, off);
+    }
+    enum { CHUNK = 64 * 1024 };
+    struct jr_chunk *c = s->mem_chunk;
+    if (c == NULL || c->cap - c->used < len) {
+        size_t cap = s->msgs < 16 && len < 4096 ? 8192 : CHUNK;
+        struct jr_chunk *fresh = jr_chunk_create(NULL, len > cap ? len : cap);
+        if (fresh == NULL) {
+            return ST_NOMEM;
+        }
+        if (c != NULL) {
+            jr_chunk_release(c);
+        }
+        s->mem_chunk = c = fresh;
+    }
+    *p = c->base + c->used;
+    *chunk = c;
+    *off = (uint32_t)c->used;
+    c->used += align_up(len, REC_ALIGN);
+    return ST_OK;
+}
+
+static enum st write_append(struct store_stream *s, const struct store_append *a, const struct evict *ev, int64_t now,
+                            struct msg *m)
+{
+    size_t ext = append_ext_size(ev->floor, &ev->runs);
+    size_t body = (size_t)msg_size(a->subject_len, a->hdr_len, a->data_len);
+    size_t len = REC_HEAD_SIZE + ext + body;
+    uint8_t *p;
+    struct jr_chunk *chunk;
+    uint32_t off;
+    enum st st = reserve(s, len, &p, &chunk, &off);
+    if (st != ST_OK) {
+        return st;
+    }
+    uint16_t flags = a->flags;
+    flags |= a->hdr_len > 0 ? MSG_HDR : 0;
+    flags |= a->msg_id != NULL ? MSG_MSGID : 0;
+    flags |= a->rollup == 1 ? MSG_ROLLUP_SUB : a->rollup == 2 ? MSG_ROLLUP_ALL : 0;
+    *m = (struct msg){.seq = s->last_seq + 1, .ts_ns = i64_max(now, s->last_ts_ns), .subj = (const uint8_t *)a->subject,
+                      .hdr = a->hdr, .data = a->data, .hdr_len = a->hdr_len, .data_len = a->data_len,
+                      .subj_len = (uint16_t)a->subject_len, .flags = flags};
+    append_ext_put(p + REC_HEAD_SIZE, ext, ev->floor, &ev->runs);
+    msg_put(p + REC_HEAD_SIZE + ext, m, s->eng->ident.crc_seed);
+    uint32_t msg_off = (uint32_t)(off + REC_HEAD_SIZE + ext);
+    if (!s->memory) {
+        s->oseq++;
+        rec_seal(p, REC_APPEND, 0, s->gid, 0, (uint32_t)s->oseq, ext, body, s->eng->ident.crc_seed);
+    }
+    stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
+    if (!s->memory) {
+        struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq, .last_seq = s->last_seq, .floor = s->first_seq,
+                           .removed = ev->runs.n > 0 ? &ev->runs : NULL, .type = REC_APPEND,
+                           .sync = s->durability == DURABILITY_DURABLE};
+        s->ticket = jw_commit(s->eng->jw, &r, len);
+        s->ckpt_dirty = true;
+        if (ev->floor != 0) {
+            s->removal_ticket = s->ticket;
+        }
+    }
+    return ST_OK;
+}
+
+static enum append_verdict check_config(const struct store_stream *s, const struct store_append *a)
+{
+    if (s->cfg.sealed) {
+        return APPEND_SEALED;
+    }
+    if (s->cfg.max_msg_size >= 0 && (uint64_t)a->hdr_len + a->data_len > (uint64_t)s->cfg.max_msg_size) {
+        return APPEND_MSG_TOO_BIG;
+    }
+    if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
+        return APPEND_ROLLUP_DENIED;
+    }
+    return APPEND_STORED;
+}
+
+/* A publish that waits for its ticket. */
+struct append_wait {
+    store_append_fn fn;
+    void *arg;
+    struct store_append_result r;
+    char *actual_id; /* owned */
+};
+
+static void append_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct append_wait *w = arg;
+    (void)n;
+    (void)err;
+    if (st != ST_OK) {
+        w->r.verdict = APPEND_FAILED;
+    }
+    w->r.actual_id = w->actual_id;
+    w->fn(w->arg, &w->r);
+    base_free(w->actual_id);
+    base_free(w);
+}
+
+enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn, void *arg)
+{
+    struct eng *e = s->eng;
+    struct store_append_result r = {.verdict = APPEND_STORED};
+    struct evict ev = {0};
+    uint64_t wait_ticket = stream_ticket(s);
+    ASSERT(a->subject_len > 0 && a->subject_len <= UINT16_MAX);
+    if (e->poisoned != ST_OK) {
+        r.verdict = APPEND_FAILED;
+    } else if ((r.verdict = check_config(s, a)) == APPEND_STORED && !check_expected(s, a, &r)) {
+        int64_t now = eng_now_ns(e);
+        uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
+        if (wanted_by_nobody(s, a)) {
+            ev.floor = s->msgs == 0 ? s->last_seq + 2 : 0;
+            if (ev.floor == 0) {
+                seq_runs_add(&ev.runs, s->last_seq + 1);
+            }
+        }
+        if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, size, &ev, &r)) {
+            struct msg m;
+            enum st st = stream_reserve_seqs(s);
+            if (st == ST_OK && s->memory && s->last_seq + 1 > s->reserved_done_seq) {
+                st = ST_FULL; /* the reservation is on its way */
+            }
+            if (st == ST_OK) {
+                st = write_append(s, a, &ev, now, &m);
+            }
+            if (st == ST_FULL || st == ST_NOMEM) {
+                seq_runs_fini(&ev.runs);
+                return ST_FULL;
+            }
+            if (st != ST_OK) {
+                r.verdict = APPEND_FAILED;
+            } else {
+                stream_dedup_note(s, &m);
+                r.seq = m.seq;
+                wait_ticket = stream_ticket(s);
+                if (s->memory || s->durability == DURABILITY_ASYNC) {
+                    eng_kick(e, s);
+                }
+            }
+        }
+    }
+    seq_runs_fini(&ev.runs);
+    if (fn != NULL) {
+        if (r.verdict == APPEND_STORED) {
+            eng_wait_append(e, wait_ticket, fn, arg, r.seq);
+        } else {
+            struct append_wait *w = base_malloc(sizeof *w);
+            *w = (struct append_wait){fn, arg, r, r.actual_id != NULL ? base_strdup(r.actual_id) : NULL};
+            eng_wait(e, wait_ticket, append_done, w, ST_OK, 0);
+        }
+    }
+    return ST_OK;
+}
