@@ -49,7 +49,7 @@ struct eng {
     uint32_t magic;
     struct env *env;            /* borrowed */
     struct eng_opts opts;
-    char *root;                 /* owned */
+    char *root, *journal_dir;   /* owned */
     struct env_lock *lock;      /* owned */
     struct store_ident ident;
     struct cat *cat;            /* owned */
@@ -60,9 +60,10 @@ struct eng {
     struct reader_pool *pool;   /* owned */
     struct ckpt *ckpt;          /* owned */
 
-    struct store_stream *streams; /* list by (account, name) */
-    struct store_stream **by_gid; /* owned: open addressing, power of two */
-    size_t by_gid_cap, nstreams;
+    struct store_stream **by_name; /* owned array, sorted by (account, name): streams that can be found */
+    size_t nstreams, by_name_cap;
+    struct store_stream **by_gid; /* owned array of owned streams, sorted by gid; dropped ones until they are tombstones */
+    size_t ngids, by_gid_cap;
     uint32_t next_gid;
 
     struct eng_ring waiting;    /* tickets not done yet */
@@ -84,6 +85,7 @@ struct eng {
     uint64_t file_bytes, mem_bytes; /* logical, all streams */
     enum st poisoned;           /* ST_OK, or why nothing goes out any more */
     struct err poison_err;
+    int64_t pace_before_ns;     /* expiries due before this store time are a backlog: paced */
     bool low_space;
     bool replaying;             /* recovery: records are applied, nothing is logged, nobody is told */
     bool shut;                  /* closing */
@@ -114,12 +116,16 @@ int64_t eng_run_timers(struct eng *e);
 void eng_wait_fini(struct eng *e);
 void eng_hold_block(struct eng *e, struct block *b); /* takes over a reference; let go at the end of the turn */
 void eng_kick(struct eng *e, struct store_stream *s);
+void eng_forget_stream(struct eng *e, struct store_stream *s); /* it goes away: kicks and deferred calls */
 
 /* --- streams table (engine.c) ------------------------------------------------------------------------------------- */
 struct store_stream *eng_stream_by_gid(struct eng *e, uint32_t gid);
-void eng_stream_link(struct eng *e, struct store_stream *s);   /* into list and table */
-void eng_stream_unlink(struct eng *e, struct store_stream *s); /* out of the name list; the gid stays known */
-void eng_stream_forget(struct eng *e, struct store_stream *s); /* out of the gid table */
+struct store_stream *eng_stream_find(struct eng *e, const char *account, const char *name);
+void eng_stream_add(struct eng *e, struct store_stream *s);    /* into the gid table, which owns it */
+void eng_stream_link(struct eng *e, struct store_stream *s);   /* into the name table */
+void eng_stream_unlink(struct eng *e, struct store_stream *s); /* out of the name table; the gid stays known */
+void eng_stream_forget(struct eng *e, struct store_stream *s); /* out of the gid table; the caller frees */
+void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, const char *text);
 
 /* --- stream.c ------------------------------------------------------------------------------------------------------- */
 /* Makes an empty stream object (not linked). cfg is copied. */
@@ -137,13 +143,19 @@ MUST_USE enum st stream_replay(struct store_stream *s, const struct rec *r, cons
                                struct err *err);
 /* Logs the removal of live messages as DELETE records of bounded size (one batch) and applies them. */
 MUST_USE enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason);
-MUST_USE enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason);
+/* flags: REC_BATCH_MORE when records of the same batch follow. */
+MUST_USE enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason, uint8_t flags);
+/* Frees what only a living stream needs; identity and segments stay until the tombstone is written. */
+void stream_gut(struct store_stream *s);
 /* Reserves sequences of a memory stream when it runs low. */
 MUST_USE enum st stream_reserve_seqs(struct store_stream *s);
 /* Journal said that the ticket with these records is done. */
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry);
-/* Removes what is older than max_age; returns the store time of the next expiry (INT64_MAX = none). */
-int64_t stream_expire(struct store_stream *s);
+/* Removes what is older than max_age and arms the timer for the next; no-op while it is armed or there is nothing to do. */
+void stream_arm_expiry(struct store_stream *s);
+/* A reference on the held block that m points into; NULL when it points elsewhere. */
+struct block *stream_block_of(struct store_stream *s, const struct msg *m);
+void stream_fail_gets(struct store_stream *s); /* gets under way are answered ST_CLOSED */
 void stream_set_visible(struct store_stream *s, uint64_t seq); /* and tells the consumers */
 void stream_dedup_note(struct store_stream *s, const struct msg *m); /* its id enters the window */
 void stream_release_blocks(struct store_stream *s);
@@ -177,11 +189,18 @@ MUST_USE enum st recover_finish(struct eng *e, struct err *err); /* after jr_sta
 /* --- checkpoint.c -------------------------------------------------------------------------------------------------------- */
 MUST_USE enum st ckpt_create(struct eng *e, struct err *err);
 MUST_USE enum st ckpt_start(struct eng *e, struct err *err);
-void ckpt_stop(struct eng *e);
+void ckpt_stop(struct eng *e);      /* the flusher; idempotent */
+/* Shutdown, on the owner: checkpoints everything, waiting for it. Then, with the journal stopped: commits its end. */
+void ckpt_close(struct eng *e);
+bool ckpt_commit_end(struct eng *e, uint64_t end_lsn);
 void ckpt_destroy(struct eng *e);
 void ckpt_poll(struct eng *e);      /* owner: starts and publishes */
 void ckpt_request(struct eng *e, store_done_fn done, void *arg); /* everything; done may be NULL */
 bool ckpt_idle(struct eng *e);
-void ckpt_stream_dropped(struct eng *e, struct store_stream *s, uint64_t drop_ticket);
+void ckpt_stream_dropped(struct store_stream *s); /* before its consumers are freed: their rows go too */
+void ckpt_consumer_dropped(struct store_stream *s, uint32_t sub);
+#define CKPT_TAIL_BLOB_MAX 4096u /* bytes of a tail that goes into the row instead of a segment */
+/* The tail column: flushed_seq u64, then MSG forms, each padded to 8 B. */
+MUST_USE enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, size_t len);
 
 #endif

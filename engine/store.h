@@ -16,8 +16,8 @@
 #include "engine/record.h"
 
 struct store;
-struct store_stream; /* handle; valid until its delete completes or the store closes */
-struct store_cons;   /* handle; valid until its delete (or its stream's) completes */
+struct store_stream; /* handle; valid until stream_delete is called or the store closes */
+struct store_cons;   /* handle; valid until cons_delete (or stream_delete of its stream) is called */
 
 /* ---- configuration -------------------------------------------------------------------------------------------- */
 

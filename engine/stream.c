@@ -10,6 +10,17 @@
 /* A DELETE record holds at most this many runs; more make a batch of records. */
 enum { DELETE_RUNS_MAX = 32768 };
 
+/* A block being read for somebody. */
+struct read_wait {
+    struct store_stream *s;
+    stream_read_fn fn;
+    void *arg;
+    uint64_t lo, hi; /* sequences of the block */
+    struct read_wait *next;
+};
+
+static void drop_all(struct store_stream *s, uint64_t first_seq);
+
 struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg, uint32_t cfg_version,
                                  int64_t created_ns)
 {
@@ -49,12 +60,36 @@ void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32
                                                            : DURABILITY_DURABLE;
 }
 
-void stream_free(struct store_stream *s)
+void stream_gut(struct store_stream *s)
 {
-    ASSERT(s->magic == STREAM_MAGIC);
+    stream_fail_gets(s);
+    eng_forget_stream(s->eng, s);
+    eng_timer_destroy(s->expiry);
+    s->expiry = NULL;
+    stream_release_blocks(s);
+    while (s->reads != NULL) {
+        struct read_wait *w = s->reads;
+        s->reads = w->next;
+        reader_forget(s->eng->pool, w);
+        base_free(w);
+    }
+    if (s->mem_chunk != NULL) {
+        jr_chunk_release(s->mem_chunk);
+        s->mem_chunk = NULL;
+    }
     while (s->ncons > 0) {
         cons_free(s->cons[s->ncons - 1]);
     }
+    drop_all(s, s->last_seq + 1);
+    dedup_clear(s->dedup);
+}
+
+void stream_free(struct store_stream *s)
+{
+    ASSERT(s->magic == STREAM_MAGIC);
+    stream_gut(s);
+    jw_forget(s->eng->jw, s);
+    base_free(s->dropped_subs);
     base_free(s->cons);
     if (s->segs != NULL) {
         for (size_t i = 0; i < s->segs->n; i++) {
@@ -301,12 +336,12 @@ enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs
     return ST_OK;
 }
 
-enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason)
+enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason, uint8_t flags)
 {
     uint8_t body[16] = {0};
     put_u64le(body, first_seq);
     body[8] = (uint8_t)reason;
-    enum st st = stream_log(s, REC_FLOOR, 0, 0, body, sizeof body, NULL, true, true);
+    enum st st = stream_log(s, REC_FLOOR, flags, 0, body, sizeof body, NULL, true, true);
     if (st == ST_OK) {
         stream_apply_floor(s, first_seq);
     }
@@ -449,14 +484,6 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
 
 enum { HELD_BLOCKS = 4 };
 
-struct read_wait {
-    struct store_stream *s;
-    stream_read_fn fn;
-    void *arg;
-    uint64_t lo, hi; /* sequences of the block */
-    struct read_wait *next;
-};
-
 static void hold(struct store_stream *s, struct block *b)
 {
     if (s->blocks[s->block_next] != NULL) {
@@ -501,6 +528,18 @@ static void read_done(void *arg, enum st st, struct block *b, const struct err *
     void *fn_arg = w->arg;
     base_free(w);
     fn(fn_arg);
+}
+
+struct block *stream_block_of(struct store_stream *s, const struct msg *m)
+{
+    for (size_t i = 0; i < HELD_BLOCKS; i++) {
+        struct block *b = s->blocks[i];
+        if (b != NULL && m->subj >= b->raw && m->subj < b->raw + b->raw_len) {
+            block_acquire(b);
+            return b;
+        }
+    }
+    return NULL;
 }
 
 static struct block *held_block(struct store_stream *s, uint64_t file_id, uint32_t block_no)

@@ -21,7 +21,6 @@
 #include "engine/tail.h"
 
 struct eng;
-struct eng_cons; /* engine/consumer.h */
 struct seg_set;  /* engine/segment.h: the stream's segments */
 
 struct eng_damage {
@@ -73,6 +72,12 @@ struct store_stream {
     uint64_t flushed_lsn;       /* records up to here are in catalogue and segments */
     uint64_t freeze_ticket;     /* running checkpoint: state as of this ticket; 0 = none */
     uint64_t flushed_seq;       /* messages up to here are in segments (or dead) */
+    uint64_t drop_lsn;          /* dropped: of the DROP record; 0 = not durable yet */
+    uint64_t tomb_generation;   /* dropped: generation that holds the tombstone; 0 = none yet */
+    bool dir_gone;              /* dropped: s/<gid> has been removed */
+    uint32_t *dropped_subs;     /* owned: consumers whose rows must go at the next checkpoint */
+    size_t ndropped_subs;
+    bool ckpt_busy;             /* a checkpoint job holds it */
     bool ckpt_dirty;            /* something is not covered by a checkpoint */
     struct seq_runs ckpt_removed; /* flushed messages removed since the last freeze: rows for segdel */
 
@@ -84,10 +89,14 @@ struct store_stream {
     struct block *blocks[4];    /* owned references: blocks read last, so that sequential readers find them */
     unsigned block_next;
     struct read_wait *reads;    /* owned: reads under way */
+    struct get_op *gets;        /* gets under way (stream_ops.c) */
+    struct eng_timer *expiry;   /* owned; NULL until max_age is first looked at */
+    bool expiry_armed;
+    int64_t pace_second;        /* boot second of pace_used */
+    uint64_t pace_used;         /* backlog messages expired in it */
 
     int64_t first_ts_ns;        /* of first_seq when first_ts_seq == first_seq */
     uint64_t first_ts_seq;
-    struct store_stream *next;  /* in the engine's list, by (account, name) */
 };
 #define STREAM_MAGIC 0x5354524du
 
@@ -148,6 +157,7 @@ void eng_timer_set(struct eng_timer *t, int64_t at_boot_ns); /* moves it if set;
 void eng_timer_destroy(struct eng_timer *t);                 /* NULL is a no-op */
 /* Runs fn(arg) once at the end of this turn (or of the running poll); coalesced by (fn, arg) by the caller's own flag. */
 void eng_defer(struct eng *e, void (*fn)(void *arg), void *arg);
+void eng_undefer(struct eng *e, const void *arg); /* deferred calls with this argument are forgotten */
 
 /* ---- consumers, as engine.c and checkpoint.c use them (implemented in consumer*.c) -------------------------------- */
 

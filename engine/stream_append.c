@@ -1,6 +1,7 @@
 /* Admission of a publish: checks, then one record that holds the message and everything it evicts, applied at once.
  * Nothing is changed before the last check has passed; nothing fails after the record was reserved. */
 #include "engine/eng.h"
+#include "engine/base/subject.h"
 #include "engine/msg_header.h"
 
 /* What a message pushes out. */
@@ -342,6 +343,7 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
                 r.verdict = APPEND_FAILED;
             } else {
                 stream_dedup_note(s, &m);
+                stream_arm_expiry(s);
                 r.seq = m.seq;
                 wait_ticket = stream_ticket(s);
                 if (s->memory || s->durability == DURABILITY_ASYNC) {

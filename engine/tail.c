@@ -155,3 +155,40 @@ void tail_trim(struct tail *t, uint64_t seq)
         t->slots_head = 0;
     }
 }
+
+void tail_rehome(struct tail *t, uint64_t upto_seq)
+{
+    size_t pinned = 0;
+    for (uint32_t i = 0; i < t->chunks_n; i++) {
+        const struct tail_chunk *c = chunk_at(t, t->chunks_first + i);
+        pinned += c->chunk != NULL ? c->chunk->cap : 0;
+    }
+    if (t->msgs == 0 || pinned < 2 * t->bytes + 8192) {
+        return;
+    }
+    struct jr_chunk *home = jr_chunk_create(NULL, t->bytes + 8 * t->msgs);
+    if (home == NULL) {
+        return;
+    }
+    /* A fresh tail in the same order: what lies above upto_seq keeps its chunk. */
+    struct tail fresh;
+    tail_init(&fresh);
+    for (uint64_t seq = t->first_seq; seq < tail_end_seq(t); seq++) {
+        struct jr_chunk *c;
+        const uint8_t *p = tail_get(t, seq, &c);
+        if (p == NULL) {
+            continue;
+        }
+        uint32_t len = get_u32le(p);
+        if (seq <= upto_seq) {
+            memcpy(home->base + home->used, p, len);
+            tail_add(&fresh, seq, home, (uint32_t)home->used, len);
+            home->used += align_up(len, 8);
+        } else {
+            tail_add(&fresh, seq, c, (uint32_t)(p - c->base), len);
+        }
+    }
+    jr_chunk_release(home);
+    tail_fini(t);
+    *t = fresh;
+}

@@ -36,6 +36,9 @@ const uint8_t *tail_get(const struct tail *t, uint64_t seq, struct jr_chunk **ch
 void tail_kill(struct tail *t, uint64_t seq);
 /* Forgets everything below seq. */
 void tail_trim(struct tail *t, uint64_t seq);
+/* Moves the live messages up to upto_seq into one chunk of their own, so that a few small messages do not pin journal
+ * chunks. No-op when they fill at least half of what they pin, or memory is short. */
+void tail_rehome(struct tail *t, uint64_t upto_seq);
 static inline uint64_t tail_end_seq(const struct tail *t) { return t->first_seq + t->n; }
 
 #endif

@@ -1,0 +1,83 @@
+/* What a running checkpoint holds. Private to engine/checkpoint.c (and the tests that look inside). */
+#ifndef ENGINE_CHECKPOINT_H
+#define ENGINE_CHECKPOINT_H
+
+#include "engine/eng.h"
+
+enum ckpt_phase {
+    CKPT_IDLE,
+    CKPT_WRITING,    /* flusher owns the units */
+    CKPT_WRITTEN,    /* owner waits for the freeze ticket */
+    CKPT_COMMITTING, /* catalogue owns the transaction */
+    CKPT_COMMITTED,
+};
+
+struct ckpt_cons {
+    uint32_t sub, cfg_version;
+    int64_t created_ns;
+    char *name;          /* owned */
+    uint8_t *cfg, *blob; /* owned */
+    size_t cfg_len, blob_len;
+};
+
+/* A stream with its consumers as of the freeze ticket. */
+struct ckpt_unit {
+    struct store_stream *s; /* borrowed; it lives as long as ckpt_busy */
+    uint32_t gid;
+    bool dropped, drop_dir, forget;
+    bool blob_only;         /* the tail goes into the row */
+    bool full_segdel;
+    char *account, *name;   /* owned */
+    uint8_t *cfg, *dedup, *tail; /* owned */
+    size_t cfg_len, dedup_len, tail_len;
+    uint32_t cfg_version, next_sub;
+    uint64_t oseq, last_seq, first_seq, msg_count, bytes, flushed_lsn;
+    int64_t last_ts_ns;
+    struct ckpt_cons *cons; /* owned */
+    size_t ncons;
+    uint32_t *dropped_subs; /* owned */
+    size_t ndropped_subs;
+    struct jr_chunk **chunks; /* owned references that keep msgs alive */
+    size_t nchunks;
+    struct seg_src *msgs;   /* owned */
+    size_t nmsgs;
+    struct seq_runs removed;
+    uint32_t segdel_parts;  /* after this lap */
+    uint64_t *dead;         /* owned: segnos to drop */
+    size_t ndead;
+    struct seg_view *active; /* owned reference */
+    struct seg_view *closed; /* owned reference */
+    uint64_t next_segno, prev_last_seq, segment_bytes;
+    struct seg_flush_result flushed;
+    enum st st;
+    struct err err;
+};
+
+struct ckpt_request {
+    store_done_fn fn;
+    void *arg;
+    struct ckpt_request *next;
+};
+
+struct ckpt {
+    atomic_int phase;          /* enum ckpt_phase: hands the units over */
+    struct ckpt_unit *units;   /* owned */
+    size_t nunits, cap;
+    uint64_t freeze_ticket;
+    struct cat_txn *txn;       /* owned */
+    uint64_t checkpoint_lsn, new_checkpoint_lsn, end_lsn;
+    enum st commit_st;
+    uint64_t commit_gen;
+    struct err commit_err;
+    bool wanted, tombstones_wait;
+    int64_t retry_boot_ns;
+    struct eng_timer *timer;   /* owned: wakes the owner for a retry */
+    struct env_task *flusher;  /* owned */
+    atomic_bool space_low;     /* set by the flusher */
+    struct ckpt_request *requests, *running_requests; /* owned */
+};
+
+/* Puts a view (one reference, taken over) behind the others; for recovery. */
+void ckpt_add_view(struct store_stream *s, struct seg_view *v);
+
+#endif

@@ -1,0 +1,430 @@
+/* Requests on a stream: get, delete, purge, state, and expiry by age. What is quoted waits for the ticket it rests on. */
+#include "engine/eng.h"
+#include "engine/base/subject.h"
+
+#include <stdlib.h>
+
+/* --- get -------------------------------------------------------------------------------------------------------------- */
+
+/* A get under way: the message is fixed when the request comes, and held until the answer may leave. */
+struct get_op {
+    struct store_stream *s; /* NULL when the stream went away */
+    store_get_fn fn;
+    store_done_fn barrier_fn; /* or this: a barrier that has to learn the first message's time */
+    void *arg;
+    bool reading;
+    uint64_t seq, ticket;
+    struct jr_chunk *chunk; /* shared: holds m when it lies in the tail */
+    struct block *block;    /* shared: ... in a segment */
+    struct msg m;
+    enum st st;
+    struct get_op *next;
+};
+
+static void get_unlink(struct get_op *op)
+{
+    for (struct get_op **p = &op->s->gets; *p != NULL; p = &(*p)->next) {
+        if (*p == op) {
+            *p = op->next;
+            return;
+        }
+    }
+}
+
+static void get_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct get_op *op = arg;
+    (void)n;
+    if (op->s != NULL) {
+        get_unlink(op);
+    }
+    if (st != ST_OK) {
+        op->st = st;
+    }
+    if (op->barrier_fn != NULL) {
+        op->barrier_fn(op->arg, st, 0, err);
+    } else {
+        op->fn(op->arg, op->st, op->st == ST_OK ? &op->m : NULL);
+    }
+    if (op->chunk != NULL) {
+        jr_chunk_release(op->chunk);
+    }
+    block_release(op->block);
+    base_free(op);
+}
+
+static void get_read(void *arg)
+{
+    struct get_op *op = arg;
+    struct store_stream *s = op->s;
+    enum stream_read r = stream_read(s, op->seq, false, &op->m, get_read, op);
+    op->reading = r == STREAM_READ_PENDING;
+    if (op->reading) {
+        return;
+    }
+    op->st = r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
+    if (r == STREAM_READ_OK) {
+        (void)tail_get(&s->tail, op->seq, &op->chunk);
+        if (op->chunk != NULL) {
+            jr_chunk_acquire(op->chunk);
+        } else {
+            op->block = stream_block_of(s, &op->m);
+        }
+        if (op->barrier_fn != NULL && op->seq == s->first_seq) {
+            s->first_ts_ns = op->m.ts_ns;
+            s->first_ts_seq = s->first_seq;
+        }
+    }
+    eng_wait(s->eng, op->ticket, get_done, op, ST_OK, 0);
+}
+
+static uint64_t find(const struct store_stream *s, const struct store_get *g)
+{
+    bool any = g->subject_len == 0 || (g->subject_len == 1 && g->subject[0] == '>');
+    switch (g->kind) {
+    case GET_BY_SEQ:
+        return liveset_is_live(s->live, g->seq) ? g->seq : 0;
+    case GET_LAST_BY_SUBJ:
+        if (!any && !subject_has_wildcard(g->subject, g->subject_len)) {
+            const struct sidx_entry *e = sidx_find(s->idx, g->subject, g->subject_len);
+            return e != NULL ? sidx_last(e) : 0;
+        }
+        return any ? liveset_prev(s->live, s->last_seq) : sidx_last_match(s->idx, g->subject, g->subject_len);
+    case GET_NEXT_BY_SUBJ:
+        return any ? liveset_next(s->live, u64_max(g->seq, 1))
+                   : sidx_next_match(s->idx, g->subject, g->subject_len, u64_max(g->seq, 1));
+    }
+    return 0;
+}
+
+static struct get_op *get_make(struct store_stream *s, void *arg)
+{
+    struct get_op *op = base_calloc(1, sizeof *op);
+    op->s = s;
+    op->arg = arg;
+    op->next = s->gets;
+    s->gets = op;
+    return op;
+}
+
+void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg)
+{
+    struct get_op *op = get_make(s, arg);
+    op->fn = fn;
+    op->seq = find(s, g);
+    /* An answer rests on the newest append only when it shows it; else on the newest removal that could have uncovered it. */
+    op->ticket = stream_ticket(s) == 0 ? 0 : op->seq > s->visible_seq ? s->ticket : s->removal_ticket;
+    if (op->seq == 0) {
+        op->st = ST_NOTFOUND;
+        op->ticket = stream_ticket(s);
+        eng_wait(s->eng, op->ticket, get_done, op, ST_OK, 0);
+    } else {
+        get_read(op);
+    }
+}
+
+/* The stream goes away: reads under way are answered. */
+void stream_fail_gets(struct store_stream *s)
+{
+    while (s->gets != NULL) {
+        struct get_op *op = s->gets;
+        s->gets = op->next;
+        op->s = NULL;
+        if (op->reading) {
+            stream_read_cancel(s, get_read, op);
+            eng_undefer(s->eng, op);
+            op->st = ST_CLOSED;
+            eng_wait(s->eng, 0, get_done, op, ST_OK, 0);
+        }
+    }
+}
+
+/* --- delete, purge -------------------------------------------------------------------------------------------------------- */
+
+static void fail(struct eng *e, store_done_fn fn, void *arg, enum st st)
+{
+    eng_wait(e, 0, fn, arg, st, 0);
+}
+
+void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn, void *arg)
+{
+    (void)secure; /* the record says so; segments are rewritten by the compactor when it comes (see README) */
+    if (s->eng->poisoned != ST_OK) {
+        fail(s->eng, fn, arg, ST_POISONED);
+        return;
+    }
+    if (!liveset_is_live(s->live, seq)) {
+        eng_wait(s->eng, stream_ticket(s), fn, arg, ST_NOTFOUND, 0);
+        return;
+    }
+    struct seq_runs one = {0};
+    seq_runs_add(&one, seq);
+    enum st st = stream_remove_logged(s, &one, REASON_USER);
+    seq_runs_fini(&one);
+    s->removal_ticket = s->ticket;
+    eng_wait(s->eng, st == ST_OK ? stream_ticket(s) : 0, fn, arg, st, 1);
+}
+
+/* The matching live sequences below hi, but the newest `keep` of those that match at all. */
+struct purge_plan {
+    struct seq_runs runs;
+    uint64_t *seqs; /* owned */
+    size_t n, cap;
+    uint64_t hi;
+};
+
+static bool purge_collect(void *arg, const struct sidx_entry *e)
+{
+    struct purge_plan *p = arg;
+    for (uint64_t seq = sidx_first(e); seq != 0 && seq < p->hi; seq = sidx_next(e, seq + 1)) {
+        if (p->n == p->cap) {
+            p->cap = p->cap == 0 ? 256 : p->cap * 2;
+            p->seqs = base_realloc(p->seqs, p->cap * sizeof *p->seqs);
+        }
+        p->seqs[p->n++] = seq;
+    }
+    return true;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static enum st purge_filtered(struct store_stream *s, const struct store_purge *p, uint64_t *n_out)
+{
+    struct purge_plan plan = {.hi = p->seq != 0 ? p->seq : s->last_seq + 1};
+    sidx_match(s->idx, p->filter, p->filter_len, NULL, 0, purge_collect, &plan);
+    qsort(plan.seqs, plan.n, sizeof *plan.seqs, by_seq);
+    size_t n = plan.n > p->keep ? plan.n - (size_t)p->keep : 0;
+    for (size_t i = 0; i < n; i++) {
+        seq_runs_add(&plan.runs, plan.seqs[i]);
+    }
+    enum st st = n > 0 ? stream_remove_logged(s, &plan.runs, REASON_PURGE) : ST_OK;
+    seq_runs_fini(&plan.runs);
+    base_free(plan.seqs);
+    *n_out = n;
+    return st;
+}
+
+static enum st purge_front(struct store_stream *s, const struct store_purge *p, uint64_t *n_out)
+{
+    uint64_t floor = s->last_seq + 1;
+    if (p->seq != 0) {
+        floor = u64_min(floor, p->seq);
+    } else if (p->keep != 0) {
+        floor = p->keep >= s->msgs ? s->first_seq : liveset_nth(s->live, s->msgs - p->keep);
+    }
+    uint64_t before = s->msgs;
+    enum st st = floor > s->first_seq ? stream_floor_logged(s, floor, REASON_PURGE, 0) : ST_OK;
+    *n_out = before - s->msgs;
+    return st;
+}
+
+void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn, void *arg)
+{
+    if (s->eng->poisoned != ST_OK) {
+        fail(s->eng, fn, arg, ST_POISONED);
+        return;
+    }
+    uint64_t n = 0;
+    bool all = p->filter_len == 0 || (p->filter_len == 1 && p->filter[0] == '>');
+    enum st st = all ? purge_front(s, p, &n) : purge_filtered(s, p, &n);
+    s->removal_ticket = s->ticket;
+    eng_wait(s->eng, st == ST_OK ? stream_ticket(s) : 0, fn, arg, st, n);
+}
+
+/* --- state -------------------------------------------------------------------------------------------------------------------- */
+
+static void first_ts_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* The first message's time, when it can be had without waiting for the disk. */
+static void learn_first_ts(struct store_stream *s)
+{
+    if (s->msgs == 0 || s->first_ts_seq == s->first_seq) {
+        return;
+    }
+    const uint8_t *p = tail_get(&s->tail, s->first_seq, NULL);
+    struct msg m;
+    if (p != NULL ? msg_get(p, get_u32le(p), &m) == ST_OK
+                  : stream_read(s, s->first_seq, false, &m, first_ts_nothing, s) == STREAM_READ_OK) {
+        s->first_ts_ns = m.ts_ns;
+        s->first_ts_seq = s->first_seq;
+    }
+}
+
+void stream_op_state(struct store_stream *s, struct stream_state *out)
+{
+    struct sidx_stats stats;
+    sidx_stats_get(s->idx, &stats);
+    learn_first_ts(s);
+    *out = (struct stream_state){
+        .msgs = s->msgs,
+        .bytes = s->bytes,
+        .first_seq = s->first_seq,
+        .last_seq = s->last_seq,
+        .first_ts_ns = s->msgs > 0 && s->first_ts_seq == s->first_seq ? s->first_ts_ns : 0,
+        .last_ts_ns = s->last_ts_ns,
+        .nsubjects = stats.subjects,
+        .ndeleted = liveset_ndead(s->live),
+        .nconsumers = s->ncons,
+        .created_ns = s->created_ns,
+        .durability = s->durability,
+        .damaged_msgs = s->damaged_msgs,
+    };
+}
+
+void stream_op_barrier(struct store_stream *s, store_done_fn fn, void *arg)
+{
+    learn_first_ts(s);
+    if (s->msgs == 0 || s->first_ts_seq == s->first_seq) {
+        eng_wait(s->eng, stream_ticket(s), fn, arg, ST_OK, 0);
+        return;
+    }
+    /* The first message's time has to come from a segment; state is exact inside the callback. */
+    struct get_op *op = get_make(s, arg);
+    op->barrier_fn = fn;
+    op->seq = s->first_seq;
+    op->ticket = stream_ticket(s);
+    get_read(op);
+}
+
+struct subjects_arg {
+    bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count);
+    void *arg;
+};
+
+static bool each_subject(void *arg, const struct sidx_entry *e)
+{
+    struct subjects_arg *a = arg;
+    size_t len;
+    const char *subject = sidx_subject(e, &len);
+    return a->fn(a->arg, subject, (uint32_t)len, sidx_count(e));
+}
+
+void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len,
+                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count), void *arg)
+{
+    struct subjects_arg a = {fn, arg};
+    sidx_match(s->idx, filter, len, NULL, 0, each_subject, &a);
+}
+
+void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t max)
+{
+    if (s->msgs > 0) {
+        liveset_dead_runs(s->live, s->first_seq, s->last_seq + 1, max, out);
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------------------ */
+
+static void expire_due(void *arg)
+{
+    struct store_stream *s = arg;
+    s->expiry_armed = false;
+    stream_arm_expiry(s);
+}
+
+/* At most this many go in one turn, so that a long backlog does not hold up the loop. */
+enum { EXPIRE_PER_TURN = 2048 };
+
+/* What expired while the server was down, or by a clock that stepped, goes at a pace an operator can still react to:
+ * max(10,000 messages, 1 %) a second and stream (STORAGE 11.4). */
+static bool paced_out(struct store_stream *s, int64_t due_ns)
+{
+    if (due_ns >= s->eng->pace_before_ns) {
+        return false;
+    }
+    int64_t second = eng_boot_ns(s->eng) / NS_PER_S;
+    if (s->pace_second != second) {
+        s->pace_second = second;
+        s->pace_used = 0;
+    }
+    return s->pace_used++ >= u64_max(10000, s->msgs / 100);
+}
+
+/* Removes what is due; returns when to look again (store time). */
+static int64_t expire(struct store_stream *s)
+{
+    int64_t now = eng_now_ns(s->eng), next = now + NS_PER_S;
+    uint64_t floor = s->first_seq;
+    struct msg m;
+    for (int i = 0; floor <= s->last_seq; i++) {
+        uint64_t seq = liveset_next(s->live, floor);
+        if (seq == 0 || seq > s->visible_seq) {
+            next = now + 100 * NS_PER_MS;
+            break;
+        }
+        enum stream_read r = stream_read(s, seq, true, &m, expire_due, s);
+        if (r == STREAM_READ_PENDING) {
+            next = now + NS_PER_S; /* expire_due comes earlier */
+            break;
+        }
+        int64_t due = r == STREAM_READ_OK ? m.ts_ns + s->cfg.max_age_ns : now;
+        if (due > now) {
+            next = due;
+            break;
+        }
+        if (i >= EXPIRE_PER_TURN) {
+            next = now;
+            break;
+        }
+        if (paced_out(s, due)) {
+            break;
+        }
+        floor = seq + 1;
+    }
+    if (floor > s->first_seq) {
+        (void)stream_floor_logged(s, floor, REASON_AGE, 0); /* fails only when poisoned or full: tried again later */
+        s->removal_ticket = s->ticket;
+    }
+    return next;
+}
+
+void stream_arm_expiry(struct store_stream *s)
+{
+    if (s->expiry_armed || s->dropped || s->cfg.max_age_ns <= 0 || s->msgs == 0 || s->eng->poisoned != ST_OK) {
+        return;
+    }
+    int64_t next = expire(s);
+    if (s->msgs > 0) {
+        if (s->expiry == NULL) {
+            s->expiry = eng_timer_create(s->eng, expire_due, s);
+        }
+        s->expiry_armed = true;
+        eng_timer_set(s->expiry, eng_boot_ns(s->eng) + i64_max(next - eng_now_ns(s->eng), 0));
+    }
+}
+
+uint64_t stream_seq_at_time(struct store_stream *s, int64_t ts_ns)
+{
+    struct msg m;
+    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
+        const struct seg_view *v = s->segs->v[i];
+        uint32_t block_no;
+        if (v->row.max_ts >= ts_ns && seg_view_block_by_time(v, ts_ns, &block_no)) {
+            uint64_t lo, hi;
+            seg_view_block_range(v, block_no, &lo, &hi);
+            return u64_max(lo, s->first_seq);
+        }
+    }
+    uint64_t lo = s->tail.first_seq, hi = tail_end_seq(&s->tail);
+    /* Times rise with sequences; dead slots are stepped over. */
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2, at = mid;
+        const uint8_t *p = NULL;
+        while (at < hi && (p = tail_get(&s->tail, at, NULL)) == NULL) {
+            at++;
+        }
+        if (p == NULL || msg_get(p, get_u32le(p), &m) != ST_OK || m.ts_ns >= ts_ns) {
+            hi = mid;
+        } else {
+            lo = at + 1;
+        }
+    }
+    return u64_max(lo, s->first_seq);
+}
