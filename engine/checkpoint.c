@@ -162,7 +162,7 @@ static struct seg_view *active_view(const struct ckpt_unit *u)
     return v != NULL && v->row.state == SEG_ACTIVE && !is_dead(u, v->row.segno) ? v : NULL;
 }
 
-static void freeze(struct eng *e, struct store_stream *s, bool final)
+static void freeze(struct eng *e, struct store_stream *s)
 {
     struct ckpt *k = e->ckpt;
     if (k->nunits == k->cap) {
@@ -199,7 +199,6 @@ static void freeze(struct eng *e, struct store_stream *s, bool final)
     const char *last_id = dedup_last_id(s->dedup, &id_len);
     u->dedup = base_malloc(dedup_encode_bound(s->dedup, id_len) + 1);
     u->dedup_len = dedup_encode(s->dedup, UINT64_MAX, last_id, id_len, u->dedup);
-    (void)final;
     u->blob_only = s->tail.bytes < CKPT_TAIL_BLOB_MAX;
     take_tail(u);
     take_removed(u);
@@ -329,8 +328,10 @@ static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
     for (size_t i = 0; i < u->flushed.n; i++) {
         put_segment(t, &u->flushed.v[i].view->row);
     }
-    if (u->closed != NULL) {
-        put_segment(t, &u->closed->row);
+    const struct seg_set *set = s->segs;
+    if (set != NULL && set->n > 0 && set->v[set->n - 1]->row.state == SEG_CLOSED &&
+        !is_dead(u, set->v[set->n - 1]->row.segno)) {
+        put_segment(t, &set->v[set->n - 1]->row); /* closed by a failed flush */
     }
 }
 
@@ -409,7 +410,7 @@ static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen, 
 
 /* --- C5, C6: publish, release (owner) ------------------------------------------------------------------------------------ */
 
-static void add_view(struct store_stream *s, struct seg_view *v)
+void ckpt_add_view(struct store_stream *s, struct seg_view *v)
 {
     if (s->segs == NULL) {
         s->segs = base_calloc(1, sizeof *s->segs);
@@ -422,11 +423,6 @@ static void add_view(struct store_stream *s, struct seg_view *v)
     }
     set->v[set->n++] = v;
     set->next_segno = u64_max(set->next_segno, v->row.segno + 1);
-}
-
-void ckpt_add_view(struct store_stream *s, struct seg_view *v)
-{
-    add_view(s, v);
 }
 
 static void replace_last(struct store_stream *s, struct seg_view *v)
@@ -459,16 +455,12 @@ static void publish_unit(struct eng *e, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
     drop_dead(s, u);
-    if (u->closed != NULL) {
-        replace_last(s, u->closed);
-        u->closed = NULL;
-    }
     for (size_t i = 0; i < u->flushed.n; i++) {
         struct seg_flushed *f = &u->flushed.v[i];
         if (f->replaces_active) {
             replace_last(s, f->view);
         } else {
-            add_view(s, f->view);
+            ckpt_add_view(s, f->view);
         }
         f->view = NULL;
     }
@@ -531,7 +523,6 @@ static void unit_fini(struct ckpt_unit *u)
     }
     seg_flush_result_fini(&u->flushed);
     seg_view_release(u->active);
-    seg_view_release(u->closed);
     seq_runs_fini(&u->removed);
     base_free(u->chunks);
     base_free(u->msgs);
@@ -659,10 +650,10 @@ static void begin_lap(struct eng *e, bool final)
     for (size_t i = 0; i < e->ngids; i++) {
         struct store_stream *s = e->by_gid[i];
         if (s->dropped && s->tomb_generation != 0) {
-            freeze(e, s, final);
+            freeze(e, s);
             k->units[k->nunits - 1].drop_dir = !s->dir_gone;
         } else if (s->ckpt_dirty) {
-            freeze(e, s, final);
+            freeze(e, s);
         }
     }
     k->running_requests = k->requests;

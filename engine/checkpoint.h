@@ -46,7 +46,6 @@ struct ckpt_unit {
     uint64_t *dead;         /* owned: segnos to drop */
     size_t ndead;
     struct seg_view *active; /* owned reference */
-    struct seg_view *closed; /* owned reference */
     uint64_t next_segno, prev_last_seq, segment_bytes;
     struct seg_flush_result flushed;
     enum st st;

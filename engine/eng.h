@@ -90,6 +90,7 @@ struct eng {
     bool replaying;             /* recovery: records are applied, nothing is logged, nobody is told */
     bool shut;                  /* closing */
 
+    struct store_stream *replay_last; /* start-up: whose record was replayed last */
     bool fresh, clean;
     struct jr_recovered recovered;
     int64_t recovery_ns;

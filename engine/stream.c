@@ -90,6 +90,7 @@ void stream_free(struct store_stream *s)
     stream_gut(s);
     jw_forget(s->eng->jw, s);
     base_free(s->dropped_subs);
+    base_free(s->load_tail);
     base_free(s->cons);
     if (s->segs != NULL) {
         for (size_t i = 0; i < s->segs->n; i++) {
@@ -295,7 +296,8 @@ enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, ui
     }
     s->oseq++;
     rec_seal(p, type, flags, s->gid, sub, (uint32_t)s->oseq, 0, body_len, e->ident.crc_seed);
-    struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq, .last_seq = s->last_seq, .floor = s->first_seq,
+    struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq,
+                       .last_seq = s->memory ? s->reserved_seq : s->last_seq, .floor = s->first_seq,
                        .removed = removed, .type = type, .flags = flags,
                        .sync = needs_sync(s, sync) || durable_anyway};
     if (type == REC_SKIP && body_len >= 8) {
@@ -475,7 +477,9 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
         s->last_lsn = entry->last_lsn;
     }
     s->newest_lsn = entry->last_lsn;
-    if (!s->memory && !s->dropped) {
+    if (s->memory) {
+        s->reserved_done_seq = u64_max(s->reserved_done_seq, entry->last_seq); /* SKIP says it there */
+    } else if (!s->dropped) {
         stream_set_visible(s, entry->last_seq);
     }
 }

@@ -81,6 +81,10 @@ struct store_stream {
     bool ckpt_dirty;            /* something is not covered by a checkpoint */
     struct seq_runs ckpt_removed; /* flushed messages removed since the last freeze: rows for segdel */
 
+    uint8_t *load_tail;         /* owned: tail column until the segments are in (start-up) */
+    size_t load_tail_len;
+    uint64_t load_last_seq, load_msgs;
+
     struct eng_damage *damage;  /* owned */
     size_t ndamage;
     uint64_t damaged_msgs;
