@@ -378,10 +378,10 @@ static int64_t expire(struct store_stream *s)
         }
         floor = seq + 1;
     }
-    if (floor > s->first_seq) {
-        (void)stream_floor_logged(s, floor, REASON_AGE, 0); /* fails only when poisoned or full: tried again later */
-        s->removal_ticket = s->ticket;
+    if (floor > s->first_seq && stream_floor_logged(s, floor, REASON_AGE, 0) != ST_OK) {
+        return now + NS_PER_S; /* poisoned or full: tried again later */
     }
+    s->removal_ticket = s->ticket;
     return next;
 }
 
