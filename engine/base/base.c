@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* --- asserts ------------------------------------------------------------------------------------------------- */
+/* --- asserts --- */
 static void die(const char *text, size_t len)
 {
     /* One write(2) and no allocation: we may be here because the heap is broken. */
@@ -25,8 +25,8 @@ void base_assert_failed(const char *file, int line, const char *expr)
     abort();
 }
 
-/* --- allocation ---------------------------------------------------------------------------------------------- */
-static _Atomic uint64_t try_count;  /* try-calls since the last arming */
+/* --- allocation --- */
+static _Atomic uint64_t try_count;   /* try-calls since the last arming */
 static _Atomic uint64_t try_fail_at; /* 0: never */
 
 void base_fail_try_alloc_at(uint64_t n)
@@ -35,7 +35,10 @@ void base_fail_try_alloc_at(uint64_t n)
     atomic_store(&try_fail_at, n);
 }
 
-uint64_t base_try_alloc_count(void) { return atomic_load(&try_count); }
+uint64_t base_try_alloc_count(void)
+{
+    return atomic_load(&try_count);
+}
 
 static bool try_must_fail(void)
 {
@@ -57,20 +60,35 @@ static void *must(void *p, size_t size)
 }
 
 /* malloc(0) may return NULL, which here would read as exhaustion. */
-static size_t at_least_one(size_t size) { return size == 0 ? 1 : size; }
+static size_t at_least_one(size_t size)
+{
+    return size == 0 ? 1 : size;
+}
 
-void *base_malloc(size_t size) { return must(malloc(at_least_one(size)), size); }
+void *base_malloc(size_t size)
+{
+    return must(malloc(at_least_one(size)), size);
+}
 
 void *base_calloc(size_t count, size_t size)
 {
     return must(calloc(at_least_one(count), at_least_one(size)), size);
 }
 
-void *base_realloc(void *p, size_t size) { return must(realloc(p, at_least_one(size)), size); }
+void *base_realloc(void *p, size_t size)
+{
+    return must(realloc(p, at_least_one(size)), size);
+}
 
-void *base_try_malloc(size_t size) { return try_must_fail() ? NULL : malloc(at_least_one(size)); }
+void *base_try_malloc(size_t size)
+{
+    return try_must_fail() ? NULL : malloc(at_least_one(size));
+}
 
-void *base_try_realloc(void *p, size_t size) { return try_must_fail() ? NULL : realloc(p, at_least_one(size)); }
+void *base_try_realloc(void *p, size_t size)
+{
+    return try_must_fail() ? NULL : realloc(p, at_least_one(size));
+}
 
 void *base_aligned(size_t align, size_t size)
 {
@@ -89,11 +107,17 @@ char *base_strndup(const char *s, size_t len)
     return copy;
 }
 
-char *base_strdup(const char *s) { return base_strndup(s, strlen(s)); }
+char *base_strdup(const char *s)
+{
+    return base_strndup(s, strlen(s));
+}
 
-void base_free(void *p) { free(p); }
+void base_free(void *p)
+{
+    free(p);
+}
 
-/* --- varint -------------------------------------------------------------------------------------------------- */
+/* --- varint --- */
 size_t varint_put(uint8_t *out, uint64_t v)
 {
     size_t n = 0;
@@ -122,11 +146,11 @@ size_t varint_get(const uint8_t *in, size_t len, uint64_t *v_out)
     return 0;
 }
 
-/* --- checksums and hashes ------------------------------------------------------------------------------------ */
+/* --- checksums and hashes --- */
 uint32_t crc32c(uint32_t seed, const void *data, size_t len)
 {
-    /* ISA-L takes an int length, does not change the buffer in spite of its type, and leaves both inversions of
-     * the usual convention to us. */
+    /* ISA-L takes an int length, does not change the buffer in spite of its type, and leaves both inversions
+     * of the usual convention to us. */
     union {
         const void *in;
         unsigned char *isal;
@@ -141,7 +165,10 @@ uint32_t crc32c(uint32_t seed, const void *data, size_t len)
     return ~crc;
 }
 
-uint64_t hash64(uint64_t seed, const void *data, size_t len) { return XXH3_64bits_withSeed(data, len, seed); }
+uint64_t hash64(uint64_t seed, const void *data, size_t len)
+{
+    return XXH3_64bits_withSeed(data, len, seed);
+}
 
 struct hash128 hash128(uint64_t seed, const void *data, size_t len)
 {

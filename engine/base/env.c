@@ -2,7 +2,8 @@
 
 #include "engine/base/base.h"
 
-enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, size_t len, uint64_t off, struct err *err)
+enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, size_t len, uint64_t off,
+                   struct err *err)
 {
     union {
         const void *in;
@@ -29,12 +30,14 @@ enum st env_read_file(struct env *e, const char *path, size_t max, uint8_t **buf
         goto close_file;
     }
     if (size > max) {
-        st = err_set(err, ST_TOOBIG, 0, "file \"%s\": size_bytes=%llu limit=%zu", path, (unsigned long long)size, max);
+        st = err_set(err, ST_TOOBIG, 0, "file \"%s\": size_bytes=%llu limit=%zu", path,
+                     (unsigned long long)size, max);
         goto close_file;
     }
     buf = base_try_malloc((size_t)size + 1);
     if (buf == NULL) {
-        st = err_set(err, ST_NOMEM, 0, "file \"%s\": no memory for size_bytes=%llu", path, (unsigned long long)size);
+        st = err_set(err, ST_NOMEM, 0, "file \"%s\": no memory for size_bytes=%llu", path,
+                     (unsigned long long)size);
         goto close_file;
     }
     size_t got;

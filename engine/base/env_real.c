@@ -1,8 +1,9 @@
-/* The real world: Linux system calls behind struct env. The only file that calls open(), clock_gettime() & co.
+/* The real world: Linux system calls behind struct env. The only file that calls open(), clock_gettime() &
+ * co.
  *
- * Disk calls loop over EINTR and short transfers, so callers see all or an error. Every descriptor is O_CLOEXEC.
- * Files are made 0600 and directories 0700: a store holds other people's messages.
- * Tasks are threads with all signals blocked (the main thread gets them) and a condition variable as doorbell. */
+ * Disk calls loop over EINTR and short transfers, so callers see all or an error. Every descriptor is
+ * O_CLOEXEC. Files are made 0600 and directories 0700: a store holds other people's messages. Tasks are
+ * threads with all signals blocked (the main thread gets them) and a condition variable as doorbell. */
 #include "engine/base/env.h"
 
 #include <dirent.h>
@@ -45,7 +46,7 @@ struct env_task {
     bool stopping; /* guarded by: mutex */
 };
 
-/* --- errors -------------------------------------------------------------------------------------------------- */
+/* --- errors --- */
 static enum st st_of_errno(int e)
 {
     switch (e) {
@@ -73,6 +74,7 @@ static enum st st_of_errno(int e)
     case ENAMETOOLONG:
     case ENOTDIR:
     case EISDIR:
+    case EBADF:
         return ST_INVALID;
     case EFBIG:
         return ST_TOOBIG;
@@ -91,7 +93,7 @@ static enum st fail(struct err *err, int e, const char *what, const char *path)
     return err_set(err, st_of_errno(e), e, "%s \"%s\": %s", what, path, reason);
 }
 
-/* --- clock, random ------------------------------------------------------------------------------------------- */
+/* --- clock, random --- */
 static int64_t clock_ns(clockid_t id)
 {
     struct timespec ts;
@@ -165,7 +167,7 @@ static const char *real_getenv(struct env *e, const char *name)
     return getenv(name);
 }
 
-/* --- files --------------------------------------------------------------------------------------------------- */
+/* --- files --- */
 static int open_flags(unsigned flags)
 {
     int f = O_CLOEXEC | ((flags & ENV_RDWR) != 0 ? O_RDWR : O_RDONLY);
@@ -187,7 +189,8 @@ static int open_retry(const char *path, int flags)
     return fd;
 }
 
-static enum st real_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out, struct err *err)
+static enum st real_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out,
+                         struct err *err)
 {
     (void)e;
     *file_out = NULL;
@@ -210,8 +213,8 @@ static void real_close(struct env *e, struct env_file *f)
     base_free(f);
 }
 
-static enum st real_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off, size_t *got_out,
-                          struct err *err)
+static enum st real_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                          size_t *got_out, struct err *err)
 {
     (void)e;
     uint8_t *out = buf;
@@ -337,7 +340,7 @@ static void real_drop_cache(struct env *e, struct env_file *f, uint64_t off, uin
     (void)posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
 }
 
-/* --- directories --------------------------------------------------------------------------------------------- */
+/* --- directories --- */
 static enum st real_rename(struct env *e, const char *from, const char *to, struct err *err)
 {
     (void)e;
@@ -408,7 +411,8 @@ static enum st real_list(struct env *e, const char *path, env_list_fn fn, void *
     return st;
 }
 
-static enum st real_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out, struct err *err)
+static enum st real_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out,
+                          struct err *err)
 {
     (void)e;
     struct statvfs vfs;
@@ -420,7 +424,7 @@ static enum st real_space(struct env *e, const char *path, uint64_t *free_out, u
     return ST_OK;
 }
 
-/* --- lock ---------------------------------------------------------------------------------------------------- */
+/* --- lock --- */
 /* An open-file-description lock: it belongs to the descriptor, so that a second engine in the same process is
  * refused too, and goes away with the process however it ends. */
 static enum st lock_fd(int fd, const char *path, struct err *err)
@@ -470,7 +474,7 @@ static void real_unlock(struct env *e, struct env_lock *l)
     base_free(l);
 }
 
-/* --- tasks --------------------------------------------------------------------------------------------------- */
+/* --- tasks --- */
 static void rest(struct env_task *t, uint64_t ns)
 {
     struct timespec until;
@@ -503,7 +507,8 @@ static void *task_main(void *arg)
     struct env_task *t = arg;
     (void)pthread_setname_np(pthread_self(), t->name);
     if (t->nice != 0) {
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), t->nice); /* a wish: refused without the right to it */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(),
+                          t->nice); /* a wish: refused without the right to it */
     }
     while (answer_bell(t)) {
         uint64_t ns = t->step(t->arg);
@@ -585,7 +590,7 @@ static void real_task_stop(struct env *e, struct env_task *t)
     task_free(t);
 }
 
-/* --- the world ----------------------------------------------------------------------------------------------- */
+/* --- the world --- */
 static const struct env_ops real_ops = {
     .real_ns = real_real_ns,
     .boot_ns = real_boot_ns,
@@ -622,4 +627,7 @@ struct env *env_real_create(void)
     return e;
 }
 
-void env_real_destroy(struct env *e) { base_free(e); }
+void env_real_destroy(struct env *e)
+{
+    base_free(e);
+}

@@ -57,7 +57,8 @@ bool log_enabled(enum log_level level)
     return true;
 }
 
-size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level, const char *line, size_t len)
+size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level, const char *line,
+                  size_t len)
 {
     static const char tags[][4] = {"FTL", "ERR", "WRN", "INF", "DBG", "TRC"};
     ASSERT(out_size >= 64);
@@ -69,8 +70,8 @@ size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level le
         struct tm tm;
         memset(&tm, 0, sizeof(tm));
         (void)localtime_r(&s, &tm);
-        n = snprintf(out, out_size, "[%d] %04d/%02d/%02d %02d:%02d:%02d.%06d [%s] ", (int)getpid(), tm.tm_year + 1900,
-                     tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+        n = snprintf(out, out_size, "[%d] %04d/%02d/%02d %02d:%02d:%02d.%06d [%s] ", (int)getpid(),
+                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
                      (int)(real_ns % NS_PER_S / NS_PER_US), tags[level]);
     }
     size_t head = n < 0 ? 0 : u64_min((uint64_t)n, out_size - 1);

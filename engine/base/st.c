@@ -18,11 +18,20 @@ static const struct st_row *row(enum st code)
     return (unsigned)code < ST_COUNT ? &rows[code] : &unknown;
 }
 
-const char *st_text(enum st code) { return row(code)->text; }
+const char *st_text(enum st code)
+{
+    return row(code)->text;
+}
 
-const char *st_name(enum st code) { return row(code)->name; }
+const char *st_name(enum st code)
+{
+    return row(code)->name;
+}
 
-enum st_advice st_advice(enum st code) { return row(code)->advice; }
+enum st_advice st_advice(enum st code)
+{
+    return row(code)->advice;
+}
 
 enum st st_merge(enum st first, enum st next)
 {

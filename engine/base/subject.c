@@ -28,7 +28,10 @@ static bool next_token(struct walk *w, struct token *t)
     return true;
 }
 
-static bool is_one(const struct token *t, char c) { return t->len == 1 && t->s[0] == c; }
+static bool is_one(const struct token *t, char c)
+{
+    return t->len == 1 && t->s[0] == c;
+}
 
 static bool same(const struct token *a, const struct token *b)
 {

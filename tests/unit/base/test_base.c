@@ -1,11 +1,5 @@
 /* Varints, checksums, hashes, allocation hooks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "engine/base/base.h"
+#include "tests/lib/testlib.h"
 
 static void varint_round_trips(void **state)
 {
@@ -97,9 +91,9 @@ static void nth_try_alloc_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varint_round_trips),   cmocka_unit_test(varint_refuses_overflow),
+        cmocka_unit_test(varint_round_trips),         cmocka_unit_test(varint_refuses_overflow),
         cmocka_unit_test(crc_is_standard_and_chains), cmocka_unit_test(hashes_take_the_seed),
-        cmocka_unit_test(little_endian_access), cmocka_unit_test(nth_try_alloc_fails),
+        cmocka_unit_test(little_endian_access),       cmocka_unit_test(nth_try_alloc_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
