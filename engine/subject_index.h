@@ -7,7 +7,7 @@
  *
  * The index is pure memory, rebuilt at start-up from segments' dictionaries and the journal; a crash leaves nothing of
  * it. Thread: owner of the stream. Subjects are literal and hold no NUL (subject_literal() has said so, also for what
- * comes from disk). Sequences are never 0. Pointers to entries are valid until the next add, load or remove.
+ * comes from disk). Sequences are never 0. An entry stays where it is, with its id, until its last message is removed.
  *
  * Invariants: 1. an entry's postings ascend strictly; 2. no entry is empty; 3. sidx_stats().msgs is the sum of counts. */
 #ifndef ENGINE_SUBJECT_INDEX_H
@@ -32,12 +32,15 @@ void sidx_destroy(struct sidx *x); /* NULL is a no-op */
 void sidx_clear(struct sidx *x);
 
 /* --- change --------------------------------------------------------------------------------------------------- */
-/* Adds a sequence, which must be above the subject's last (equal: already there, ignored). O(subject length). */
-void sidx_add(struct sidx *x, const char *subj, size_t len, uint64_t seq);
-/* Start-up: adds n sequences, strictly ascending and above the subject's last, at once. */
-void sidx_load(struct sidx *x, const char *subj, size_t len, const uint64_t *seqs, size_t n);
+/* Adds a sequence, which must be above the subject's last (equal: already there, ignored). Returns the entry.
+ * O(subject length). */
+const struct sidx_entry *sidx_add(struct sidx *x, const char *subj, size_t len, uint64_t seq);
+/* Start-up: adds n > 0 sequences, strictly ascending and above the subject's last, at once. Returns the entry. */
+const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len, const uint64_t *seqs, size_t n);
 /* Removes one sequence; the entry goes with its last one. Returns whether it was there. */
 bool sidx_remove(struct sidx *x, const char *subj, size_t len, uint64_t seq);
+/* The same for an entry at hand; only the last removal has to look the subject up. */
+bool sidx_remove_from(struct sidx *x, const struct sidx_entry *e, uint64_t seq);
 /* Removes every sequence below `floor`, of all subjects: for floors that move far at once. Returns how many went.
  * O(subjects). */
 uint64_t sidx_drop_below(struct sidx *x, uint64_t floor);
@@ -45,14 +48,14 @@ uint64_t sidx_drop_below(struct sidx *x, uint64_t floor);
 /* --- one subject ------------------------------------------------------------------------------------------------ */
 /* NULL when no live message has this subject. */
 const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_t len);
+/* A number for the entry, never 0, stable while the subject has messages (reused later); and the way back. The message
+ * map keeps it for every live sequence. O(1). */
+uint32_t sidx_id(const struct sidx_entry *e);
+const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id); /* NULL = no such entry */
 uint64_t sidx_count(const struct sidx_entry *e);
 uint64_t sidx_first(const struct sidx_entry *e);
 uint64_t sidx_last(const struct sidx_entry *e);
 const char *sidx_subject(const struct sidx_entry *e, size_t *len_out); /* not NUL-terminated */
-/* A number for the entry, never 0, stable while the subject has messages (reused later); and the way back. The message map
- * keeps it for every live sequence. O(1). */
-uint32_t sidx_id(const struct sidx_entry *e);
-const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id);
 /* n-th oldest, 0 = first; n < count. */
 uint64_t sidx_nth(const struct sidx_entry *e, uint64_t n);
 /* First posting >= from; 0 = none. */

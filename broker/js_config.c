@@ -1,0 +1,660 @@
+/* Defaults and rules of configurations. The order of the checks is upstream's where two could fail at once. */
+#include "broker/js_config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/base.h"
+#include "engine/base/subject.h"
+
+static bool fail(struct api_error *e, enum api_err id)
+{
+    api_error_set(e, id);
+    return false;
+}
+
+static bool fail_cfg(struct api_error *e, const char *text)
+{
+    api_error_set2(e, API_STREAM_INVALID_CONFIG, text, NULL);
+    return false;
+}
+
+static bool unserved(struct api_error *e, const char *what)
+{
+    api_error_text(e, API_STREAM_INVALID_CONFIG, "%s is not served yet by this version", what);
+    return false;
+}
+
+static bool overlap(const char *a, const char *b)
+{
+    return subject_overlap(a, strlen(a), b, strlen(b));
+}
+
+bool js_name_valid(const char *s)
+{
+    if (*s == '\0') {
+        return false;
+    }
+    for (; *s != '\0'; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c <= ' ' || c == 0x7f || c == '.' || c == '*' || c == '>' || c == '/' || c == '\\') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t metadata_bytes(const struct store_kv *kv, size_t n)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += strlen(kv[i].key) + strlen(kv[i].value);
+    }
+    return sum;
+}
+
+static int64_t none_if_unset(int64_t v)
+{
+    return v <= 0 ? -1 : v;
+}
+
+/* --- streams ---------------------------------------------------------------------------------------------- */
+
+static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
+{
+    if (strchr(c->name, '/') != NULL || strchr(c->name, '\\') != NULL) {
+        return fail(e, API_STREAM_NAME_CONTAINS_PATH_SEPARATORS);
+    }
+    if (!js_name_valid(c->name)) {
+        return fail_cfg(e, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
+    }
+    if (strlen(c->name) > JS_NAME_MAX) {
+        return fail_cfg(e, "stream name is too long, maximum allowed is 255");
+    }
+    return true;
+}
+
+static void stream_defaults(struct stream_cfg *c)
+{
+    c->max_consumers = none_if_unset(c->max_consumers);
+    c->max_msgs = none_if_unset(c->max_msgs);
+    c->max_bytes = none_if_unset(c->max_bytes);
+    c->max_msgs_per_subject = none_if_unset(c->max_msgs_per_subject);
+    c->max_msg_size = c->max_msg_size <= 0 ? -1 : c->max_msg_size;
+    c->replicas = c->replicas == 0 ? 1 : c->replicas;
+    if (c->nsubjects == 0) {
+        c->subjects = base_realloc(c->subjects, sizeof *c->subjects);
+        c->subjects[c->nsubjects++] = base_strdup(c->name);
+    }
+}
+
+static bool check_window(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
+{
+    struct stream_cfg *c = &r->cfg;
+    if (c->max_age_ns < 0) {
+        return fail_cfg(e, "max age can not be negative");
+    }
+    if (c->max_age_ns != 0 && c->max_age_ns < 100 * NS_PER_MS) {
+        return fail_cfg(e, "max age needs to be >= 100ms");
+    }
+    if (c->duplicates_ns < 0) {
+        return fail_cfg(e, "duplicates window can not be negative");
+    }
+    if (c->duplicates_ns == 0) {
+        int64_t most = lim->duplicate_window_ns > 0 ? lim->duplicate_window_ns : JS_DUP_WINDOW_DEFAULT_NS;
+        c->duplicates_ns = most < JS_DUP_WINDOW_DEFAULT_NS ? most : JS_DUP_WINDOW_DEFAULT_NS;
+        if (c->max_age_ns != 0 && c->max_age_ns < c->duplicates_ns) {
+            if (r->pedantic) {
+                api_error_set2(e, API_PEDANTIC, "duplicate window cannot be bigger than max age", NULL);
+                return false;
+            }
+            c->duplicates_ns = c->max_age_ns;
+        }
+    }
+    if (c->max_age_ns != 0 && c->duplicates_ns > c->max_age_ns) {
+        return fail_cfg(e, "duplicates window can not be larger then max age");
+    }
+    if (c->duplicates_ns < 100 * NS_PER_MS) {
+        return fail_cfg(e, "duplicates window needs to be >= 100ms");
+    }
+    if (lim->duplicate_window_ns > 0 && c->duplicates_ns > lim->duplicate_window_ns) {
+        char text[96];
+        (void)snprintf(text, sizeof text, "duplicates window can not be larger then server limit of %lldns",
+                       (long long)lim->duplicate_window_ns);
+        return fail_cfg(e, text);
+    }
+    return true;
+}
+
+/* Subjects that the server itself listens to; a stream on them would answer API requests with acks. */
+static bool check_reserved(const char *s, const struct stream_cfg *c, struct api_error *e)
+{
+    static const char *const js[] = {"$JS.>", "$JSC.>", "$NRG.>"};
+    size_t len = strlen(s);
+    if (c->no_ack) {
+        return true;
+    }
+    if (strcmp(s, ">") == 0) {
+        return fail_cfg(e, "capturing all subjects requires no-ack to be true");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(js); i++) {
+        bool event = subject_subset(s, len, "$JS.EVENT.>", 11);
+        if (overlap(s, js[i]) && !event) {
+            return fail_cfg(e, "subjects that overlap with jetstream api require no-ack to be true");
+        }
+    }
+    if (overlap(s, "$SYS.>") && !subject_subset(s, len, "$SYS.ACCOUNT.>", 14)) {
+        return fail_cfg(e, "subjects that overlap with system api require no-ack to be true");
+    }
+    return true;
+}
+
+static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
+{
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        const char *s = c->subjects[i];
+        if (!subject_valid(s, strlen(s))) {
+            return fail_cfg(e, "invalid subject");
+        }
+        if (!check_reserved(s, c, e)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        for (size_t k = i + 1; k < c->nsubjects; k++) {
+            if (overlap(c->subjects[i], c->subjects[k])) {
+                api_error_setf(e, API_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"", c->subjects[i],
+                               c->subjects[k]);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
+{
+    if (c->discard_new_per_subject && c->discard != DISCARD_NEW) {
+        return fail_cfg(e, "discard new per subject requires discard new policy to be set");
+    }
+    if (c->discard_new_per_subject && c->max_msgs_per_subject <= 0) {
+        return fail_cfg(e, "discard new per subject requires max msgs per subject > 0");
+    }
+    if (c->deny_purge && c->allow_rollup) {
+        return fail_cfg(e, "roll-ups require the purge permission");
+    }
+    if (c->mirror_direct) {
+        return fail_cfg(e, "stream has no mirror but does have mirror direct");
+    }
+    if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
+        return true; /* no difference */
+    }
+    return true;
+}
+
+bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
+{
+    struct stream_cfg *c = &r->cfg;
+    if (c->name == NULL) {
+        return fail_cfg(e, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
+    }
+    if (!check_stream_name(c, e)) {
+        return false;
+    }
+    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
+        return fail_cfg(e, "stream description is too long, maximum allowed is 4096");
+    }
+    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
+        return fail_cfg(e, "stream metadata exceeds maximum size of 131072 bytes");
+    }
+    if (c->replicas == UINT32_MAX) {
+        return fail(e, API_REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
+    }
+    if (c->replicas > JS_REPLICAS_MAX) {
+        return fail_cfg(e, "maximum replicas is 5");
+    }
+    stream_defaults(c);
+    if (!check_window(r, lim, e) || !check_stream_flags(c, e) || !check_subjects(c, e)) {
+        return false;
+    }
+    if (c->replicas > 1) {
+        return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
+    }
+    return true;
+}
+
+bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old, struct api_error *e)
+{
+    struct stream_cfg *c = &r->cfg;
+    if (c->storage != old->storage) {
+        return fail_cfg(e, "stream configuration update can not change storage type");
+    }
+    if (c->retention != old->retention &&
+        (c->retention == RETENTION_WORKQUEUE || old->retention == RETENTION_WORKQUEUE)) {
+        return fail_cfg(e, "stream configuration update can not change retention policy to/from workqueue");
+    }
+    if (old->sealed && !c->sealed) {
+        return fail_cfg(e, "stream configuration update can not unseal a sealed stream");
+    }
+    if (old->deny_delete && !c->deny_delete) {
+        return fail_cfg(e, "stream configuration update can not cancel deny message deletes");
+    }
+    if (old->deny_purge && !c->deny_purge) {
+        return fail_cfg(e, "stream configuration update can not cancel deny purge");
+    }
+    if (c->persist != old->persist) {
+        return fail_cfg(e, "stream configuration update can not change persist mode");
+    }
+    if (c->sealed && !old->sealed) {
+        c->max_age_ns = 0;
+        c->discard = DISCARD_NEW;
+        c->deny_delete = true;
+        c->deny_purge = true;
+        c->allow_rollup = false;
+    }
+    return true;
+}
+
+static bool str_equal(const char *a, const char *b)
+{
+    return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
+static bool strs_equal(char *const *a, size_t na, char *const *b, size_t nb)
+{
+    if (na != nb) {
+        return false;
+    }
+    for (size_t i = 0; i < na; i++) {
+        if (strcmp(a[i], b[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool kv_equal(const struct store_kv *a, size_t na, const struct store_kv *b, size_t nb)
+{
+    if (na != nb) {
+        return false;
+    }
+    for (size_t i = 0; i < na; i++) {
+        if (strcmp(a[i].key, b[i].key) != 0 || strcmp(a[i].value, b[i].value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
+{
+    bool limits = a->max_consumers == b->max_consumers && a->max_msgs == b->max_msgs && a->max_bytes == b->max_bytes &&
+                  a->max_msgs_per_subject == b->max_msgs_per_subject && a->max_age_ns == b->max_age_ns &&
+                  a->max_msg_size == b->max_msg_size && a->duplicates_ns == b->duplicates_ns &&
+                  a->first_seq == b->first_seq && a->replicas == b->replicas;
+    bool policies = a->retention == b->retention && a->storage == b->storage && a->discard == b->discard &&
+                    a->compression == b->compression && a->persist == b->persist;
+    bool flags = a->no_ack == b->no_ack && a->sealed == b->sealed && a->deny_delete == b->deny_delete &&
+                 a->deny_purge == b->deny_purge && a->allow_rollup == b->allow_rollup &&
+                 a->allow_direct == b->allow_direct && a->mirror_direct == b->mirror_direct &&
+                 a->discard_new_per_subject == b->discard_new_per_subject && a->allow_msg_ttl == b->allow_msg_ttl &&
+                 a->subject_delete_marker_ttl_ns == b->subject_delete_marker_ttl_ns;
+    return limits && policies && flags && str_equal(a->name, b->name) && str_equal(a->description, b->description) &&
+           strs_equal(a->subjects, a->nsubjects, b->subjects, b->nsubjects) &&
+           kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata) && a->opaque_len == b->opaque_len &&
+           (a->opaque_len == 0 || memcmp(a->opaque, b->opaque, a->opaque_len) == 0);
+}
+
+/* --- consumers -------------------------------------------------------------------------------------------- */
+
+static bool policy(struct api_error *e, const char *text)
+{
+    api_error_set2(e, API_CONSUMER_INVALID_POLICY, text, NULL);
+    return false;
+}
+
+static bool check_start(const struct cons_cfg *c, struct api_error *e)
+{
+    static const char *const names[] = {
+        "all", "last", "new", "by start sequence", "by start time", "last per subject"};
+    char text[128];
+    bool seq = c->opt_start_seq != 0;
+    bool time = c->opt_start_time_ns != 0;
+    const char *wrong = NULL;
+    switch (c->deliver) {
+    case DELIVER_BY_START_SEQ:
+        if (!seq) {
+            return policy(e, "consumer delivery policy is deliver by start sequence, but optional start sequence is "
+                             "not set");
+        }
+        wrong = time ? "start time is also set" : NULL;
+        break;
+    case DELIVER_BY_START_TIME:
+        if (!time) {
+            return policy(e, "consumer delivery policy is deliver by start time, but optional start time is not set");
+        }
+        wrong = seq ? "start start sequence is also set" : NULL;
+        break;
+    case DELIVER_LAST_PER_SUBJECT:
+        wrong = seq ? "start sequence is also set" : time ? "start time is also set" : NULL;
+        if (wrong == NULL && c->nfilters == 0) {
+            return policy(e, "consumer delivery policy is deliver last per subject, but optional filter subject is "
+                             "not set");
+        }
+        break;
+    case DELIVER_ALL:
+    case DELIVER_LAST:
+    case DELIVER_NEW:
+    default:
+        wrong = seq ? "start sequence is also set" : time ? "start time is also set" : NULL;
+        break;
+    }
+    if (wrong == NULL) {
+        return true;
+    }
+    (void)snprintf(text, sizeof text, "consumer delivery policy is deliver %s, but optional %s", names[c->deliver],
+                   wrong);
+    return policy(e, text);
+}
+
+static bool check_filters(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->single_filter && c->nfilters > 1) {
+        return fail(e, API_CONSUMER_DUPLICATE_FILTER_SUBJECTS);
+    }
+    for (size_t i = 0; i < c->nfilters; i++) {
+        if (c->filters[i][0] == '\0') {
+            return fail(e, API_CONSUMER_EMPTY_FILTER);
+        }
+        if (!subject_valid(c->filters[i], strlen(c->filters[i]))) {
+            return fail_cfg(e, "invalid subject");
+        }
+    }
+    for (size_t i = 0; i < c->nfilters; i++) {
+        for (size_t k = i + 1; k < c->nfilters; k++) {
+            if (overlap(c->filters[i], c->filters[k])) {
+                return fail(e, API_CONSUMER_OVERLAPPING_SUBJECT_FILTERS);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_sampling(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->sample_freq == NULL) {
+        return true;
+    }
+    size_t n = strlen(c->sample_freq);
+    size_t digits = n > 0 && c->sample_freq[n - 1] == '%' ? n - 1 : n;
+    if (digits == 0 || digits > 9 || strspn(c->sample_freq, "0123456789") < digits) {
+        api_error_setf(e, API_CONSUMER_INVALID_SAMPLING, "strconv.Atoi: parsing \"%.*s\": invalid syntax",
+                       (int)(digits > 64 ? 64 : digits), c->sample_freq);
+        return false;
+    }
+    if (strtol(c->sample_freq, NULL, 10) != 0) {
+        return unserved(e, "sample_freq");
+    }
+    return true;
+}
+
+static void cons_defaults(struct cons_cfg *c, const struct js_cons_limits *lim)
+{
+    if (c->nbackoff > 0) {
+        c->ack_wait_ns = c->backoff_ns[0];
+    }
+    if (c->ack != ACK_NONE && c->ack_wait_ns == 0) {
+        c->ack_wait_ns = JS_ACK_WAIT_DEFAULT_NS;
+    }
+    if (c->max_deliver <= 0) {
+        c->max_deliver = -1;
+    }
+    if (c->max_ack_pending < -1) {
+        c->max_ack_pending = -1;
+    }
+    if (c->ack != ACK_NONE && c->max_ack_pending == 0) {
+        c->max_ack_pending = lim->max_ack_pending > 0 ? lim->max_ack_pending : JS_MAX_ACK_PENDING_DEFAULT;
+    }
+    if (c->deliver_subject == NULL && c->max_waiting <= 0) {
+        c->max_waiting = JS_MAX_WAITING_DEFAULT;
+    }
+    c->max_batch = i64_max(c->max_batch, 0);
+    c->max_bytes = i64_max(c->max_bytes, 0);
+    c->max_expires_ns = i64_max(c->max_expires_ns, 0);
+    c->inactive_threshold_ns = i64_max(c->inactive_threshold_ns, 0);
+    if (c->inactive_threshold_ns == 0 && lim->inactive_threshold_ns > 0) {
+        c->inactive_threshold_ns = lim->inactive_threshold_ns;
+    }
+    if (c->inactive_threshold_ns == 0 && !c->durable) {
+        c->inactive_threshold_ns = JS_INACTIVE_DEFAULT_NS;
+    }
+}
+
+static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e)
+{
+    const char *to = c->deliver_subject;
+    size_t len = strlen(to);
+    if (!subject_valid(to, len)) {
+        return fail(e, API_CONSUMER_INVALID_DELIVER_SUBJECT);
+    }
+    if (subject_has_wildcard(to, len)) {
+        return fail(e, API_CONSUMER_DELIVER_TO_WILDCARDS);
+    }
+    for (size_t i = 0; i < stream->nsubjects; i++) {
+        if (overlap(to, stream->subjects[i])) {
+            return fail(e, API_CONSUMER_DELIVER_CYCLE);
+        }
+    }
+    if (c->max_waiting != 0) {
+        return fail(e, API_CONSUMER_PUSH_MAX_WAITING);
+    }
+    if (c->heartbeat_ns != 0 && c->heartbeat_ns < JS_HEARTBEAT_MIN_NS) {
+        return fail(e, API_CONSUMER_SMALL_HEARTBEAT);
+    }
+    if (c->flow_control && c->heartbeat_ns == 0) {
+        return fail(e, API_CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS);
+    }
+    if (c->direct && c->durable) {
+        return fail(e, API_CONSUMER_DIRECT_REQUIRES_EPHEMERAL);
+    }
+    return true;
+}
+
+static bool check_pull(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->rate_limit_bps != 0) {
+        return fail(e, API_CONSUMER_PULL_WITH_RATE_LIMIT);
+    }
+    if (c->heartbeat_ns != 0) {
+        return fail(e, API_CONSUMER_HB_REQUIRES_PUSH);
+    }
+    if (c->flow_control) {
+        return fail(e, API_CONSUMER_FC_REQUIRES_PUSH);
+    }
+    if (c->max_expires_ns > 0 && c->max_expires_ns < NS_PER_MS) {
+        return fail(e, API_CONSUMER_MAX_REQUEST_EXPIRES_TOO_SMALL);
+    }
+    if (c->direct) {
+        return fail(e, API_CONSUMER_DIRECT_REQUIRES_PUSH);
+    }
+    return true;
+}
+
+/* Seconds and fractions as Go prints a duration: "1s", "1m30s", "1.5s", "200ms". */
+static void go_duration(char *out, size_t size, int64_t ns)
+{
+    double s = (double)(ns % (60 * NS_PER_S)) / (double)NS_PER_S;
+    int64_t m = ns / (60 * NS_PER_S);
+    if (ns < NS_PER_S) {
+        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
+    } else if (m == 0) {
+        (void)snprintf(out, size, "%gs", s);
+    } else if (m < 60) {
+        (void)snprintf(out, size, "%lldm%gs", (long long)m, s);
+    } else {
+        (void)snprintf(out, size, "%lldh%lldm%gs", (long long)(m / 60), (long long)(m % 60), s);
+    }
+}
+
+static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim, const struct js_cons_limits *cl,
+                         struct api_error *e)
+{
+    int64_t most = lim->max_ack_pending;
+    if (cl->max_ack_pending > 0 && (most == 0 || cl->max_ack_pending < most)) {
+        most = cl->max_ack_pending;
+    }
+    if (most > 0 && c->ack != ACK_NONE && (c->max_ack_pending > most || c->max_ack_pending < 0)) {
+        api_error_setf(e, API_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld", (long long)most);
+        return false;
+    }
+    if (cl->inactive_threshold_ns > 0 && c->inactive_threshold_ns > cl->inactive_threshold_ns) {
+        char text[48];
+        go_duration(text, sizeof text, cl->inactive_threshold_ns);
+        api_error_set2(e, API_CONSUMER_INACTIVE_THRESHOLD_EXCESS, text, NULL);
+        return false;
+    }
+    if (lim->max_request_batch > 0 && c->max_batch > lim->max_request_batch) {
+        api_error_setf(e, API_CONSUMER_MAX_REQUEST_BATCH_EXCEEDED, "%lld", (long long)lim->max_request_batch);
+        return false;
+    }
+    return true;
+}
+
+static bool check_work_queue(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->ack == ACK_NONE && c->deliver_subject == NULL) {
+        return fail(e, API_CONSUMER_PULL_REQUIRES_ACK);
+    }
+    if (c->ack != ACK_EXPLICIT) {
+        return fail(e, API_CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
+    }
+    if (c->deliver != DELIVER_ALL) {
+        return fail(e, API_CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL);
+    }
+    return true;
+}
+
+static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->replicas == UINT32_MAX) {
+        return fail(e, API_REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
+    }
+    if (c->replicas > 1) {
+        return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
+    }
+    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
+        api_error_setf(e, API_CONSUMER_DESCRIPTION_TOO_LONG, "%u", JS_DESCRIPTION_MAX);
+        return false;
+    }
+    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
+        api_error_set2(e, API_CONSUMER_METADATA_LENGTH, "128KB", NULL);
+        return false;
+    }
+    if (c->ack_wait_ns < 0) {
+        return fail(e, API_CONSUMER_ACK_WAIT_NEGATIVE);
+    }
+    for (size_t i = 0; i < c->nbackoff; i++) {
+        if (c->backoff_ns[i] < 0) {
+            return fail(e, API_CONSUMER_BACK_OFF_NEGATIVE);
+        }
+    }
+    if (c->nbackoff > 0 && c->max_deliver > 0 && (uint64_t)c->max_deliver < c->nbackoff) {
+        return fail(e, API_CONSUMER_MAX_DELIVER_BACKOFF);
+    }
+    return true;
+}
+
+bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, const struct js_limits *lim,
+                       struct api_error *e)
+{
+    struct cons_cfg *c = &r->cfg;
+    struct js_cons_limits cl;
+    js_stream_limits(stream, &cl);
+    if (!check_cons_values(c, e)) {
+        return false;
+    }
+    bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, e) : check_pull(c, e);
+    if (!kind_ok || !check_filters(c, e) || !check_start(c, e) || !check_sampling(c, e)) {
+        return false;
+    }
+    cons_defaults(c, &cl);
+    if (!check_limits(c, lim, &cl, e)) {
+        return false;
+    }
+    if (stream->retention == RETENTION_WORKQUEUE && !check_work_queue(c, e)) {
+        return false;
+    }
+    if (c->rate_limit_bps != 0) {
+        return unserved(e, "rate_limit_bps");
+    }
+    if (c->replay == REPLAY_ORIGINAL) {
+        return unserved(e, "replay_policy original");
+    }
+    return true;
+}
+
+static bool no_update(struct api_error *e, const char *what)
+{
+    api_error_set2(e, API_CONSUMER_CREATE, what, NULL);
+    return false;
+}
+
+bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next, struct api_error *e)
+{
+    if (old->deliver != next->deliver) {
+        return no_update(e, "deliver policy can not be updated");
+    }
+    if (old->opt_start_seq != next->opt_start_seq) {
+        return no_update(e, "start sequence can not be updated");
+    }
+    if (old->opt_start_time_ns != next->opt_start_time_ns) {
+        return no_update(e, "start time can not be updated");
+    }
+    if (old->ack != next->ack) {
+        return no_update(e, "ack policy can not be updated");
+    }
+    if (old->replay != next->replay) {
+        return no_update(e, "replay policy can not be updated");
+    }
+    if (old->heartbeat_ns != next->heartbeat_ns) {
+        return no_update(e, "heart beats can not be updated");
+    }
+    if (old->flow_control != next->flow_control) {
+        return no_update(e, "flow control can not be updated");
+    }
+    if (old->deliver_subject == NULL && next->deliver_subject != NULL) {
+        return no_update(e, "can not update pull consumer to push based");
+    }
+    if (old->deliver_subject != NULL && next->deliver_subject == NULL) {
+        return no_update(e, "can not update push consumer to pull based");
+    }
+    if (old->max_waiting != next->max_waiting) {
+        return no_update(e, "max waiting can not be updated");
+    }
+    if (old->mem_storage != next->mem_storage) {
+        return no_update(e, "storage type can not be updated");
+    }
+    return true;
+}
+
+bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b)
+{
+    bool policies = a->durable == b->durable && a->deliver == b->deliver && a->ack == b->ack && a->replay == b->replay &&
+                    a->opt_start_seq == b->opt_start_seq && a->opt_start_time_ns == b->opt_start_time_ns;
+    bool limits = a->ack_wait_ns == b->ack_wait_ns && a->max_deliver == b->max_deliver &&
+                  a->max_ack_pending == b->max_ack_pending && a->max_waiting == b->max_waiting &&
+                  a->max_batch == b->max_batch && a->max_bytes == b->max_bytes &&
+                  a->max_expires_ns == b->max_expires_ns && a->heartbeat_ns == b->heartbeat_ns &&
+                  a->inactive_threshold_ns == b->inactive_threshold_ns && a->rate_limit_bps == b->rate_limit_bps &&
+                  a->replicas == b->replicas;
+    bool flags = a->flow_control == b->flow_control && a->headers_only == b->headers_only &&
+                 a->mem_storage == b->mem_storage && a->direct == b->direct;
+    bool backoff = a->nbackoff == b->nbackoff &&
+                   (a->nbackoff == 0 || memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
+    return policies && limits && flags && backoff && str_equal(a->name, b->name) &&
+           str_equal(a->description, b->description) && str_equal(a->deliver_subject, b->deliver_subject) &&
+           str_equal(a->deliver_group, b->deliver_group) && str_equal(a->sample_freq, b->sample_freq) &&
+           (a->single_filter == b->single_filter || a->nfilters == 0) &&
+           strs_equal(a->filters, a->nfilters, b->filters, b->nfilters) &&
+           kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata);
+}

@@ -1,0 +1,509 @@
+#include "broker/json_in.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "engine/base/base.h"
+
+/* --- documents -------------------------------------------------------------------------------------------- */
+
+static bool blank(unsigned char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, size_t len, size_t at,
+                            struct err *err)
+{
+    if (e == json_tokener_continue || at >= len) {
+        return err_set(err, ST_INVALID, 0, "unexpected EOF");
+    }
+    if (e == json_tokener_error_depth) {
+        return err_set(err, ST_INVALID, 0, "exceeded max depth");
+    }
+    if (e == json_tokener_error_parse_utf8_string) {
+        return err_set(err, ST_INVALID, 0, "invalid UTF-8 at offset %zu", at);
+    }
+    if (p[at] < 0x20 || p[at] >= 0x7f) {
+        return err_set(err, ST_INVALID, 0, "invalid character '\\x%02x' looking for beginning of value at offset %zu",
+                       p[at], at + 1);
+    }
+    return err_set(err, ST_INVALID, 0, "invalid character '%c' looking for beginning of value at offset %zu", p[at],
+                   at + 1);
+}
+
+enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err)
+{
+    in->root = NULL;
+    if (len > INT32_MAX) {
+        return err_set(err, ST_TOOBIG, 0, "request too large");
+    }
+    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
+    if (tok == NULL) {
+        return err_set(err, ST_NOMEM, 0, "out of memory");
+    }
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *root = json_tokener_parse_ex(tok, p, (int)len);
+    enum json_tokener_error e = json_tokener_get_error(tok);
+    if (e == json_tokener_continue) {
+        /* a number or `null` at the very end wants to see that nothing follows */
+        root = json_tokener_parse_ex(tok, " ", 1);
+        if (json_tokener_get_error(tok) == json_tokener_success) {
+            e = json_tokener_success;
+            in->root = root;
+            json_tokener_free(tok);
+            return ST_OK;
+        }
+        e = json_tokener_continue;
+    }
+    size_t at = json_tokener_get_parse_end(tok);
+    json_tokener_free(tok);
+    const unsigned char *b = p;
+    if (e != json_tokener_success) {
+        return syntax_error(e, b, len, at, err);
+    }
+    while (at < len && blank(b[at])) {
+        at++;
+    }
+    if (at < len) {
+        json_object_put(root);
+        return syntax_error(json_tokener_error_parse_unexpected, b, len, at, err);
+    }
+    in->root = root;
+    return ST_OK;
+}
+
+void json_in_fini(struct json_in *in)
+{
+    json_object_put(in->root);
+    in->root = NULL;
+}
+
+void json_strings_fini(struct json_strings *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        base_free(s->v[i]);
+    }
+    base_free(s->v);
+    *s = (struct json_strings){0};
+}
+
+void json_map_fini(struct json_map *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        base_free(m->v[i].key);
+        base_free(m->v[i].value);
+    }
+    base_free(m->v);
+    *m = (struct json_map){0};
+}
+
+/* --- errors ----------------------------------------------------------------------------------------------- */
+
+static const char *kind_word(struct json_object *v)
+{
+    switch (json_object_get_type(v)) {
+    case json_type_boolean:
+        return "bool";
+    case json_type_double:
+    case json_type_int:
+        return "number";
+    case json_type_object:
+        return "object";
+    case json_type_array:
+        return "array";
+    case json_type_string:
+        return "string";
+    case json_type_null:
+    default:
+        return "null";
+    }
+}
+
+enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type, struct err *err)
+{
+    enum json_type t = json_object_get_type(v);
+    bool number = (t == json_type_double || t == json_type_int) && strcmp(go_type, "string") != 0 &&
+                  strcmp(go_type, "bool") != 0 && go_type[0] != '[';
+    return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s%s%s into Go struct field %s of type %s", kind_word(v),
+                   number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
+}
+
+const char *json_in_string(struct json_object *v)
+{
+    if (json_object_get_type(v) != json_type_string) {
+        return NULL;
+    }
+    const char *s = json_object_get_string(v);
+    return strlen(s) == (size_t)json_object_get_string_len(v) ? s : NULL; /* no NUL inside */
+}
+
+enum st json_in_bad_policy(struct json_object *v, struct err *err)
+{
+    const char *s = json_in_string(v);
+    if (s != NULL) {
+        return err_set(err, ST_INVALID, 0, "can not unmarshal \"\\\"%.100s\\\"\"", s);
+    }
+    return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"", json_object_get_string(v));
+}
+
+/* --- values ----------------------------------------------------------------------------------------------- */
+
+static bool digits(const char *s, size_t n, int *out)
+{
+    int v = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < '0' || s[i] > '9') {
+            return false;
+        }
+        v = v * 10 + (s[i] - '0');
+    }
+    *out = v;
+    return true;
+}
+
+static int64_t days_from_civil(int64_t y, int m, int d)
+{
+    y -= m <= 2;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
+    int64_t yoe = y - era * 400;
+    int64_t doy = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
+    int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    return era * 146097 + doe - 719468;
+}
+
+static bool leap(int y)
+{
+    return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+}
+
+/* Fraction of a second, as ns; digits beyond nine are dropped. Returns the bytes read, 0 when there is none. */
+static size_t fraction(const char *s, size_t len, int64_t *ns_out)
+{
+    size_t i = 1;
+    int64_t ns = 0;
+    int64_t unit = NS_PER_S / 10;
+    for (; i < len && s[i] >= '0' && s[i] <= '9'; i++) {
+        ns += (s[i] - '0') * unit;
+        unit /= 10;
+    }
+    *ns_out = ns;
+    return i > 1 ? i : 0;
+}
+
+bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
+{
+    int y, mo, d, h, mi, sec;
+    if (len < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' || s[16] != ':') {
+        return false;
+    }
+    if (!digits(s, 4, &y) || !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d) || !digits(s + 11, 2, &h) ||
+        !digits(s + 14, 2, &mi) || !digits(s + 17, 2, &sec)) {
+        return false;
+    }
+    static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap(y) ? 1 : 0) || h > 23 || mi > 59 ||
+        sec > 59) {
+        return false;
+    }
+    size_t at = 19;
+    int64_t ns = 0;
+    if (s[at] == '.') {
+        size_t n = fraction(s + at, len - at, &ns);
+        if (n == 0) {
+            return false;
+        }
+        at += n;
+    }
+    int64_t offset_s = 0;
+    if (at + 1 == len && (s[at] == 'Z' || s[at] == 'z')) {
+        at++;
+    } else if (at + 6 == len && (s[at] == '+' || s[at] == '-') && s[at + 3] == ':') {
+        int oh, om;
+        if (!digits(s + at + 1, 2, &oh) || !digits(s + at + 4, 2, &om) || oh > 23 || om > 59) {
+            return false;
+        }
+        offset_s = (oh * 3600 + om * 60) * (s[at] == '-' ? -1 : 1);
+    } else {
+        return false;
+    }
+    if (y == 1 && mo == 1 && d == 1 && h == 0 && mi == 0 && sec == 0 && ns == 0) {
+        *ns_out = 0; /* Go's zero time */
+        return true;
+    }
+    int64_t t = days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec - offset_s;
+    if (t >= INT64_MAX / NS_PER_S || t <= INT64_MIN / NS_PER_S) {
+        return false; /* before 1678 or after 2261 */
+    }
+    *ns_out = t * NS_PER_S + ns;
+    return true;
+}
+
+/* An integer within [lo, hi]. */
+static bool integer(struct json_object *v, int64_t lo, int64_t hi, int64_t *out)
+{
+    if (json_object_get_type(v) != json_type_int) {
+        return false;
+    }
+    int64_t n = json_object_get_int64(v);
+    if (n == INT64_MAX && json_object_get_uint64(v) != (uint64_t)INT64_MAX) {
+        return false;
+    }
+    if (n < lo || n > hi) {
+        return false;
+    }
+    *out = n;
+    return true;
+}
+
+static enum st get_strings(struct json_object *v, struct json_strings *out, const char *where, struct err *err)
+{
+    if (json_object_get_type(v) != json_type_array) {
+        return json_in_type_error(v, where, "[]string", err);
+    }
+    json_strings_fini(out);
+    size_t n = json_object_array_length(v);
+    if (n == 0) {
+        return ST_OK;
+    }
+    out->v = base_calloc(n, sizeof *out->v);
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *e = json_object_array_get_idx(v, i);
+        const char *s = e == NULL ? "" : json_in_string(e);
+        if (s == NULL) {
+            return json_in_type_error(e, where, "string", err);
+        }
+        out->v[out->n++] = base_strdup(s);
+    }
+    return ST_OK;
+}
+
+static enum st get_durations(struct json_object *v, struct json_durations *out, const char *where, struct err *err)
+{
+    if (json_object_get_type(v) != json_type_array) {
+        return json_in_type_error(v, where, "[]time.Duration", err);
+    }
+    base_free(out->v);
+    *out = (struct json_durations){0};
+    size_t n = json_object_array_length(v);
+    if (n == 0) {
+        return ST_OK;
+    }
+    out->v = base_calloc(n, sizeof *out->v);
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *e = json_object_array_get_idx(v, i);
+        if (!integer(e, INT64_MIN, INT64_MAX, &out->v[out->n])) {
+            return json_in_type_error(e, where, "time.Duration", err);
+        }
+        out->n++;
+    }
+    return ST_OK;
+}
+
+static int cmp_pair(const void *a, const void *b)
+{
+    return strcmp(((const struct json_pair *)a)->key, ((const struct json_pair *)b)->key);
+}
+
+static enum st get_map(struct json_object *v, struct json_map *out, const char *where, struct err *err)
+{
+    if (json_object_get_type(v) != json_type_object) {
+        return json_in_type_error(v, where, "map[string]string", err);
+    }
+    json_map_fini(out);
+    int n = json_object_object_length(v);
+    if (n <= 0) {
+        return ST_OK;
+    }
+    out->v = base_calloc((size_t)n, sizeof *out->v);
+    struct json_object_iterator it = json_object_iter_begin(v), end = json_object_iter_end(v);
+    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+        struct json_object *e = json_object_iter_peek_value(&it);
+        const char *s = e == NULL ? "" : json_in_string(e);
+        if (s == NULL) {
+            return json_in_type_error(e, where, "string", err);
+        }
+        out->v[out->n].key = base_strdup(json_object_iter_peek_name(&it));
+        out->v[out->n].value = base_strdup(s);
+        out->n++;
+    }
+    qsort(out->v, out->n, sizeof *out->v, cmp_pair);
+    return ST_OK;
+}
+
+/* False, 0, "", [] and {} are what an absent field means. */
+static bool is_default(struct json_object *v)
+{
+    switch (json_object_get_type(v)) {
+    case json_type_boolean:
+        return !json_object_get_boolean(v);
+    case json_type_int:
+        return json_object_get_int64(v) == 0;
+    case json_type_string:
+        return json_object_get_string_len(v) == 0 || strcmp(json_object_get_string(v), "none") == 0 ||
+               strcmp(json_object_get_string(v), "0001-01-01T00:00:00Z") == 0;
+    case json_type_array:
+        return json_object_array_length(v) == 0;
+    case json_type_object: {
+        struct json_object_iterator it = json_object_iter_begin(v), end = json_object_iter_end(v);
+        for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+            struct json_object *e = json_object_iter_peek_value(&it);
+            if (e != NULL && !is_default(e)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    case json_type_double:
+        return false;
+    case json_type_null:
+    default:
+        return true;
+    }
+}
+
+static enum st get_scalar(const struct json_field *f, struct json_object *v, void *to, const char *where,
+                          struct err *err)
+{
+    const char *s = json_in_string(v);
+    int64_t n;
+    switch (f->kind) {
+    case JSON_STRING:
+        if (s == NULL) {
+            return json_in_type_error(v, where, "string", err);
+        }
+        base_free(*(char **)to);
+        *(char **)to = base_strdup(s);
+        return ST_OK;
+    case JSON_I64:
+    case JSON_DURATION:
+        if (!integer(v, INT64_MIN, INT64_MAX, &n)) {
+            return json_in_type_error(v, where, f->kind == JSON_I64 ? "int64" : "time.Duration", err);
+        }
+        *(int64_t *)to = n;
+        return ST_OK;
+    case JSON_I32:
+        if (!integer(v, INT32_MIN, INT32_MAX, &n)) {
+            return json_in_type_error(v, where, "int32", err);
+        }
+        *(int64_t *)to = n;
+        return ST_OK;
+    case JSON_U64:
+        if (json_object_get_type(v) != json_type_int ||
+            (json_object_get_int64(v) < 0 && json_object_get_uint64(v) <= (uint64_t)INT64_MAX)) {
+            return json_in_type_error(v, where, "uint64", err);
+        }
+        *(uint64_t *)to = json_object_get_uint64(v);
+        return ST_OK;
+    case JSON_BOOL:
+        if (json_object_get_type(v) != json_type_boolean) {
+            return json_in_type_error(v, where, "bool", err);
+        }
+        *(bool *)to = json_object_get_boolean(v) != 0;
+        return ST_OK;
+    case JSON_TIME:
+        if (s == NULL) {
+            return err_set(err, ST_INVALID, 0, "Time.UnmarshalJSON: input is not a JSON string");
+        }
+        if (!json_time_parse(s, strlen(s), to)) {
+            return err_set(err, ST_INVALID, 0,
+                           "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%.60s\" as \"2006\"",
+                           s, s);
+        }
+        return ST_OK;
+    case JSON_STRINGS:
+    case JSON_DURATIONS:
+    case JSON_MAP:
+    case JSON_OBJECT:
+    case JSON_CUSTOM:
+    case JSON_UNSERVED:
+    default:
+        ASSERT(false);
+        return ST_INTERNAL;
+    }
+}
+
+static enum st get_field(struct json_decode *d, const struct json_schema *s, const struct json_field *f,
+                         struct json_object *v, void *base, struct err *err)
+{
+    char where[160];
+    if (v == NULL) {
+        return ST_OK; /* null: as if it were not there */
+    }
+    (void)snprintf(where, sizeof where, "%s.%s", s->go_name, f->name);
+    void *to = (char *)base + f->offset;
+    switch (f->kind) {
+    case JSON_STRINGS:
+        return get_strings(v, to, where, err);
+    case JSON_DURATIONS:
+        return get_durations(v, to, where, err);
+    case JSON_MAP:
+        return get_map(v, to, where, err);
+    case JSON_OBJECT:
+        if (json_object_get_type(v) != json_type_object) {
+            return json_in_type_error(v, where, f->sub->go_type, err);
+        }
+        return json_in_decode(d, v, f->sub, base, err);
+    case JSON_CUSTOM:
+        return f->custom(base, f->offset, v, err);
+    case JSON_UNSERVED:
+        if (d->unserved == NULL && !is_default(v)) {
+            d->unserved = f->name;
+        }
+        return ST_OK;
+    case JSON_STRING:
+    case JSON_I64:
+    case JSON_I32:
+    case JSON_U64:
+    case JSON_BOOL:
+    case JSON_DURATION:
+    case JSON_TIME:
+    default:
+        return get_scalar(f, v, to, where, err);
+    }
+}
+
+/* Go matches names exactly first, then without regard to case. */
+static const struct json_field *find_field(const struct json_schema *s, const char *name)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->fields[i].name, name) == 0) {
+            return &s->fields[i];
+        }
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcasecmp(s->fields[i].name, name) == 0) {
+            return &s->fields[i];
+        }
+    }
+    return NULL;
+}
+
+enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s, void *base,
+                       struct err *err)
+{
+    if (o == NULL) {
+        return ST_OK;
+    }
+    if (json_object_get_type(o) != json_type_object) {
+        return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s into Go value of type %s", kind_word(o), s->go_type);
+    }
+    struct json_object_iterator it = json_object_iter_begin(o), end = json_object_iter_end(o);
+    for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+        const char *name = json_object_iter_peek_name(&it);
+        const struct json_field *f = find_field(s, name);
+        if (f == NULL) {
+            if (d->strict) {
+                return err_set(err, ST_INVALID, 0, "json: unknown field \"%.120s\"", name);
+            }
+            continue;
+        }
+        enum st st = get_field(d, s, f, json_object_iter_peek_value(&it), base, err);
+        if (st != ST_OK) {
+            return st;
+        }
+    }
+    return ST_OK;
+}

@@ -1,0 +1,481 @@
+#include "engine/liveset.h"
+
+enum {
+    PAGE_BITS = 12,
+    PAGE_SEQS = 1 << PAGE_BITS,
+    PAGE_WORDS = PAGE_SEQS / 64,
+    GROUP_PAGE_BITS = 9,
+    GROUP_PAGES = 1 << GROUP_PAGE_BITS,
+    GROUP_BITS = PAGE_BITS + GROUP_PAGE_BITS,
+    GROUP_SEQS = 1 << GROUP_BITS,
+};
+
+/* dead[i] == 0: page NULL, all live; PAGE_SEQS: page NULL, all dead; else a bitmap, bit set = dead. */
+struct liveset_group {
+    uint16_t dead[GROUP_PAGES];
+    uint64_t *page[GROUP_PAGES]; /* owned */
+};
+
+static void free_group(struct liveset *l, struct liveset_slot *s)
+{
+    if (s->g == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < GROUP_PAGES; i++) {
+        if (s->g->page[i] != NULL) {
+            base_free(s->g->page[i]);
+            l->memory_bytes -= PAGE_WORDS * 8;
+        }
+    }
+    base_free(s->g);
+    l->memory_bytes -= sizeof *s->g;
+    s->g = NULL;
+}
+
+static uint64_t group_of(uint64_t seq) { return seq >> GROUP_BITS; }
+static size_t page_of(uint64_t seq) { return (seq >> PAGE_BITS) & (GROUP_PAGES - 1); }
+static size_t bit_of(uint64_t seq) { return seq & (PAGE_SEQS - 1); }
+
+static struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
+{
+    uint64_t i = group_of(seq) - l->slot_base;
+    ASSERT(i < l->nslots);
+    return &l->slot[i];
+}
+
+/* Makes slots up to the group of `last`. */
+static void grow(struct liveset *l, uint64_t last)
+{
+    size_t need = (size_t)(group_of(last) - l->slot_base) + 1;
+    if (need <= l->nslots) {
+        return;
+    }
+    if (need > l->slot_cap) {
+        size_t cap = need + need / 2;
+        l->slot = base_realloc(l->slot, cap * sizeof l->slot[0]);
+        l->memory_bytes += (cap - l->slot_cap) * sizeof l->slot[0];
+        l->slot_cap = cap;
+    }
+    memset(l->slot + l->nslots, 0, (need - l->nslots) * sizeof l->slot[0]);
+    l->nslots = need;
+}
+
+/* Starts over, empty, at `first`. */
+static void restart(struct liveset *l, uint64_t first)
+{
+    for (size_t i = 0; i < l->nslots; i++) {
+        free_group(l, &l->slot[i]);
+    }
+    l->nslots = 0;
+    l->slot_base = group_of(first);
+    l->first = first;
+    l->last = first - 1;
+    l->msgs = 0;
+}
+
+void liveset_init(struct liveset *l, uint64_t first, uint64_t last)
+{
+    ASSERT(first >= 1 && last + 1 >= first);
+    memset(l, 0, sizeof *l);
+    restart(l, first);
+    if (last >= first) {
+        liveset_append(l, last);
+    }
+}
+
+void liveset_fini(struct liveset *l)
+{
+    for (size_t i = 0; i < l->nslots; i++) {
+        free_group(l, &l->slot[i]);
+    }
+    base_free(l->slot);
+    memset(l, 0, sizeof *l);
+}
+
+void liveset_append(struct liveset *l, uint64_t last)
+{
+    ASSERT(last >= l->last);
+    l->msgs += last - l->last;
+    l->last = last;
+    if (group_of(last) - l->slot_base >= l->nslots) {
+        grow(l, last);
+    }
+}
+
+void liveset_skip(struct liveset *l, uint64_t last)
+{
+    ASSERT(last >= l->last);
+    if (l->msgs == 0) {
+        restart(l, last + 1);
+        return;
+    }
+    uint64_t from = l->last + 1;
+    liveset_append(l, last);
+    (void)liveset_remove_run(l, from, last + 1 - from);
+}
+
+/* --- killing -------------------------------------------------------------------------------------------------------- */
+
+/* Gives a group its pages' table; it was all live or all dead. */
+static void open_group(struct liveset *l, struct liveset_slot *s)
+{
+    if (s->g != NULL) {
+        return;
+    }
+    s->g = base_calloc(1, sizeof *s->g);
+    l->memory_bytes += sizeof *s->g;
+    if (s->dead != 0) {
+        ASSERT(s->dead == GROUP_SEQS);
+        for (size_t i = 0; i < GROUP_PAGES; i++) {
+            s->g->dead[i] = PAGE_SEQS;
+        }
+    }
+}
+
+/* Kills bits [a, b) of a page; returns how many were live. */
+static unsigned kill_in_page(struct liveset *l, struct liveset_slot *s, size_t p, size_t a, size_t b)
+{
+    struct liveset_group *g = s->g;
+    unsigned fresh = 0;
+    if (g->dead[p] == PAGE_SEQS) {
+        return 0;
+    }
+    if (a == 0 && b == PAGE_SEQS) {
+        fresh = PAGE_SEQS - g->dead[p];
+    } else {
+        if (g->page[p] == NULL) {
+            g->page[p] = base_calloc(PAGE_WORDS, 8);
+            l->memory_bytes += PAGE_WORDS * 8;
+        }
+        for (size_t w = a / 64; w <= (b - 1) / 64; w++) {
+            uint64_t mask = UINT64_MAX;
+            if (w == a / 64) {
+                mask &= UINT64_MAX << (a % 64);
+            }
+            if (w == (b - 1) / 64) {
+                mask &= UINT64_MAX >> (63 - (b - 1) % 64);
+            }
+            fresh += (unsigned)__builtin_popcountll(mask & ~g->page[p][w]);
+            g->page[p][w] |= mask;
+        }
+    }
+    g->dead[p] = (uint16_t)(g->dead[p] + fresh);
+    s->dead += fresh;
+    if (g->dead[p] == PAGE_SEQS && g->page[p] != NULL) {
+        base_free(g->page[p]);
+        g->page[p] = NULL;
+        l->memory_bytes -= PAGE_WORDS * 8;
+    }
+    return fresh;
+}
+
+/* Kills [a, b), which lies within one group. */
+static uint64_t kill_in_group(struct liveset *l, uint64_t a, uint64_t b)
+{
+    struct liveset_slot *s = slot_of(l, a);
+    if (s->dead == GROUP_SEQS) {
+        return 0;
+    }
+    if (b - a == GROUP_SEQS) {
+        uint64_t fresh = GROUP_SEQS - s->dead;
+        free_group(l, s);
+        s->dead = GROUP_SEQS;
+        return fresh;
+    }
+    open_group(l, s);
+    uint64_t fresh = 0;
+    while (a < b) {
+        uint64_t end = u64_min(b, (a | (PAGE_SEQS - 1)) + 1);
+        size_t from = bit_of(a);
+        fresh += kill_in_page(l, s, page_of(a), from, from + (size_t)(end - a));
+        a = end;
+    }
+    if (s->dead == GROUP_SEQS) {
+        free_group(l, s);
+    }
+    return fresh;
+}
+
+uint64_t liveset_remove_run(struct liveset *l, uint64_t seq, uint64_t count)
+{
+    uint64_t a = u64_max(seq, l->first);
+    uint64_t b = seq > UINT64_MAX - count ? UINT64_MAX : seq + count;
+    b = u64_min(b, l->last + 1);
+    uint64_t fresh = 0;
+    while (a < b) {
+        uint64_t end = u64_min(b, (group_of(a) + 1) << GROUP_BITS);
+        fresh += kill_in_group(l, a, end);
+        a = end;
+    }
+    l->msgs -= fresh;
+    return fresh;
+}
+
+bool liveset_remove(struct liveset *l, uint64_t seq)
+{
+    if (!liveset_is_live(l, seq)) {
+        return false;
+    }
+    struct liveset_slot *s = slot_of(l, seq);
+    open_group(l, s);
+    (void)kill_in_page(l, s, page_of(seq), bit_of(seq), bit_of(seq) + 1);
+    if (s->dead == GROUP_SEQS) {
+        free_group(l, s);
+    }
+    l->msgs--;
+    return true;
+}
+
+uint64_t liveset_set_floor(struct liveset *l, uint64_t first)
+{
+    if (first <= l->first) {
+        return 0;
+    }
+    uint64_t gone = liveset_rank(l, l->first, first);
+    if (first > l->last) {
+        gone = l->msgs;
+        restart(l, first);
+        return gone;
+    }
+    l->msgs -= gone;
+    l->first = first;
+    size_t drop = (size_t)(group_of(first) - l->slot_base);
+    if (drop > 0) {
+        for (size_t i = 0; i < drop; i++) {
+            free_group(l, &l->slot[i]);
+        }
+        memmove(l->slot, l->slot + drop, (l->nslots - drop) * sizeof l->slot[0]);
+        l->nslots -= drop;
+        l->slot_base += drop;
+    }
+    /* Pages below the floor are never asked again. */
+    struct liveset_group *g = l->slot[0].g;
+    for (size_t p = page_of(first); g != NULL && p-- > 0 && g->page[p] != NULL;) {
+        base_free(g->page[p]);
+        l->memory_bytes -= PAGE_WORDS * 8;
+        g->page[p] = NULL;
+        l->slot[0].dead += PAGE_SEQS - g->dead[p];
+        g->dead[p] = PAGE_SEQS;
+    }
+    return gone;
+}
+
+void liveset_tidy(struct liveset *l)
+{
+    uint64_t live = l->msgs == 0 ? 0 : liveset_next(l, l->first);
+    (void)liveset_set_floor(l, live == 0 ? l->last + 1 : live);
+}
+
+/* --- asking ---------------------------------------------------------------------------------------------------------- */
+
+bool liveset_is_live(const struct liveset *l, uint64_t seq)
+{
+    if (seq < l->first || seq > l->last) {
+        return false;
+    }
+    const struct liveset_slot *s = slot_of(l, seq);
+    if (s->g == NULL) {
+        return s->dead == 0;
+    }
+    size_t p = page_of(seq);
+    if (s->g->page[p] == NULL) {
+        return s->g->dead[p] == 0;
+    }
+    return (s->g->page[p][bit_of(seq) / 64] >> (bit_of(seq) % 64) & 1) == 0;
+}
+
+/* Dead bits in [a, b) of one page. */
+static uint64_t dead_in_page(const struct liveset_group *g, size_t p, size_t a, size_t b)
+{
+    if (g->page[p] == NULL || (a == 0 && b == PAGE_SEQS)) {
+        return g->dead[p] == 0 ? 0 : a == 0 && b == PAGE_SEQS ? g->dead[p] : b - a;
+    }
+    uint64_t dead = 0;
+    for (size_t w = a / 64; w <= (b - 1) / 64; w++) {
+        uint64_t word = g->page[p][w];
+        if (w == a / 64) {
+            word &= UINT64_MAX << (a % 64);
+        }
+        if (w == (b - 1) / 64) {
+            word &= UINT64_MAX >> (63 - (b - 1) % 64);
+        }
+        dead += (uint64_t)__builtin_popcountll(word);
+    }
+    return dead;
+}
+
+/* Dead sequences in [a, b), which lies within one group. */
+static uint64_t dead_in_group(const struct liveset *l, uint64_t a, uint64_t b)
+{
+    const struct liveset_slot *s = slot_of(l, a);
+    if (b - a == GROUP_SEQS) {
+        return s->dead;
+    }
+    if (s->g == NULL) {
+        return s->dead == 0 ? 0 : b - a;
+    }
+    uint64_t dead = 0;
+    while (a < b) {
+        uint64_t end = u64_min(b, (a | (PAGE_SEQS - 1)) + 1);
+        dead += dead_in_page(s->g, page_of(a), bit_of(a), bit_of(a) + (size_t)(end - a));
+        a = end;
+    }
+    return dead;
+}
+
+uint64_t liveset_rank(const struct liveset *l, uint64_t a, uint64_t b)
+{
+    a = u64_max(a, l->first);
+    b = u64_min(b, l->last + 1);
+    if (a >= b) {
+        return 0;
+    }
+    if (l->msgs == l->last + 1 - l->first) {
+        return b - a; /* no holes */
+    }
+    uint64_t rank = b - a;
+    while (a < b) {
+        uint64_t end = u64_min(b, (group_of(a) + 1) << GROUP_BITS);
+        rank -= dead_in_group(l, a, end);
+        a = end;
+    }
+    return rank;
+}
+
+/* First bit >= from of a page that is dead (or live); PAGE_SEQS = none. */
+static size_t find_in_page(const struct liveset_group *g, size_t p, size_t from, bool dead)
+{
+    if (g->page[p] == NULL) {
+        return (g->dead[p] != 0) == dead ? from : PAGE_SEQS;
+    }
+    for (size_t w = from / 64; w < PAGE_WORDS; w++) {
+        uint64_t word = dead ? g->page[p][w] : ~g->page[p][w];
+        if (w == from / 64) {
+            word &= UINT64_MAX << (from % 64);
+        }
+        if (word != 0) {
+            return w * 64 + (size_t)__builtin_ctzll(word);
+        }
+    }
+    return PAGE_SEQS;
+}
+
+/* First sequence >= seq that is dead (or live), at most last; 0 = none. */
+static uint64_t find_from(const struct liveset *l, uint64_t seq, bool dead)
+{
+    seq = u64_max(seq, l->first);
+    while (seq <= l->last) {
+        const struct liveset_slot *s = slot_of(l, seq);
+        if (s->g == NULL) {
+            if ((s->dead != 0) == dead) {
+                return seq;
+            }
+            seq = (group_of(seq) + 1) << GROUP_BITS;
+            continue;
+        }
+        size_t bit = find_in_page(s->g, page_of(seq), bit_of(seq), dead);
+        seq = (seq & ~(uint64_t)(PAGE_SEQS - 1)) + bit;
+        if (bit < PAGE_SEQS) {
+            return seq <= l->last ? seq : 0;
+        }
+    }
+    return 0;
+}
+
+uint64_t liveset_next(const struct liveset *l, uint64_t seq) { return find_from(l, seq, false); }
+
+uint64_t liveset_prev(const struct liveset *l, uint64_t seq)
+{
+    if (seq < l->first) {
+        return 0;
+    }
+    seq = u64_min(seq, l->last);
+    while (seq >= l->first) {
+        const struct liveset_slot *s = slot_of(l, seq);
+        uint64_t below = 0; /* where to go on when nothing is live here */
+        if (s->g == NULL) {
+            if (s->dead == 0) {
+                return seq;
+            }
+            below = group_of(seq) << GROUP_BITS;
+        } else {
+            size_t p = page_of(seq);
+            uint64_t base = seq & ~(uint64_t)(PAGE_SEQS - 1);
+            if (s->g->page[p] == NULL) {
+                if (s->g->dead[p] == 0) {
+                    return seq;
+                }
+            } else {
+                for (size_t w = bit_of(seq) / 64 + 1; w-- > 0;) {
+                    uint64_t word = ~s->g->page[p][w];
+                    if (w == bit_of(seq) / 64) {
+                        word &= UINT64_MAX >> (63 - bit_of(seq) % 64);
+                    }
+                    if (word != 0) {
+                        seq = base + w * 64 + 63 - (size_t)__builtin_clzll(word);
+                        return seq >= l->first ? seq : 0;
+                    }
+                }
+            }
+            below = base;
+        }
+        if (below == 0) {
+            return 0;
+        }
+        seq = below - 1;
+    }
+    return 0;
+}
+
+uint64_t liveset_nth(const struct liveset *l, uint64_t n)
+{
+    if (n >= l->msgs) {
+        return 0;
+    }
+    uint64_t seq = l->first;
+    uint64_t end = l->last + 1;
+    while (group_of(seq) != group_of(l->last)) { /* whole groups, then pages, then bits */
+        uint64_t next = (group_of(seq) + 1) << GROUP_BITS;
+        uint64_t live = next - seq - dead_in_group(l, seq, next);
+        if (n < live) {
+            break;
+        }
+        n -= live;
+        seq = next;
+    }
+    for (;;) {
+        uint64_t next = u64_min(end, (seq | (PAGE_SEQS - 1)) + 1);
+        uint64_t live = next - seq - dead_in_group(l, seq, next);
+        if (n < live) {
+            break;
+        }
+        n -= live;
+        seq = next;
+    }
+    for (seq = liveset_next(l, seq); n > 0; n--) {
+        seq = liveset_next(l, seq + 1);
+    }
+    return seq;
+}
+
+bool liveset_next_dead(const struct liveset *l, uint64_t seq, struct seq_run *run_out)
+{
+    uint64_t first = find_from(l, seq, true);
+    if (first == 0) {
+        return false;
+    }
+    uint64_t live = find_from(l, first, false);
+    *run_out = (struct seq_run){first, (live == 0 ? l->last + 1 : live) - first};
+    return true;
+}
+
+void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max, struct seq_runs *out)
+{
+    struct seq_run run;
+    while (max > 0 && from < to && liveset_next_dead(l, from, &run) && run.first < to) {
+        from = run.first + run.count;
+        run.count = u64_min(u64_min(run.count, to - run.first), max);
+        max -= run.count;
+        seq_runs_add_run(out, run.first, run.count);
+    }
+}
