@@ -66,6 +66,7 @@ struct seg_view {
     struct seg_file *file;   /* shared */
     struct seg_row row;      /* as of the flush or open that made the view; live_* are not kept up to date here */
     uint64_t base_seq;
+    uint64_t nmsgs;          /* messages written, removed ones included */
     uint32_t ndata;          /* data blocks */
     uint32_t sections;       /* index sections since the start of the file */
     uint32_t last_hdr_crc;   /* of the block written last: chains the next flush */
@@ -126,6 +127,7 @@ struct seg_flush_req {
     uint32_t block_raw_bytes;      /* 0 = 64 KiB; buckets 16 KiB */
     uint64_t segment_bytes;        /* seal at this size; 0 = 64 MiB */
     bool no_compress;
+    bool seal;                     /* seal the last file too, whatever its size */
 };
 
 struct seg_flushed {
@@ -143,7 +145,8 @@ struct seg_flush_result {
  * (then the next one is begun), and fdatasyncs it. Nothing in memory changes: the caller commits the rows, then
  * publishes the views. Names of new files are not durable before segs_sync_dirs. On an error the touched files are
  * abandoned: retry with active = NULL and higher segnos, and close the old one with seg_view_closed.
- * ST_NOSPACE, ST_IO; ST_CORRUPT when the source bytes are not valid MSG forms in order. */
+ * ST_NOSPACE, ST_IO; ST_CORRUPT when the source bytes are not valid MSG forms in order. Files
+ * that this call made are unlinked again after an error. */
 MUST_USE enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_flush_result *out,
                            struct err *err);
 void seg_flush_result_fini(struct seg_flush_result *r); /* releases views still in it (set view = NULL to keep) */
@@ -168,11 +171,10 @@ typedef void (*seg_damage_fn)(void *arg, enum seg_damage_cause cause, const stru
 
 struct seg_visitor {
     void *arg;
-    /* Each subject once per section or footer, sections in ascending order; seqs ascending, valid during the call.
-     * Removed messages are among them: the caller filters by its delete runs. May be NULL.
-     * sizes[i] is the logical size (msg_logical_size) of seqs[i]: it stands beside the posting in the section's POST (a
-     * varint after each sequence delta), because the owner must be able to take a flushed message out of state.bytes
-     * without reading its block. */
+    /* Each subject once per section or footer (in several calls when it has more than 65,536 messages there), sections
+     * in ascending order; seqs ascending, valid during the call. Removed messages are among them: the caller filters by
+     * its delete runs. sizes[i] is the logical size (msg_logical_size) of seqs[i], so that the owner can take a flushed
+     * message out of state.bytes without reading its block. May be NULL. */
     void (*subject)(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n);
     void (*removed)(void *arg, uint64_t floor, const struct seq_runs *runs); /* may be NULL */
     void (*ttl)(void *arg, uint64_t seq, int64_t expire_ns);                 /* may be NULL */
@@ -182,7 +184,8 @@ struct seg_visitor {
 };
 /* Opens the segment of a catalogue row: header page, trailer and sections or footer; data blocks only when an index is
  * damaged. Damage is reported, not an error: what cannot be read is marked lost in the view. Bytes past durable_len
- * are ignored. ST_NOMEM, ST_VERSION, ST_FOREIGN (a good header of another store or stream). */
+ * are ignored. A damaged active segment's view says SEG_CLOSED: it is not continued. ST_NOMEM, ST_VERSION,
+ * ST_UNSUPPORTED (reserved fields set), ST_INVALID (the row). */
 MUST_USE enum st seg_open(struct segs *s, const struct seg_row *row, const struct seg_visitor *v,
                           struct seg_view **view_out, struct err *err);
 

@@ -1,0 +1,405 @@
+/* The pool of reader tasks and the owner's side of it (reader.h).
+ *
+ * Two queues, one order: what somebody waits for goes before what is only read ahead. A block is asked for once at a
+ * time: later requests for it join the one in flight. The table of requests in flight and their waiters belong to the
+ * owner; the queues and the list of finished requests are shared under the mutex. */
+#include "engine/reader.h"
+
+#include <pthread.h>
+
+#include "engine/block_decode.h"
+
+#define TASKS_MAX 4u
+#define QUEUE_DEFAULT 1024u
+#define AHEAD_MAX 16u
+
+struct waiter {
+    reader_cb cb; /* NULL: forgotten */
+    void *arg;
+    struct waiter *next;
+};
+
+struct request {
+    struct seg_view *view; /* shared: one reference */
+    uint32_t block_no;
+    struct waiter *waiters; /* owned; in order of arrival; owner only */
+    struct request *hash_next; /* owner only */
+    /* guarded by: pool->mutex */
+    struct request *prev, *next;
+    bool ahead;  /* nobody waits: stands in the second queue */
+    bool queued;
+    /* set by the task, read by the owner after the request is in `done` */
+    enum st st;
+    struct err err;
+    struct block *b; /* owned: one reference */
+};
+
+struct queue {
+    struct request *head, *tail;
+};
+
+struct task {
+    struct reader_pool *pool;
+    struct env_task *t;
+    struct seg_scratch sc; /* task only */
+};
+
+struct reader_pool {
+    struct env *env;
+    struct reader_opts o;
+    pthread_mutex_t mutex;
+    struct queue wanted, ahead, done; /* guarded by: mutex */
+    struct task tasks[TASKS_MAX];
+    unsigned ntasks;
+    struct request **table; /* owned; requests in flight by block; owner only */
+    size_t table_mask;
+    unsigned inflight;      /* owner only */
+    struct request *calling;/* its waiters are being called; owner only */
+};
+
+static void lock(struct reader_pool *p) { ASSERT(pthread_mutex_lock(&p->mutex) == 0); }
+static void unlock(struct reader_pool *p) { ASSERT(pthread_mutex_unlock(&p->mutex) == 0); }
+
+static void queue_push(struct queue *q, struct request *r)
+{
+    r->next = NULL;
+    r->prev = q->tail;
+    *(q->tail != NULL ? &q->tail->next : &q->head) = r;
+    q->tail = r;
+}
+
+static void queue_remove(struct queue *q, struct request *r)
+{
+    *(r->prev != NULL ? &r->prev->next : &q->head) = r->next;
+    *(r->next != NULL ? &r->next->prev : &q->tail) = r->prev;
+    r->prev = NULL;
+    r->next = NULL;
+}
+
+/* --- the task's side ---------------------------------------------------------------------------------------------------- */
+
+static enum st read_block(struct segs *s, const struct seg_view *v, uint32_t block_no, struct seg_scratch *sc,
+                          struct block **b_out, struct err *err)
+{
+    *b_out = NULL;
+    struct seg_io io = {.env = s->env, .uuid = v->file->uuid, .limit = v->row.durable_len};
+    enum st st = seg_file_pin(v->file, &io.f, err);
+    if (st != ST_OK) {
+        /* the row promised the file; only a stream that is being dropped loses it under a reader */
+        return st == ST_NOTFOUND ? ST_CLOSED : st;
+    }
+    st = seg_block_load(&io, &v->bidx[block_no], v->file->id, block_no, s->crc_seed, sc, b_out, err);
+    seg_file_unpin(v->file);
+    return st;
+}
+
+static void serve(struct task *t, struct request *r)
+{
+    struct reader_pool *p = t->pool;
+    r->st = read_block(p->o.segs, r->view, r->block_no, &t->sc, &r->b, &r->err);
+    if (r->st == ST_OK) {
+        blockcache_put(p->o.cache, r->b);
+    }
+}
+
+static struct request *next_request(struct reader_pool *p)
+{
+    struct queue *q = p->wanted.head != NULL ? &p->wanted : &p->ahead;
+    struct request *r = q->head;
+    if (r != NULL) {
+        queue_remove(q, r);
+        r->queued = false;
+    }
+    return r;
+}
+
+static uint64_t step(void *arg)
+{
+    struct task *t = arg;
+    struct reader_pool *p = t->pool;
+    lock(p);
+    struct request *r = next_request(p);
+    unlock(p);
+    if (r == NULL) {
+        return ENV_STEP_IDLE;
+    }
+    serve(t, r);
+    lock(p);
+    bool ring = p->done.head == NULL;
+    queue_push(&p->done, r);
+    unlock(p);
+    if (ring && p->o.doorbell != NULL) {
+        p->o.doorbell(p->o.doorbell_arg);
+    }
+    return ENV_STEP_AGAIN;
+}
+
+/* --- the owner's side ----------------------------------------------------------------------------------------------------- */
+
+enum st reader_pool_create(struct env *env, const struct reader_opts *opts, struct reader_pool **pool_out,
+                           struct err *err)
+{
+    *pool_out = NULL;
+    struct reader_pool *p = base_calloc(1, sizeof(*p));
+    p->env = env;
+    p->o = *opts;
+    p->o.queue_max = opts->queue_max != 0 ? opts->queue_max : QUEUE_DEFAULT;
+    p->o.tasks = opts->tasks == 0 ? 2 : opts->tasks > TASKS_MAX ? TASKS_MAX : opts->tasks;
+    size_t buckets = 64;
+    while (buckets < p->o.queue_max) {
+        buckets *= 2;
+    }
+    p->table = base_calloc(buckets, sizeof(struct request *));
+    p->table_mask = buckets - 1;
+    ASSERT(pthread_mutex_init(&p->mutex, NULL) == 0);
+    for (unsigned i = 0; i < p->o.tasks; i++) {
+        p->tasks[i].pool = p;
+        enum st st = env_task_start(env, "reader", 0, step, &p->tasks[i], &p->tasks[i].t, err);
+        if (st != ST_OK) {
+            reader_pool_destroy(p);
+            return st;
+        }
+        p->ntasks++;
+    }
+    *pool_out = p;
+    return ST_OK;
+}
+
+static void request_free(struct request *r)
+{
+    while (r->waiters != NULL) {
+        struct waiter *w = r->waiters;
+        r->waiters = w->next;
+        base_free(w);
+    }
+    block_release(r->b);
+    seg_view_release(r->view);
+    base_free(r);
+}
+
+void reader_pool_destroy(struct reader_pool *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < p->ntasks; i++) {
+        env_task_stop(p->env, p->tasks[i].t);
+        seg_scratch_fini(&p->tasks[i].sc);
+    }
+    for (size_t i = 0; i <= p->table_mask; i++) {
+        while (p->table[i] != NULL) {
+            struct request *r = p->table[i];
+            p->table[i] = r->hash_next;
+            request_free(r);
+        }
+    }
+    ASSERT(pthread_mutex_destroy(&p->mutex) == 0);
+    base_free(p->table);
+    base_free(p);
+}
+
+static struct request **table_slot(struct reader_pool *p, uint64_t file_id, uint32_t block_no)
+{
+    uint64_t h = (file_id * 0x9e3779b97f4a7c15u) ^ ((uint64_t)block_no * 0xc2b2ae3d27d4eb4fu);
+    struct request **at = &p->table[(h >> 20) & p->table_mask];
+    while (*at != NULL && ((*at)->block_no != block_no || (*at)->view->file->id != file_id)) {
+        at = &(*at)->hash_next;
+    }
+    return at;
+}
+
+static void wake(struct reader_pool *p)
+{
+    for (unsigned i = 0; i < p->ntasks; i++) {
+        env_task_wake(p->env, p->tasks[i].t);
+    }
+}
+
+/* A new request in the right queue; the caller wakes. */
+static struct request *request_new(struct reader_pool *p, struct request **at, struct seg_view *v, uint32_t block_no,
+                                   bool ahead)
+{
+    struct request *r = base_calloc(1, sizeof(*r));
+    seg_view_acquire(v);
+    r->view = v;
+    r->block_no = block_no;
+    r->ahead = ahead;
+    r->queued = true;
+    *at = r;
+    p->inflight++;
+    lock(p);
+    queue_push(ahead ? &p->ahead : &p->wanted, r);
+    unlock(p);
+    return r;
+}
+
+static void add_waiter(struct request *r, reader_cb cb, void *arg)
+{
+    struct waiter **at = &r->waiters;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = base_malloc(sizeof(**at));
+    **at = (struct waiter){.cb = cb, .arg = arg};
+}
+
+/* Somebody waits now for what was only read ahead. */
+static void promote(struct reader_pool *p, struct request *r)
+{
+    if (!r->ahead) {
+        return;
+    }
+    lock(p);
+    if (r->queued) {
+        queue_remove(&p->ahead, r);
+        queue_push(&p->wanted, r);
+    }
+    unlock(p);
+    r->ahead = false;
+}
+
+struct block *reader_get(struct reader_pool *p, const struct seg_view *v, uint32_t block_no)
+{
+    return blockcache_get(p->o.cache, v->file->id, block_no);
+}
+
+enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned ahead, reader_cb cb,
+                      void *arg)
+{
+    ASSERT(block_no < v->ndata);
+    ASSERT(cb != NULL);
+    if (v->bidx[block_no].stored_len == 0) {
+        return ST_CORRUPT;
+    }
+    struct request **at = table_slot(p, v->file->id, block_no);
+    struct request *r = *at;
+    if (r != NULL) {
+        promote(p, r);
+    } else {
+        if (p->inflight >= p->o.queue_max) {
+            return ST_FULL;
+        }
+        r = request_new(p, at, v, block_no, false);
+    }
+    add_waiter(r, cb, arg);
+    if (ahead != 0) {
+        reader_prefetch(p, v, block_no + 1, ahead);
+    }
+    wake(p);
+    return ST_OK;
+}
+
+void reader_prefetch(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned count)
+{
+    bool added = false;
+    count = count < AHEAD_MAX ? count : AHEAD_MAX;
+    for (unsigned i = 0; i < count && block_no < v->ndata; i++, block_no++) {
+        /* half of the queue is kept for those who wait */
+        if (p->inflight >= p->o.queue_max / 2) {
+            break;
+        }
+        struct request **at = table_slot(p, v->file->id, block_no);
+        if (*at == NULL && v->bidx[block_no].stored_len != 0 &&
+            !blockcache_has(p->o.cache, v->file->id, block_no)) {
+            request_new(p, at, v, block_no, true);
+            added = true;
+        }
+    }
+    if (added) {
+        wake(p);
+    }
+}
+
+static void report_damage(struct reader_pool *p, const struct request *r)
+{
+    if (p->o.damage == NULL) {
+        return;
+    }
+    const struct seg_row *row = &r->view->row;
+    uint64_t off = (uint64_t)r->view->bidx[r->block_no].off8 * SEG_ALIGN;
+    if (r->st == ST_OK) {
+        for (uint32_t i = 0; i < r->b->nmsgs; i++) {
+            struct msg m;
+            if (block_msg(r->b, i, &m) == ST_CORRUPT) {
+                p->o.damage(p->o.damage_arg, SEG_DAMAGE_MESSAGE, row, off, m.seq, m.seq, true,
+                            "content of a message is damaged");
+            }
+        }
+        return;
+    }
+    uint64_t lo = 0;
+    uint64_t hi = 0;
+    seg_view_block_range(r->view, r->block_no, &lo, &hi);
+    p->o.damage(p->o.damage_arg, SEG_DAMAGE_BLOCK, row, off, lo, hi, true, r->err.msg);
+}
+
+static void complete(struct reader_pool *p, struct request *r)
+{
+    struct request **at = table_slot(p, r->view->file->id, r->block_no);
+    ASSERT(*at == r);
+    *at = r->hash_next;
+    p->inflight--;
+    if (r->waiters != NULL && (r->st == ST_CORRUPT || r->st == ST_IO || (r->st == ST_OK && r->b->bad != 0))) {
+        report_damage(p, r); /* nobody waits: the next reader reports it */
+    }
+    p->calling = r;
+    for (struct waiter *w = r->waiters; w != NULL; w = w->next) {
+        if (w->cb != NULL) {
+            w->cb(w->arg, r->st, r->b, &r->err);
+        }
+    }
+    p->calling = NULL;
+    request_free(r);
+}
+
+size_t reader_poll(struct reader_pool *p)
+{
+    lock(p);
+    struct request *r = p->done.head;
+    p->done = (struct queue){0};
+    unlock(p);
+    size_t n = 0;
+    while (r != NULL) {
+        struct request *next = r->next;
+        complete(p, r);
+        r = next;
+        n++;
+    }
+    return n;
+}
+
+static void forget_in(struct request *r, const void *arg)
+{
+    for (struct waiter *w = r->waiters; w != NULL; w = w->next) {
+        w->cb = w->arg == arg ? NULL : w->cb;
+    }
+}
+
+void reader_forget(struct reader_pool *p, void *arg)
+{
+    for (size_t i = 0; i <= p->table_mask; i++) {
+        for (struct request *r = p->table[i]; r != NULL; r = r->hash_next) {
+            forget_in(r, arg);
+        }
+    }
+    if (p->calling != NULL) {
+        forget_in(p->calling, arg);
+    }
+}
+
+enum st reader_read_sync(struct segs *s, struct blockcache *cache, const struct seg_view *v, uint32_t block_no,
+                         struct block **b_out, struct err *err)
+{
+    ASSERT(block_no < v->ndata);
+    *b_out = cache != NULL ? blockcache_get(cache, v->file->id, block_no) : NULL;
+    if (*b_out != NULL) {
+        return ST_OK;
+    }
+    struct seg_scratch sc = {0};
+    enum st st = read_block(s, v, block_no, &sc, b_out, err);
+    seg_scratch_fini(&sc);
+    if (st == ST_OK && cache != NULL) {
+        blockcache_put(cache, *b_out);
+    }
+    return st;
+}
