@@ -1,26 +1,43 @@
+/* Options: defaults, ownership, and what must hold between them. */
 #include "broker/opts.h"
 
 #include "engine/base/base.h"
 
+static void default_to(int64_t *limit, int64_t value)
+{
+    if (*limit == 0) {
+        *limit = value;
+    }
+}
+
+void brk_opts_baseline(struct brk_opts *o)
+{
+    default_to(&o->max_payload, (int64_t)MIB);
+    default_to(&o->max_control_line, 4096);
+    default_to(&o->max_pending, (int64_t)(64 * MIB));
+    default_to(&o->max_connections, 65536);
+    default_to(&o->max_closed_clients, 10000);
+    default_to(&o->ping_interval_ns, 120 * NS_PER_S);
+    default_to(&o->ping_max, 2);
+    default_to(&o->write_deadline_ns, 10 * NS_PER_S);
+    default_to(&o->auth_timeout_ns, 2 * NS_PER_S);
+    default_to(&o->js.request_queue_limit, 10000);
+    if (o->port == 0) {
+        o->port = BRK_PORT_DEFAULT;
+    }
+    if (o->host == NULL || o->host[0] == '\0') {
+        brk_opts_set_str(&o->host, "0.0.0.0");
+    }
+}
+
 void brk_opts_init(struct brk_opts *o)
 {
     memset(o, 0, sizeof *o);
-    o->host = base_strdup("0.0.0.0");
-    o->port = BRK_PORT_DEFAULT;
     o->logtime = true;
-    o->max_payload = (int64_t)MIB;
-    o->max_control_line = 4096;
-    o->max_pending = (int64_t)(64 * MIB);
-    o->max_connections = 65536;
-    o->max_closed_clients = 10000;
-    o->ping_interval_ns = 120 * NS_PER_S;
-    o->ping_max = 2;
-    o->write_deadline_ns = 10 * NS_PER_S;
-    o->auth_timeout_ns = 2 * NS_PER_S;
     o->js.max_memory_store = -1;
     o->js.max_file_store = -1;
     o->js.sync_always = true;
-    o->js.request_queue_limit = 10000;
+    brk_opts_baseline(o);
 }
 
 void brk_opts_fini(struct brk_opts *o)
@@ -179,6 +196,10 @@ enum st brk_opts_check(const struct brk_opts *o, struct err *err)
     }
     if (st != ST_OK) {
         return st;
+    }
+    if (o->no_auth_user != NULL && o->users_count == 0) {
+        return err_set(err, ST_INVALID, 0, "no_auth_user: \"%s\" present, but users/nkeys are not defined",
+                       o->no_auth_user);
     }
     if (o->no_auth_user != NULL && brk_opts_user(o, o->no_auth_user) == NULL) {
         return err_set(err, ST_INVALID, 0, "no_auth_user: \"%s\" not present as user in authorization block or "

@@ -118,6 +118,8 @@ struct brk_opts {
 void brk_opts_init(struct brk_opts *);
 /* Frees what the struct owns and zeroes it; a zeroed struct is a no-op. */
 void brk_opts_fini(struct brk_opts *);
+/* Gives limits that were set to 0 their defaults (upstream: 0 is "not set"). */
+void brk_opts_baseline(struct brk_opts *);
 /* Checks what depends on more than one option (unknown no_auth_user, users twice, unknown system account...), with
  * upstream's words. ST_INVALID. */
 MUST_USE enum st brk_opts_check(const struct brk_opts *, struct err *);
