@@ -10,6 +10,28 @@ static void default_to(int64_t *limit, int64_t value)
     }
 }
 
+/* NULL, or with a slash in front and none at the end. */
+static void fix_base_path(char **path)
+{
+    if (*path == NULL) {
+        return;
+    }
+    const char *p = *path + strspn(*path, "/");
+    size_t len = strlen(p);
+    while (len > 0 && p[len - 1] == '/') {
+        len--;
+    }
+    char *fixed = NULL;
+    if (len > 0) {
+        fixed = base_malloc(len + 2);
+        fixed[0] = '/';
+        memcpy(fixed + 1, p, len);
+        fixed[len + 1] = '\0';
+    }
+    base_free(*path);
+    *path = fixed;
+}
+
 void brk_opts_baseline(struct brk_opts *o)
 {
     default_to(&o->max_payload, (int64_t)MIB);
@@ -28,6 +50,7 @@ void brk_opts_baseline(struct brk_opts *o)
     if (o->host == NULL || o->host[0] == '\0') {
         brk_opts_set_str(&o->host, "0.0.0.0");
     }
+    fix_base_path(&o->http_base_path);
 }
 
 void brk_opts_init(struct brk_opts *o)
@@ -37,6 +60,7 @@ void brk_opts_init(struct brk_opts *o)
     o->js.max_memory_store = -1;
     o->js.max_file_store = -1;
     o->js.sync_always = true;
+    o->js.strict = true;
     brk_opts_baseline(o);
 }
 

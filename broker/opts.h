@@ -55,7 +55,7 @@ struct brk_account_opt {
 
 struct brk_js_opts {
     bool enabled;
-    bool strict;              /* unknown fields in API requests are an error */
+    bool strict;              /* unknown fields in API requests are an error; true by default */
     char *store_dir;          /* owned; NULL: a folder under the system's temporary directory, with a warning */
     char *domain;             /* owned */
     int64_t max_memory_store; /* bytes; -1: 3/4 of the machine's memory */
