@@ -1,3 +1,4 @@
+/* Start-up lines and the small files that tell others about a running server. */
 #include "broker/banner.h"
 
 #include <stdio.h>

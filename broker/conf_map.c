@@ -1,3 +1,5 @@
+/* Walks the tree block by block: looks each key up in the table, sets plain values by their offset, and hands keys of
+ * their own kind to a function of their block. Nothing stops at the first error. */
 #include "broker/conf_map.h"
 
 #include <stdarg.h>
@@ -261,14 +263,14 @@ static void walk(struct map *m, enum brk_key_block block, const struct brk_conf_
         const struct brk_key *k = brk_key_find(block, v->entries[i].key);
         if (k != NULL) {
             last[k - table] = i + 1;
-        } else if (!v->entries[i].used_as_variable) {
-            error_at(m, v->entries[i].pos, "unknown field \"%.64s\"", v->entries[i].key);
         }
     }
     for (size_t i = 0; i < v->entries_count; i++) {
         const struct brk_key *k = brk_key_find(block, v->entries[i].key);
         if (k != NULL && last[k - table] == i + 1) {
             apply(m, k, &v->entries[i]);
+        } else if (k == NULL && !v->entries[i].used_as_variable) {
+            error_at(m, v->entries[i].pos, "unknown field \"%.64s\"", v->entries[i].key);
         }
     }
 }

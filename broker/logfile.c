@@ -1,3 +1,4 @@
+/* The log sink over env: appends at the end that the file has now, so that truncation from outside is harmless. */
 #include "broker/logfile.h"
 
 #include <pthread.h>
