@@ -185,17 +185,28 @@ enum st jr_stop(struct jr *jr, uint64_t *end_lsn_out, struct err *err)
     return st;
 }
 
+void jr_halt(struct jr *jr)
+{
+    if (jr->started) {
+        tasks_stop(jr);
+        jr->started = false;
+    }
+    pthread_mutex_lock(&jr->mu);
+    jr->q_first = NULL;
+    jr->q_last = NULL;
+    pthread_mutex_unlock(&jr->mu);
+    jr->lane.gathered = NULL;
+    jr_prep_fini(jr);
+    env_close(jr->env, jr->lane.cur.f);
+    jr->lane.cur.f = NULL;
+}
+
 void jr_close(struct jr *jr)
 {
     if (jr == NULL) {
         return;
     }
-    if (jr->started) { /* a failed start of the store above: as if the process died here */
-        tasks_stop(jr);
-        jr->started = false;
-    }
-    jr_prep_fini(jr);
-    env_close(jr->env, jr->lane.cur.f);
+    jr_halt(jr);
     jr_files_fini(jr->env, &jr->files);
     base_free(jr->lane.head.p);
     base_free(jr->lane.iov);

@@ -92,7 +92,9 @@ MUST_USE enum st jr_start(struct jr *jr, uint64_t meta_gen, struct err *err);
 /* Writes what is sealed, a SHUTDOWN group, syncs, stops the tasks; *end_lsn_out for the catalogue. After poison: just
  * stops. */
 MUST_USE enum st jr_stop(struct jr *jr, uint64_t *end_lsn_out, struct err *err);
-void jr_close(struct jr *jr); /* after stop or failed start; frees. NULL is a no-op */
+/* Stops the tasks where they are, as if the process died here: nothing is done any more. For tests and failed starts. */
+void jr_halt(struct jr *jr);
+void jr_close(struct jr *jr); /* after stop, halt or failed start; frees. NULL is a no-op */
 
 /* --- writing (owner thread) ------------------------------------------------------------------------------------- */
 
@@ -108,7 +110,9 @@ struct jr_entry {
     uint64_t last_lsn;
 };
 
+/* From jr_open on; what is sealed before jr_start waits for it. */
 MUST_USE enum st jw_create(struct jr *jr, struct jw **jw_out, struct err *err);
+/* Before jr_close, after jr_stop. When tickets are still on their way it halts the journal first. */
 void jw_destroy(struct jw *jw);
 /* Room for one record of `len` bytes (8 B aligned start) in the open chunk; the pointer is valid until the matching
  * jw_commit, which must come before any other call. chunk_out and off_out say where it lies, for tail references.
@@ -127,7 +131,9 @@ struct jw_rec {
     uint8_t flags;                  /* as in the record; HAS_TWIN asks for the twin */
     bool sync;                      /* not done before a sync */
 };
-/* Adds the sealed (rec_seal) record at the reserved place to the open ticket; returns the ticket it will have. */
+/* Adds the sealed (rec_seal) record at the reserved place to the open ticket; returns the ticket it will have. `len`
+ * may be less than reserved. r->oseq is 1 above the gid's record before it. A ticket that would grow beyond 1 MiB is
+ * sealed by the next jw_reserve. */
 uint64_t jw_commit(struct jw *jw, const struct jw_rec *r, size_t len);
 /* Hands the open ticket, if any, to the lane. Call once per loop turn. */
 void jw_seal(struct jw *jw);

@@ -196,11 +196,13 @@ static enum st load_one(struct env *env, const char *dir, const uint8_t uuid[16]
         return st;
     }
     st = load_headers(env, file, &size, err);
+    file->disk_size = size;
     if (st != ST_OK) {
         return err_set(err, st, 0, "journal file \"%s\": %s", path, st_text(st));
     }
     if (file->unreadable) {
-        file->h.size = align_up(size, JF_PAGE); /* a guess; the neighbours know better */
+        /* a guess; the neighbours know better */
+        file->h.size = u64_max(align_up(u64_min(size, LSN_MAX / 2), JF_PAGE), JF_OVERHEAD);
         file->h.file_no = file_no;
         return ST_OK;
     }

@@ -28,6 +28,7 @@ struct jr_file {
     struct env_file *f; /* owned; NULL when not open */
     struct jf_header h;
     uint32_t seed;      /* jf_seed(h.file_nonce) */
+    uint64_t disk_size; /* found at start-up: a file cut short has less than h.size */
     bool unreadable;    /* both header pages are bad: base and size are guesses */
     bool copy_bad;      /* one header page is bad */
 };

@@ -14,10 +14,7 @@
 
 enum st jw_create(struct jr *jr, struct jw **jw_out, struct err *err)
 {
-    *jw_out = NULL;
-    if (!jr->started) {
-        return err_set(err, ST_CLOSED, 0, "the journal is not started");
-    }
+    (void)err;
     struct jw *jw = base_calloc(1, sizeof(*jw));
     jw->jr = jr;
     jw->open_no = 1;
@@ -106,8 +103,9 @@ void jw_destroy(struct jw *jw)
     if (jw == NULL) {
         return;
     }
-    /* Tickets may still stand in the queue of a lane that stopped or was poisoned; it never looks at them again. */
-    ASSERT(!jw->jr->started || atomic_load(&jw->jr->poisoned) || jw->first == NULL);
+    if (jw->first != NULL && !atomic_load(&jw->jr->poisoned)) {
+        jr_halt(jw->jr); /* the lane may have our tickets; after this it never looks at them again */
+    }
     for (struct jw_ticket *t = jw->first, *next; t != NULL; t = next) {
         next = t->owner_next;
         jw_ticket_free(t);
@@ -377,7 +375,7 @@ void jw_seal(struct jw *jw)
             jr->q_last->lane_next = t;
         }
         jr->q_last = t;
-        if (was_empty && !jr->tasks_down) { /* else it is on its way already */
+        if (was_empty && !jr->tasks_down && jr->lane_task != NULL) { /* else it is on its way already */
             env_task_wake(jr->env, jr->lane_task);
         }
     }
