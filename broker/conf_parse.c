@@ -536,8 +536,8 @@ static enum st end_of_entry(struct parser *p, int closer, const char *what)
         step(p);
         return ST_OK;
     }
-    if (line || c == closer || (c == END && closer == END)) {
-        return ST_OK;
+    if (line || c == closer || c == END) {
+        return ST_OK; /* an end that comes too early is told by who opened the block */
     }
     return fail_at(p, here(p), "expected %s, but got %s", what, found(p, buf));
 }

@@ -254,6 +254,10 @@ static void out_float(struct out *o, double f)
         snprintf(num, sizeof num, "%.*f", digits > exponent ? digits - exponent : 0, f);
     } else {
         snprintf(num, sizeof num, "%.*g", digits + 1, f);
+        char *e = strchr(num, 'e'); /* Go writes e-7, not e-07 */
+        if (e != NULL && e[2] == '0') {
+            memmove(e + 2, e + 3, strlen(e + 3) + 1);
+        }
     }
     out_text(o, num);
 }

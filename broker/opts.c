@@ -207,7 +207,8 @@ static enum st check_accounts(const struct brk_opts *o, struct err *err)
     }
     if (o->system_account != NULL && strcmp(o->system_account, BRK_ACC_SYSTEM) != 0 &&
         brk_opts_account(o, o->system_account) == NULL) {
-        return err_set(err, ST_INVALID, 0, "system_account \"%s\" is not one of the accounts", o->system_account);
+        return err_set(err, ST_INVALID, 0, "error resolving system account: account missing: \"%s\"",
+                       o->system_account);
     }
     return ST_OK;
 }
