@@ -748,19 +748,25 @@ void sim_disk_sync(struct sim_inode *ino)
     sim_changes_clear(ino);
 }
 
+static bool page_is_dirty(const struct sim_inode *ino, uint64_t index)
+{
+    uint64_t from = index * BASE_PAGE, to = from + BASE_PAGE;
+    for (size_t k = 0; k < ino->changes.len; k++) {
+        const struct sim_change *c = &ino->changes.items[k];
+        if (c->kind == SIM_WRITE ? c->off < to && c->off + c->len > from
+                                 : c->kind == SIM_SHRINK && c->off < to) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sim_disk_forget(struct sim_inode *ino, uint64_t off, uint64_t len)
 {
     uint64_t end = len == 0 ? SIM_FILE_BYTES_MAX : off + len;
     uint64_t pages = align_up(u64_min(end, ino->vol.size), BASE_PAGE) / BASE_PAGE;
     for (uint64_t i = off / BASE_PAGE; i < pages; i++) {
-        bool dirty = false;
-        /* Few changes and few pages meet here: recovery forgets synced files. */
-        for (size_t k = 0; k < ino->changes.len && !dirty; k++) {
-            const struct sim_change *c = &ino->changes.items[k];
-            dirty = c->kind == SIM_WRITE ? c->off < (i + 1) * BASE_PAGE && c->off + c->len > i * BASE_PAGE
-                                         : c->kind == SIM_SHRINK && c->off < (i + 1) * BASE_PAGE;
-        }
-        if (!dirty) {
+        if (!sim_image_same_page(&ino->vol, &ino->dur, i) && !page_is_dirty(ino, i)) {
             sim_image_share_page(&ino->vol, &ino->dur, i);
         }
     }

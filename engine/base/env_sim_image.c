@@ -171,3 +171,8 @@ void sim_image_share_page(struct sim_image *to, const struct sim_image *from, ui
     page_unref(leaf->page[index % SIM_LEAF_PAGES]);
     leaf->page[index % SIM_LEAF_PAGES] = p;
 }
+
+bool sim_image_same_page(const struct sim_image *a, const struct sim_image *b, uint64_t index)
+{
+    return page_at(a, index) == page_at(b, index);
+}

@@ -35,5 +35,7 @@ void sim_image_write(struct sim_image *im, uint64_t off, const uint8_t *data, si
 void sim_image_zero_from(struct sim_image *im, uint64_t off);
 /* Lets page `index` of `to` be the one of `from`. */
 void sim_image_share_page(struct sim_image *to, const struct sim_image *from, uint64_t index);
+/* True when both have the very same page, or both a hole, at `index`. */
+bool sim_image_same_page(const struct sim_image *a, const struct sim_image *b, uint64_t index);
 
 #endif

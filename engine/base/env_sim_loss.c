@@ -75,13 +75,9 @@ static uint64_t cut_after_shrinks(const struct sim_inode *ino, uint64_t cut, uin
 {
     for (size_t i = 0; i < ino->changes.len; i++) {
         const struct sim_change *c = &ino->changes.items[i];
-        if (c->kind != SIM_SHRINK || sector_end <= c->off) {
-            continue;
-        }
-        if (c->seq > size_cut) {
+        if (c->kind == SIM_SHRINK && sector_end > c->off && c->seq > size_cut) {
             return u64_min(cut, c->seq - 1);
         }
-        cut = u64_max(cut, c->seq);
     }
     return cut;
 }

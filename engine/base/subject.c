@@ -40,7 +40,7 @@ static bool same(const struct token *a, const struct token *b)
 
 static bool bad_byte(char c)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\0';
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0';
 }
 
 bool subject_valid(const char *s, size_t len)

@@ -1,6 +1,8 @@
 /* Subjects: tokens separated by dots; `*` matches one token, `>` the rest (at least one). The one matcher of the
  * program, used by the engine's filters and the broker's interest. Bytes are opaque (UTF-8 not required); space, tab,
- * CR, LF and NUL never stand in a valid subject. Any thread; no allocation. */
+ * CR, LF and NUL never stand in a valid subject. Any thread; no allocation.
+ *
+ * A `*` or `>` inside a longer token is an ordinary byte, as in nats-server: `foo*` is a literal subject. */
 #ifndef ENGINE_BASE_SUBJECT_H
 #define ENGINE_BASE_SUBJECT_H
 
