@@ -1,0 +1,136 @@
+/* Acknowledgements: $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending> (v1), or
+ * $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>[.<more>] (v2).
+ *
+ * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever asks for an answer gets
+ * an empty message once the ack is durable. Hot: no allocation but a pooled context where an answer is wanted. */
+#include "broker/js_int.h"
+
+#include "engine/base/base.h"
+
+struct ack_in {
+    struct js_consumer *c;
+    uint64_t deliveries, sseq, cseq;
+};
+
+static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in *out)
+{
+    struct brk_str tok[12];
+    size_t n = 0;
+    const char *p = s.p, *end = s.p + s.n;
+    while (p <= end && n < ARRAY_LEN(tok)) {
+        const char *dot = p < end ? memchr(p, '.', (size_t)(end - p)) : NULL;
+        const char *stop = dot != NULL ? dot : end;
+        tok[n++] = (struct brk_str){p, (size_t)(stop - p)};
+        p = stop + 1;
+    }
+    size_t at = n == 9 ? 2 : n >= 11 ? 4 : 0;
+    if (at == 0) {
+        return false;
+    }
+    struct js_stream *st = js_stream_find(ja, tok[at]);
+    out->c = st == NULL ? NULL : js_consumer_find(st, tok[at + 1]);
+    return out->c != NULL && js_parse_u64(tok[at + 2], &out->deliveries) && js_parse_u64(tok[at + 3], &out->sseq) &&
+           js_parse_u64(tok[at + 4], &out->cseq);
+}
+
+static void done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_ctx *x = arg;
+    struct js *js = x->ja->js;
+    (void)n;
+    (void)err;
+    if (st == ST_OK || st == ST_NOTFOUND) {
+        js_send(x->ja, (struct brk_str){x->reply, x->reply_len}, NULL, 0, NULL, 0);
+    }
+    js_ctx_free(js, x);
+}
+
+static bool starts(const struct brk_msg *m, const char *word, size_t n)
+{
+    return m->payload_len >= n && memcmp(m->payload, word, n) == 0;
+}
+
+static void submit(struct js_account *ja, const struct ack_in *a, enum cons_ack_kind kind, int64_t delay_ns,
+                   struct brk_str reply)
+{
+    struct js *js = ja->js;
+    struct js_ctx *x = reply.n > 0 ? js_ctx_take(js, ja, NULL, reply) : NULL;
+    js->ops->cons_ack(a->c->sc, kind, a->sseq, a->cseq, delay_ns, x != NULL ? done : NULL, x);
+}
+
+struct nak_body {
+    int64_t delay_ns;
+};
+static const struct json_field nak_fields[] = {{"delay", JSON_DURATION, offsetof(struct nak_body, delay_ns), NULL, NULL}};
+static const struct json_schema nak_schema = {"ConsumerNakOptions", "server.ConsumerNakOptions", nak_fields,
+                                              ARRAY_LEN(nak_fields)};
+
+/* A delay that cannot be read counts as none, as upstream does. */
+static int64_t nak_delay(const uint8_t *p, size_t n)
+{
+    struct json_in doc = {0};
+    struct json_decode d = {0};
+    struct nak_body b = {0};
+    while (n > 0 && (*p == ' ' || *p == '\t')) {
+        p++;
+        n--;
+    }
+    if (n > 0 && json_in_parse(&doc, p, n, NULL) == ST_OK &&
+        json_in_decode(&d, doc.root, &nak_schema, &b, NULL) != ST_OK) {
+        b.delay_ns = 0;
+    }
+    json_in_fini(&doc);
+    return b.delay_ns > 0 ? b.delay_ns : 0;
+}
+
+static void terminate(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
+{
+    const char *reason = (const char *)m->payload + 5;
+    size_t n = m->payload_len - 5;
+    while (n > 0 && *reason == ' ') {
+        reason++;
+        n--;
+    }
+    submit(ja, a, CONS_TERM, 0, m->reply);
+    js_adv_terminated(a->c, a->cseq, a->sseq, a->deliveries, reason, n);
+}
+
+static void take_ack(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
+{
+    if (m->payload_len == 0 || starts(m, "+ACK", 4) || starts(m, "+OK", 3)) {
+        submit(ja, a, CONS_ACK, 0, m->reply);
+    } else if (starts(m, "-NAK", 4)) {
+        submit(ja, a, CONS_NAK, nak_delay(m->payload + 4, m->payload_len - 4), m->reply);
+        js_adv_nak(a->c, a->cseq, a->sseq, a->deliveries);
+    } else if (starts(m, "+WPI", 4)) {
+        submit(ja, a, CONS_PROGRESS, 0, m->reply);
+    } else if (starts(m, "+TERM", 5)) {
+        terminate(ja, a, m);
+    } else if (starts(m, "+NXT", 4)) {
+        submit(ja, a, CONS_ACK, 0, (struct brk_str){0});
+        js_pull_request(a->c, m->reply, m->payload + 4, m->payload_len - 4);
+    } else {
+        js_send(ja, m->reply, NULL, 0, NULL, 0);
+    }
+}
+
+void js_ack_cb(void *arg, const struct brk_msg *msg)
+{
+    struct js_account *ja = arg;
+    struct ack_in a = {0};
+    if (!parse_subject(ja, msg->subject, &a)) {
+        /* nobody takes this ack: what a client is told when there is no subscriber */
+        char h[32 + JS_REPLY_MAX];
+        if (msg->reply.n > 0 && msg->subject.n < JS_REPLY_MAX) {
+            memcpy(h, "Nats-Subject: ", 14);
+            memcpy(h + 14, msg->subject.p, msg->subject.n);
+            memcpy(h + 14 + msg->subject.n, "\r\n", 3);
+            js_send_status(ja, msg->reply, "503", h);
+        }
+        return;
+    }
+    js_consumer_ref(a.c);
+    js_consumer_used(a.c);
+    take_ack(ja, &a, msg);
+    js_consumer_unref(a.c);
+}

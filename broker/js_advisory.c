@@ -1,0 +1,131 @@
+/* Advisories: small JSON messages on $JS.EVENT.ADVISORY.>, made only when somebody listens. */
+#include "broker/js_int.h"
+
+#include <stdio.h>
+
+#include "engine/base/base.h"
+#include "engine/base/env.h"
+
+struct adv {
+    struct json_out j;
+    char subject[64 + 2 * (JS_NAME_MAX + 1)];
+    size_t subject_len;
+};
+
+/* False: nobody listens. */
+static bool begin(struct js_account *ja, struct adv *a, const char *type, const char *what, const char *stream,
+                  const char *consumer)
+{
+    char id[23];
+    int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.ADVISORY.%s%s%s%s%s", what, stream != NULL ? "." : "",
+                     stream != NULL ? stream : "", consumer != NULL ? "." : "", consumer != NULL ? consumer : "");
+    a->subject_len = (size_t)n;
+    a->j = (struct json_out){0};
+    if (ja->stopped || !brk_account_has_interest(ja->acc, (struct brk_str){a->subject, a->subject_len})) {
+        return false;
+    }
+    js_unique_id(ja->js, id);
+    json_out_begin(&a->j);
+    json_out_key(&a->j, "type");
+    json_out_raw(&a->j, "\"io.nats.jetstream.advisory.v1.", 31);
+    json_out_raw(&a->j, type, strlen(type));
+    json_out_raw(&a->j, "\"", 1);
+    a->j.comma = true;
+    json_out_str(&a->j, "id", id);
+    json_out_time(&a->j, "timestamp", env_real_ns(ja->js->d.env));
+    return true;
+}
+
+static void names(struct adv *a, const char *stream, const char *consumer)
+{
+    json_out_str(&a->j, "stream", stream);
+    if (consumer != NULL) {
+        json_out_str(&a->j, "consumer", consumer);
+    }
+}
+
+static void send(struct js_account *ja, struct adv *a)
+{
+    json_out_end(&a->j);
+    js_send(ja, (struct brk_str){a->subject, a->subject_len}, NULL, 0, a->j.buf, a->j.len);
+    json_out_fini(&a->j);
+}
+
+void js_adv_stream(struct js_stream *s, const char *verb, const char *action)
+{
+    struct adv a;
+    char what[32];
+    (void)snprintf(what, sizeof what, "STREAM.%s", verb);
+    if (!begin(s->ja, &a, "stream_action", what, s->name, NULL)) {
+        return;
+    }
+    names(&a, s->name, NULL);
+    json_out_str(&a.j, "action", action);
+    send(s->ja, &a);
+}
+
+void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action)
+{
+    struct adv a;
+    char what[32];
+    (void)snprintf(what, sizeof what, "CONSUMER.%s", verb);
+    if (!begin(c->stream->ja, &a, "consumer_action", what, c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_str(&a.j, "action", action);
+    send(c->stream->ja, &a);
+}
+
+void js_adv_max_deliver(struct js_consumer *c, uint64_t stream_seq, uint64_t deliveries)
+{
+    struct adv a;
+    if (!begin(c->stream->ja, &a, "max_deliver", "CONSUMER.MAX_DELIVERIES", c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_u64(&a.j, "stream_seq", stream_seq);
+    json_out_u64(&a.j, "deliveries", deliveries);
+    send(c->stream->ja, &a);
+}
+
+void js_adv_nak(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries)
+{
+    struct adv a;
+    if (!begin(c->stream->ja, &a, "nak", "CONSUMER.MSG_NAKED", c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_u64(&a.j, "consumer_seq", cseq);
+    json_out_u64(&a.j, "stream_seq", sseq);
+    json_out_u64(&a.j, "deliveries", deliveries);
+    send(c->stream->ja, &a);
+}
+
+void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries, const char *reason,
+                       size_t reason_len)
+{
+    struct adv a;
+    if (!begin(c->stream->ja, &a, "terminated", "CONSUMER.MSG_TERMINATED", c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_u64(&a.j, "consumer_seq", cseq);
+    json_out_u64(&a.j, "stream_seq", sseq);
+    json_out_u64(&a.j, "deliveries", deliveries);
+    if (reason_len > 0) {
+        json_out_strn(&a.j, "reason", reason, reason_len);
+    }
+    send(c->stream->ja, &a);
+}
+
+void js_adv_api_limit(struct js *js, struct js_account *ja)
+{
+    struct adv a;
+    if (!begin(ja, &a, "api_limit_reached", "API.LIMIT_REACHED", NULL, NULL)) {
+        return;
+    }
+    json_out_str(&a.j, "server", js->d.server_name);
+    json_out_u64(&a.j, "dropped", js->dropped);
+    send(ja, &a);
+}

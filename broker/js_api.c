@@ -1,0 +1,415 @@
+/* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices, answered when what
+ * they say is durable.
+ *
+ * Order: requests of an account start in the order they came. One that changes something (create, update, delete, purge)
+ * holds back all later ones until it is answered; those that only read run side by side. At the bound of the queue a
+ * request is refused at once (10023, type system_overloaded) and an advisory tells how many were. */
+#include "broker/js_int.h"
+
+#include <stdio.h>
+
+#include "engine/base/base.h"
+
+#define LIST_ERR ",\"total\":0,\"offset\":0,\"limit\":0"
+
+static void h_unserved(struct js_req *r);
+static void h_cluster_only(struct js_req *r);
+
+static const struct js_route routes[] = {
+    {"INFO", "account_info", js_h_info, false, NULL},
+    {"STREAM.CREATE.*", "stream_create", js_h_stream_create, true, NULL},
+    {"STREAM.UPDATE.*", "stream_update", js_h_stream_update, true, NULL},
+    {"STREAM.INFO.*", "stream_info", js_h_stream_info, false, LIST_ERR},
+    {"STREAM.LIST", "stream_list", js_h_stream_list, false, LIST_ERR ",\"streams\":[]"},
+    {"STREAM.NAMES", "stream_names", js_h_stream_names, false, LIST_ERR ",\"streams\":null"},
+    {"STREAM.DELETE.*", "stream_delete", js_h_stream_delete, true, NULL},
+    {"STREAM.PURGE.*", "stream_purge", js_h_stream_purge, true, ",\"purged\":0"},
+    {"STREAM.MSG.GET.*", "stream_msg_get", js_h_msg_get, false, NULL},
+    {"STREAM.MSG.DELETE.*", "stream_msg_delete", js_h_msg_delete, true, NULL},
+    {"STREAM.SNAPSHOT.*", "stream_snapshot", h_unserved, false, NULL},
+    {"STREAM.RESTORE.*", "stream_restore", h_unserved, false, ",\"deliver_subject\":\"\""},
+    {"STREAM.PEER.REMOVE.*", "stream_remove_peer", h_cluster_only, false, NULL},
+    {"STREAM.LEADER.STEPDOWN.*", "stream_leader_stepdown", h_cluster_only, false, NULL},
+    {"CONSUMER.CREATE.*", "consumer_create", js_h_consumer_create, true, NULL},
+    {"CONSUMER.CREATE.*.>", "consumer_create", js_h_consumer_create, true, NULL},
+    {"CONSUMER.DURABLE.CREATE.*.*", "consumer_create", js_h_consumer_durable_create, true, NULL},
+    {"CONSUMER.NAMES.*", "consumer_names", js_h_consumer_names, false, LIST_ERR ",\"consumers\":[]"},
+    {"CONSUMER.LIST.*", "consumer_list", js_h_consumer_list, false, LIST_ERR ",\"consumers\":[]"},
+    {"CONSUMER.INFO.*.*", "consumer_info", js_h_consumer_info, false, NULL},
+    {"CONSUMER.DELETE.*.*", "consumer_delete", js_h_consumer_delete, true, NULL},
+    {"CONSUMER.PAUSE.*.*", "consumer_pause", h_unserved, false,
+     ",\"paused\":false,\"pause_until\":\"0001-01-01T00:00:00Z\""},
+    {"CONSUMER.UNPIN.*.*", "consumer_unpin", h_unserved, false, NULL},
+    {"CONSUMER.RESET.*.*", "consumer_reset", h_unserved, false, NULL},
+    {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", h_cluster_only, false, NULL},
+    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", h_unserved, false, NULL},
+    {"SERVER.REMOVE", "meta_server_remove", h_unserved, false, NULL},
+    {"ACCOUNT.PURGE.*", "account_purge", h_unserved, false, NULL},
+    {"ACCOUNT.STREAM.MOVE.*.*", "stream_update", h_unserved, false, NULL},
+    {"ACCOUNT.STREAM.CANCEL_MOVE.*.*", "stream_update", h_unserved, false, NULL},
+};
+
+/* The literal part of a route, without its last dot: "STREAM.CREATE". */
+static size_t literal_len(const char *pattern)
+{
+    size_t n = strcspn(pattern, "*>");
+    return n > 0 && pattern[n] != '\0' ? n - 1 : n;
+}
+
+static void h_unserved(struct js_req *r)
+{
+    api_error_text(&r->err, API_BAD_REQUEST, "%.*s is not served yet by this version",
+                   (int)literal_len(r->route->pattern), r->route->pattern);
+    js_req_fail(r);
+}
+
+static void h_cluster_only(struct js_req *r)
+{
+    js_req_fail_with(r, API_CLUSTER_REQUIRED);
+}
+
+/* --- the queue -------------------------------------------------------------------------------------------- */
+
+static void split_tokens(struct js_req *r)
+{
+    size_t skip = sizeof "$JS.API." - 1 + literal_len(r->route->pattern);
+    r->tokens = 0;
+    if (skip >= r->subject.n) {
+        return;
+    }
+    const char *p = r->subject.p + skip + 1;
+    const char *end = r->subject.p + r->subject.n;
+    while (p <= end && r->tokens < ARRAY_LEN(r->token)) {
+        const char *dot = memchr(p, '.', (size_t)(end - p));
+        bool last = r->tokens + 1 == ARRAY_LEN(r->token); /* the third holds the rest: a filter subject */
+        const char *stop = dot == NULL || last ? end : dot;
+        r->token[r->tokens++] = (struct brk_str){p, (size_t)(stop - p)};
+        p = stop + 1;
+    }
+}
+
+static char *copy_piece(char *to, struct brk_str s, struct brk_str *out)
+{
+    if (s.n > 0) {
+        memcpy(to, s.p, s.n);
+    }
+    to[s.n] = '\0';
+    *out = (struct brk_str){to, s.n};
+    return to + s.n + 1;
+}
+
+static struct js_req *make(struct js_api_sub *sub, const struct brk_msg *m)
+{
+    struct js_req *r = base_try_malloc(sizeof *r + m->subject.n + m->reply.n + m->payload_len + 3);
+    if (r == NULL) {
+        return NULL;
+    }
+    *r = (struct js_req){.ja = sub->ja, .js = sub->ja->js, .route = sub->route};
+    char *p = copy_piece(r->bytes, m->subject, &r->subject);
+    p = copy_piece(p, m->reply, &r->reply);
+    (void)copy_piece(p, (struct brk_str){(const char *)m->payload, m->payload_len}, &r->body);
+    split_tokens(r);
+    return r;
+}
+
+static void refuse_overload(struct js_account *ja, const struct brk_msg *m)
+{
+    struct api_error e;
+    struct json_out j = {0};
+    api_error_set(&e, API_INSUFFICIENT_RESOURCES);
+    json_out_begin(&j);
+    json_out_str(&j, "type", "io.nats.jetstream.api.v1.system_overloaded");
+    api_error_put(&j, &e);
+    json_out_end(&j);
+    ja->api_total++;
+    ja->api_errors++;
+    js_send(ja, m->reply, NULL, 0, j.buf, j.len);
+    json_out_fini(&j);
+    if (ja->js->dropped++ == 0) {
+        brk_slice_kick(ja->js->api_slice);
+    }
+}
+
+static void on_request(void *arg, const struct brk_msg *m)
+{
+    struct js_api_sub *sub = arg;
+    struct js_account *ja = sub->ja;
+    struct js *js = ja->js;
+    struct js_req *r = js->requests < js->requests_max ? make(sub, m) : NULL;
+    if (r == NULL) {
+        refuse_overload(ja, m);
+        return;
+    }
+    if (ja->req_last != NULL) {
+        ja->req_last->next = r;
+    } else {
+        ja->req_first = r;
+    }
+    ja->req_last = r;
+    js->requests++;
+    brk_slice_kick(js->api_slice);
+}
+
+static bool startable(const struct js_account *ja)
+{
+    return ja->req_first != NULL && ja->changing == 0;
+}
+
+static struct js_account *next_account(struct js *js)
+{
+    struct js_account *start = js->api_turn != NULL ? js->api_turn : js->accounts;
+    for (struct js_account *a = start; a != NULL; a = a->next) {
+        if (startable(a)) {
+            return a;
+        }
+    }
+    for (struct js_account *a = js->accounts; a != start; a = a->next) {
+        if (startable(a)) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+bool js_api_slice(void *arg)
+{
+    struct js *js = arg;
+    struct js_account *ja = next_account(js);
+    if (ja == NULL) {
+        if (js->dropped > 0 && js->accounts != NULL) {
+            js_adv_api_limit(js, js->accounts);
+            js->dropped = 0;
+        }
+        return false;
+    }
+    js->api_turn = ja->next;
+    struct js_req *r = ja->req_first;
+    ja->req_first = r->next;
+    if (ja->req_first == NULL) {
+        ja->req_last = NULL;
+    }
+    r->next = NULL;
+    js->requests--;
+    ja->api_inflight++;
+    ja->changing += r->route->changes ? 1 : 0;
+    r->route->fn(r);
+    return true;
+}
+
+void js_api_enable(struct js_account *ja)
+{
+    ja->api = base_calloc(ARRAY_LEN(routes), sizeof *ja->api);
+    ja->api_count = ARRAY_LEN(routes);
+    for (size_t i = 0; i < ja->api_count; i++) {
+        char subject[80];
+        int n = snprintf(subject, sizeof subject, "$JS.API.%s", routes[i].pattern);
+        ja->api[i] = (struct js_api_sub){.ja = ja, .route = &routes[i]};
+        ja->api[i].sub = brk_isub_create(ja->acc, (struct brk_str){subject, (size_t)n}, (struct brk_str){0}, on_request,
+                                         &ja->api[i]);
+    }
+}
+
+void js_api_disable(struct js_account *ja)
+{
+    for (size_t i = 0; i < ja->api_count; i++) {
+        brk_isub_destroy(ja->api[i].sub);
+        ja->api[i].sub = NULL;
+    }
+    while (ja->req_first != NULL) {
+        struct js_req *r = ja->req_first;
+        ja->req_first = r->next;
+        ja->js->requests--;
+        base_free(r);
+    }
+    ja->req_last = NULL;
+}
+
+/* --- answers ---------------------------------------------------------------------------------------------- */
+
+struct json_out *js_req_begin(struct js_req *r)
+{
+    struct json_out *j = &r->out;
+    json_out_begin(j);
+    json_out_key(j, "type");
+    json_out_raw(j, "\"io.nats.jetstream.api.v1.", 26);
+    json_out_raw(j, r->route->type, strlen(r->route->type));
+    json_out_raw(j, "_response\"", 10);
+    j->comma = true;
+    return j;
+}
+
+static void finish(struct js_req *r)
+{
+    struct js_account *ja = r->ja;
+    js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
+    ja->api_total++;
+    ja->api_inflight--;
+    ja->changing -= r->route->changes ? 1 : 0;
+    if (r->stream != NULL) {
+        js_stream_unref(r->stream);
+    }
+    if (r->consumer != NULL) {
+        js_consumer_unref(r->consumer);
+    }
+    json_out_fini(&r->out);
+    base_free(r);
+    if (ja->req_first != NULL && ja->changing == 0) {
+        brk_slice_kick(ja->js->api_slice);
+    }
+}
+
+void js_req_answer(struct js_req *r)
+{
+    json_out_end(&r->out);
+    finish(r);
+}
+
+static void barrier_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)n;
+    (void)err;
+    ASSERT(r->pending > 0);
+    if (st != ST_OK && st != ST_NOTFOUND && r->err.err_code == API_OK) {
+        /* what the answer rests on may not be durable: say so instead */
+        api_error_from_st(&r->err, API_STREAM_GENERAL_ERROR, st, err);
+    }
+    if (--r->pending > 0) {
+        return;
+    }
+    if (r->err.err_code != API_OK) {
+        json_out_reset(&r->out);
+        js_req_fail(r);
+        return;
+    }
+    js_req_answer(r);
+}
+
+void js_req_barrier(struct js_req *r, struct js_stream *s)
+{
+    if (s == NULL || s->ss == NULL) {
+        return;
+    }
+    r->pending++;
+    r->js->ops->stream_barrier(s->ss, barrier_done, r);
+}
+
+void js_req_answer_all(struct js_req *r)
+{
+    if (r->pending == 0) {
+        js_req_answer(r);
+    }
+}
+
+void js_req_answer_durable(struct js_req *r, struct js_stream *s)
+{
+    js_req_barrier(r, s);
+    js_req_answer_all(r);
+}
+
+void js_req_fail(struct js_req *r)
+{
+    json_out_reset(&r->out);
+    struct json_out *j = js_req_begin(r);
+    api_error_put(j, &r->err);
+    if (r->route->on_error != NULL) {
+        json_out_raw(j, r->route->on_error, strlen(r->route->on_error));
+    }
+    r->ja->api_errors++;
+    js_req_answer(r);
+}
+
+void js_req_fail_with(struct js_req *r, enum api_err id)
+{
+    api_error_set(&r->err, id);
+    js_req_fail(r);
+}
+
+void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct err *err)
+{
+    api_error_from_st(&r->err, id, st, err);
+    js_req_fail(r);
+}
+
+struct js_stream *js_req_stream(struct js_req *r)
+{
+    struct js_stream *s = js_stream_find(r->ja, r->token[0]);
+    if (s == NULL) {
+        js_req_fail_with(r, API_STREAM_NOT_FOUND);
+        return NULL;
+    }
+    js_stream_ref(s);
+    r->stream = s;
+    return s;
+}
+
+struct js_consumer *js_req_consumer(struct js_req *r)
+{
+    struct js_stream *s = js_req_stream(r);
+    if (s == NULL) {
+        return NULL;
+    }
+    struct js_consumer *c = js_consumer_find(s, r->token[1]);
+    if (c == NULL) {
+        js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        return NULL;
+    }
+    js_consumer_ref(c);
+    r->consumer = c;
+    return c;
+}
+
+bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
+{
+    struct json_in doc = {0};
+    struct json_decode d = {.strict = r->js->lim.strict};
+    struct err err = {0};
+    size_t blanks = 0;
+    while (blanks < r->body.n && (unsigned char)r->body.p[blanks] <= ' ') {
+        blanks++;
+    }
+    enum st st = blanks == r->body.n ? ST_OK : json_in_parse(&doc, r->body.p, r->body.n, &err);
+    if (st == ST_OK) {
+        st = json_in_decode(&d, doc.root, s, base, &err);
+    }
+    json_in_fini(&doc);
+    if (st != ST_OK) {
+        api_error_set2(&r->err, API_INVALID_JSON, err.msg, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* --- account info ----------------------------------------------------------------------------------------- */
+
+void js_h_info(struct js_req *r)
+{
+    struct store_usage u = {0};
+    struct json_out *j = js_req_begin(r);
+    r->js->ops->usage(r->js->store, r->ja->acc->name, &u);
+    json_out_u64(j, "memory", u.mem_bytes);
+    json_out_u64(j, "storage", u.file_bytes);
+    json_out_u64(j, "reserved_memory", 0);
+    json_out_u64(j, "reserved_storage", 0);
+    json_out_u64(j, "streams", u.streams);
+    json_out_u64(j, "consumers", u.consumers);
+    json_out_open(j, "limits");
+    json_out_i64(j, "max_memory", -1);
+    json_out_i64(j, "max_storage", -1);
+    json_out_i64(j, "max_streams", -1);
+    json_out_i64(j, "max_consumers", -1);
+    json_out_i64(j, "max_ack_pending", -1);
+    json_out_i64(j, "memory_max_stream_bytes", -1);
+    json_out_i64(j, "storage_max_stream_bytes", -1);
+    json_out_bool(j, "max_bytes_required", false);
+    json_out_end(j);
+    json_out_open(j, "api");
+    json_out_u64(j, "level", 0);
+    json_out_u64(j, "total", r->ja->api_total);
+    json_out_u64(j, "errors", r->ja->api_errors);
+    if (r->ja->api_inflight > 1) {
+        json_out_u64(j, "inflight", r->ja->api_inflight - 1);
+    }
+    json_out_end(j);
+    js_req_answer(r);
+}

@@ -1,0 +1,404 @@
+/* CONSUMER.* requests: create in its three forms, info, list, names, delete. */
+#include <stdlib.h>
+
+#include "broker/js_int.h"
+#include "engine/base/base.h"
+#include "engine/base/env.h"
+#include "engine/base/subject.h"
+
+/* --- info ------------------------------------------------------------------------------------------------- */
+
+static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_t sseq, int64_t ts_ns)
+{
+    json_out_open(j, key);
+    json_out_u64(j, "consumer_seq", cseq);
+    json_out_u64(j, "stream_seq", sseq);
+    if (ts_ns != 0) {
+        json_out_time(j, "last_active", ts_ns);
+    }
+    json_out_end(j);
+}
+
+static void put_members(struct js *js, struct json_out *j, struct store_cons *sc, bool config)
+{
+    struct cons_state st;
+    const struct cons_cfg *k = js->ops->cons_cfg(sc);
+    struct js_consumer *c = js->ops->cons_user(sc);
+    js->ops->cons_state(sc, &st);
+    json_out_str(j, "stream_name", js->ops->stream_cfg(js->ops->cons_stream(sc))->name);
+    json_out_str(j, "name", k->name);
+    json_out_time(j, "created", st.created_ns);
+    if (config) {
+        json_out_key(j, "config");
+        js_cons_cfg_put(j, k);
+    }
+    put_seqs(j, "delivered", st.delivered_cseq, st.delivered_sseq, st.delivered_ts_ns);
+    put_seqs(j, "ack_floor", st.floor_cseq, st.floor_sseq, st.floor_ts_ns);
+    json_out_u64(j, "num_ack_pending", st.num_ack_pending);
+    json_out_u64(j, "num_redelivered", st.num_redelivered);
+    json_out_u64(j, "num_waiting", c == NULL ? 0 : js_pull_waiting(c));
+    json_out_u64(j, "num_pending", st.num_pending);
+    if (c != NULL && js_consumer_bound(c)) {
+        json_out_bool(j, "push_bound", true);
+    }
+    json_out_time(j, "ts", env_real_ns(js->d.env));
+}
+
+void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config)
+{
+    json_out_begin(j);
+    put_members(js, j, c, config);
+    json_out_end(j);
+}
+
+void js_h_consumer_info(struct js_req *r)
+{
+    struct js_consumer *c = js_req_consumer(r);
+    if (c == NULL) {
+        return;
+    }
+    put_members(r->js, js_req_begin(r), c->sc, true);
+    js_req_answer_durable(r, r->stream);
+}
+
+/* --- list and names --------------------------------------------------------------------------------------- */
+
+struct list_body {
+    int64_t offset;
+};
+static const struct json_field list_fields[] = {{"offset", JSON_I64, offsetof(struct list_body, offset), NULL, NULL}};
+static const struct json_schema list_schema = {"JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields,
+                                               ARRAY_LEN(list_fields)};
+
+static void list(struct js_req *r, size_t page, bool names)
+{
+    struct list_body b = {0};
+    const struct store_ops *ops = r->js->ops;
+    if (!js_req_decode(r, &list_schema, &b)) {
+        js_req_fail(r);
+        return;
+    }
+    struct js_stream *s = js_req_stream(r);
+    if (s == NULL) {
+        return;
+    }
+    uint64_t total = 0;
+    struct store_cons *sc = NULL;
+    while ((sc = ops->cons_next_of(s->ss, sc)) != NULL) {
+        total += ops->cons_user(sc) != NULL ? 1 : 0;
+    }
+    uint64_t from = b.offset < 0 ? 0 : (uint64_t)b.offset > total ? total : (uint64_t)b.offset;
+    struct json_out *j = js_req_begin(r);
+    json_out_u64(j, "total", total);
+    json_out_u64(j, "offset", from);
+    json_out_u64(j, "limit", page);
+    json_out_array(j, "consumers");
+    uint64_t at = 0;
+    while ((sc = ops->cons_next_of(s->ss, sc)) != NULL && at < from + page) {
+        if (ops->cons_user(sc) == NULL || at++ < from) {
+            continue;
+        }
+        if (names) {
+            const char *name = ops->cons_cfg(sc)->name;
+            json_out_val_str(j, name, strlen(name));
+        } else {
+            js_put_consumer(r->js, j, sc, true);
+        }
+    }
+    json_out_array_end(j);
+    js_req_answer_durable(r, s);
+}
+
+void js_h_consumer_list(struct js_req *r)
+{
+    list(r, JS_LIST_PAGE, false);
+}
+
+void js_h_consumer_names(struct js_req *r)
+{
+    list(r, JS_NAMES_PAGE, true);
+}
+
+/* --- delete ----------------------------------------------------------------------------------------------- */
+
+static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)n;
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_STREAM_GENERAL_ERROR, st, err);
+        return;
+    }
+    json_out_bool(js_req_begin(r), "success", true);
+    js_req_answer(r);
+}
+
+void js_h_consumer_delete(struct js_req *r)
+{
+    struct js_consumer *c = js_req_consumer(r);
+    if (c == NULL) {
+        return;
+    }
+    struct store_cons *sc = c->sc;
+    js_adv_consumer(c, "DELETED", "delete");
+    js_consumer_detach(c, "409 Consumer Deleted");
+    r->js->ops->cons_delete(sc, deleted, r);
+}
+
+/* --- create ----------------------------------------------------------------------------------------------- */
+
+static void answer_consumer(struct js_req *r, struct js_consumer *c)
+{
+    put_members(r->js, js_req_begin(r), c->sc, true);
+    js_req_answer_durable(r, c->stream);
+}
+
+static bool fail(struct js_req *r, enum api_err id)
+{
+    api_error_set(&r->err, id);
+    return false;
+}
+
+static void made(void *arg, enum st st, struct store_cons *sc, const struct err *err)
+{
+    struct js_req *r = arg;
+    if (st == ST_UNSUPPORTED) {
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        js_req_fail(r);
+        return;
+    }
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_CONSUMER_CREATE, st, err);
+        return;
+    }
+    struct js_consumer *c = js_consumer_attach(r->stream, sc);
+    js_adv_consumer(c, "CREATED", "create");
+    answer_consumer(r, c);
+}
+
+static void changed(void *arg, enum st st, struct store_cons *sc, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)sc;
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_CONSUMER_CREATE, st, err);
+        return;
+    }
+    struct js_consumer *c = r->consumer;
+    if (c->gone) {
+        js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        return;
+    }
+    js_consumer_reload(c);
+    js_adv_consumer(c, "UPDATED", "update");
+    answer_consumer(r, c);
+}
+
+/* A name is given or made up: 8 characters that no other consumer of the stream has. */
+static void make_name(struct js_req *r, struct js_stream *s, struct cons_cfg *c)
+{
+    char id[23];
+    if (c->name != NULL) {
+        return;
+    }
+    do {
+        js_unique_id(r->js, id);
+    } while (js_consumer_find(s, (struct brk_str){id, 8}) != NULL);
+    c->name = base_strndup(id, 8);
+}
+
+static bool check_name(struct js_req *r, const char *name)
+{
+    if (strpbrk(name, "/\\") != NULL) {
+        return fail(r, API_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS);
+    }
+    if (!js_name_valid(name)) {
+        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG, "consumer name can not contain '.', '*', '>', '\\', '/'",
+                       NULL);
+        return false;
+    }
+    if (strlen(name) > JS_NAME_MAX) {
+        api_error_setf(&r->err, API_CONSUMER_NAME_TOO_LONG, "%u", JS_NAME_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool taken_filter(const struct cons_cfg *a, const struct cons_cfg *b)
+{
+    if (a->nfilters == 0 || b->nfilters == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < a->nfilters; i++) {
+        for (size_t k = 0; k < b->nfilters; k++) {
+            if (subject_overlap(a->filters[i], strlen(a->filters[i]), b->filters[k], strlen(b->filters[k]))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* On a work queue each message has one consumer. */
+static bool check_unique(struct js_req *r, struct js_stream *s, const struct cons_cfg *c)
+{
+    const struct store_ops *ops = r->js->ops;
+    if (ops->stream_cfg(s->ss)->retention != RETENTION_WORKQUEUE) {
+        return true;
+    }
+    struct store_cons *sc = NULL;
+    while ((sc = ops->cons_next_of(s->ss, sc)) != NULL) {
+        const struct cons_cfg *o = ops->cons_cfg(sc);
+        if (ops->cons_user(sc) == NULL || strcmp(o->name, c->name) == 0) {
+            continue;
+        }
+        if (c->nfilters == 0) {
+            return fail(r, API_CONSUMER_WQ_MULTIPLE_UNFILTERED);
+        }
+        if (taken_filter(o, c)) {
+            return fail(r, API_CONSUMER_WQ_CONSUMER_NOT_UNIQUE);
+        }
+    }
+    return true;
+}
+
+static bool check_count(struct js_req *r, struct js_stream *s)
+{
+    const struct store_ops *ops = r->js->ops;
+    int64_t most = ops->stream_cfg(s->ss)->max_consumers;
+    uint64_t n = 0;
+    struct store_cons *sc = NULL;
+    while (most > 0 && (sc = ops->cons_next_of(s->ss, sc)) != NULL) {
+        n += ops->cons_user(sc) != NULL && !ops->cons_cfg(sc)->direct ? 1 : 0;
+    }
+    return most <= 0 || n < (uint64_t)most ? true : fail(r, API_MAXIMUM_CONSUMERS_LIMIT);
+}
+
+static void create_or_update(struct js_req *r, struct js_stream *s, struct js_cons_req *q)
+{
+    const struct store_ops *ops = r->js->ops;
+    struct js_consumer *old = q->cfg.name == NULL ? NULL : js_consumer_find(s, js_str(q->cfg.name));
+    make_name(r, s, &q->cfg);
+    if (!js_cons_req_check(q, ops->stream_cfg(s->ss), &r->js->lim, &r->err)) {
+        js_req_fail(r);
+        return;
+    }
+    if (old == NULL && q->action == JS_ACTION_UPDATE) {
+        js_req_fail_with(r, API_CONSUMER_DOES_NOT_EXIST);
+        return;
+    }
+    if (!check_unique(r, s, &q->cfg)) {
+        js_req_fail(r);
+        return;
+    }
+    if (old == NULL) {
+        if (!check_count(r, s)) {
+            js_req_fail(r);
+            return;
+        }
+        ops->cons_create(s->ss, &q->cfg, made, r);
+        return;
+    }
+    const struct cons_cfg *have = ops->cons_cfg(old->sc);
+    js_consumer_ref(old);
+    r->consumer = old;
+    if (js_cons_cfg_equal(have, &q->cfg)) {
+        js_consumer_used(old);
+        answer_consumer(r, old);
+    } else if (q->action == JS_ACTION_CREATE) {
+        js_req_fail_with(r, API_CONSUMER_ALREADY_EXISTS);
+    } else if (!js_cons_update_check(have, &q->cfg, &r->err)) {
+        js_req_fail(r);
+    } else if (js_consumer_bound(old) && strcmp(have->deliver_subject, q->cfg.deliver_subject) != 0) {
+        js_req_fail_with(r, API_CONSUMER_NAME_EXIST);
+    } else {
+        ops->cons_update(old->sc, &q->cfg, changed, r);
+    }
+}
+
+enum form { FORM_EPHEMERAL, FORM_NAMED, FORM_DURABLE };
+
+static bool check_durable_form(struct js_req *r, const struct js_cons_req *q)
+{
+    if (q->durable == NULL) {
+        return fail(r, API_CONSUMER_DURABLE_NAME_NOT_SET);
+    }
+    if (!js_str_eq(r->token[1], q->durable, strlen(q->durable))) {
+        return fail(r, API_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+    }
+    return true;
+}
+
+static bool check_named_form(struct js_req *r, const struct js_cons_req *q)
+{
+    if (q->durable != NULL && !js_str_eq(r->token[1], q->durable, strlen(q->durable))) {
+        return fail(r, API_CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT);
+    }
+    if (r->tokens < 3) {
+        return true;
+    }
+    if (!q->cfg.single_filter && q->cfg.nfilters > 0) {
+        return fail(r, API_CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED);
+    }
+    if (q->cfg.nfilters == 0 || !js_str_eq(r->token[2], q->cfg.filters[0], strlen(q->cfg.filters[0]))) {
+        return fail(r, API_CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH);
+    }
+    return true;
+}
+
+/* What subject and body say must agree. */
+static bool check_form(struct js_req *r, const struct js_cons_req *q, enum form form)
+{
+    if (q->stream_name == NULL || !js_str_eq(r->token[0], q->stream_name, strlen(q->stream_name))) {
+        return fail(r, API_STREAM_MISMATCH);
+    }
+    switch (form) {
+    case FORM_EPHEMERAL:
+        return q->durable == NULL || fail(r, API_CONSUMER_EPHEMERAL_WITH_DURABLE_NAME);
+    case FORM_DURABLE:
+        return check_durable_form(r, q);
+    case FORM_NAMED:
+    default:
+        return check_named_form(r, q);
+    }
+}
+
+static void take_name(struct js_req *r, struct js_cons_req *q, enum form form)
+{
+    if (form != FORM_EPHEMERAL) {
+        base_free(q->cfg.name);
+        q->cfg.name = base_strndup(r->token[1].p, r->token[1].n);
+    }
+    q->cfg.durable = q->durable != NULL;
+}
+
+static void create(struct js_req *r, enum form form)
+{
+    struct js_cons_req q;
+    js_cons_req_init(&q);
+    if (!js_cons_req_parse(&q, r->body.p, r->body.n, &r->js->lim, &r->err) || !check_form(r, &q, form)) {
+        js_req_fail(r);
+        js_cons_req_fini(&q);
+        return;
+    }
+    take_name(r, &q, form);
+    if (q.cfg.name != NULL && !check_name(r, q.cfg.name)) {
+        js_req_fail(r);
+    } else {
+        struct js_stream *s = js_req_stream(r);
+        if (s != NULL) {
+            create_or_update(r, s, &q);
+        }
+    }
+    js_cons_req_fini(&q);
+}
+
+void js_h_consumer_create(struct js_req *r)
+{
+    create(r, r->tokens >= 2 ? FORM_NAMED : FORM_EPHEMERAL);
+}
+
+void js_h_consumer_durable_create(struct js_req *r)
+{
+    create(r, FORM_DURABLE);
+}

@@ -1,0 +1,546 @@
+/* STREAM.* requests but those for messages: create, update, info, list, names, delete, purge. */
+#include <stdlib.h>
+
+#include "broker/js_int.h"
+#include "engine/base/base.h"
+#include "engine/base/env.h"
+#include "engine/base/subject.h"
+
+/* --- info ------------------------------------------------------------------------------------------------- */
+
+struct info_body {
+    char *subjects_filter; /* owned */
+    bool deleted_details;
+    int64_t offset;
+};
+static const struct json_field info_fields[] = {
+    {"offset", JSON_I64, offsetof(struct info_body, offset), NULL, NULL},
+    {"deleted_details", JSON_BOOL, offsetof(struct info_body, deleted_details), NULL, NULL},
+    {"subjects_filter", JSON_STRING, offsetof(struct info_body, subjects_filter), NULL, NULL},
+};
+static const struct json_schema info_schema = {"JSApiStreamInfoRequest", "server.JSApiStreamInfoRequest", info_fields,
+                                               ARRAY_LEN(info_fields)};
+
+struct subject_count {
+    char *name; /* owned */
+    uint64_t count;
+};
+struct subject_list {
+    struct subject_count *v; /* owned */
+    size_t n, cap;
+};
+
+static bool add_subject(void *arg, const char *subject, uint32_t len, uint64_t count)
+{
+    struct subject_list *l = arg;
+    if (l->n == l->cap) {
+        l->cap = l->cap == 0 ? 64 : l->cap * 2;
+        l->v = base_realloc(l->v, l->cap * sizeof *l->v);
+    }
+    l->v[l->n++] = (struct subject_count){base_strndup(subject, len), count};
+    return true;
+}
+
+static int cmp_subject(const void *a, const void *b)
+{
+    return strcmp(((const struct subject_count *)a)->name, ((const struct subject_count *)b)->name);
+}
+
+static void subjects_fini(struct subject_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        base_free(l->v[i].name);
+    }
+    base_free(l->v);
+}
+
+static void put_deleted(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    struct seq_runs runs = {0};
+    js->ops->stream_deleted(ss, &runs, JS_SUBJECTS_PAGE);
+    json_out_array(j, "deleted");
+    for (size_t i = 0; i < runs.n; i++) {
+        for (uint64_t k = 0; k < runs.v[i].count; k++) {
+            json_out_val_u64(j, runs.v[i].first + k);
+        }
+    }
+    json_out_array_end(j);
+    seq_runs_fini(&runs);
+}
+
+static void put_state(struct js *js, struct json_out *j, struct store_stream *ss, const struct subject_list *subjects,
+                      size_t from, bool deleted)
+{
+    struct stream_state st;
+    js->ops->stream_state(ss, &st);
+    json_out_open(j, "state");
+    json_out_u64(j, "messages", st.msgs);
+    json_out_u64(j, "bytes", st.bytes);
+    json_out_u64(j, "first_seq", st.first_seq);
+    json_out_time(j, "first_ts", st.msgs == 0 ? 0 : st.first_ts_ns);
+    json_out_u64(j, "last_seq", st.last_seq);
+    json_out_time(j, "last_ts", st.last_ts_ns);
+    if (st.nsubjects != 0) {
+        json_out_u64(j, "num_subjects", st.nsubjects);
+    }
+    if (subjects != NULL && subjects->n > from) {
+        json_out_open(j, "subjects");
+        for (size_t i = from; i < subjects->n && i < from + JS_SUBJECTS_PAGE; i++) {
+            json_out_key_escaped(j, subjects->v[i].name, strlen(subjects->v[i].name));
+            json_out_val_u64(j, subjects->v[i].count);
+        }
+        json_out_end(j);
+    }
+    if (st.ndeleted != 0) {
+        json_out_u64(j, "num_deleted", st.ndeleted);
+        if (deleted) {
+            put_deleted(js, j, ss);
+        }
+    }
+    json_out_u64(j, "consumer_count", st.nconsumers);
+    json_out_end(j);
+}
+
+/* What stands beside a stream's config and is ours alone: what an ack means, and what damage took. */
+static void put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    static const char *const words[] = {
+        [DURABILITY_DURABLE] = "durable",
+        [DURABILITY_RELAXED] = "relaxed",
+        [DURABILITY_ASYNC] = "async",
+        [DURABILITY_MEMORY] = "memory",
+    };
+    struct stream_state st;
+    js->ops->stream_state(ss, &st);
+    json_out_str(j, "durability", words[st.durability]);
+    if (st.damaged_msgs != 0) {
+        json_out_u64(j, "damaged_msgs", st.damaged_msgs);
+    }
+}
+
+static void put_config(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    struct stream_state st;
+    js->ops->stream_state(ss, &st);
+    json_out_key(j, "config");
+    js_stream_cfg_put(j, js->ops->stream_cfg(ss));
+    json_out_time(j, "created", st.created_ns);
+}
+
+static void put_cluster(struct js *js, struct json_out *j)
+{
+    json_out_open(j, "cluster");
+    json_out_str(j, "leader", js->d.server_name);
+    json_out_end(j);
+}
+
+static void put_info(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    put_config(js, j, ss);
+    put_state(js, j, ss, NULL, 0, false);
+    json_out_time(j, "ts", env_real_ns(js->d.env));
+    put_ours(js, j, ss);
+}
+
+void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bool config)
+{
+    const struct stream_cfg *c = js->ops->stream_cfg(s);
+    struct stream_state st;
+    js->ops->stream_state(s, &st);
+    json_out_begin(j);
+    json_out_str(j, "name", c->name);
+    json_out_time(j, "created", st.created_ns);
+    put_cluster(js, j);
+    if (config) {
+        json_out_key(j, "config");
+        js_stream_cfg_put(j, c);
+    }
+    put_state(js, j, s, NULL, 0, false);
+    put_ours(js, j, s);
+    json_out_end(j);
+}
+
+void js_h_stream_info(struct js_req *r)
+{
+    struct info_body b = {0};
+    struct subject_list subjects = {0};
+    struct js_stream *s = js_req_stream(r);
+    if (s == NULL) {
+        return;
+    }
+    if (!js_req_decode(r, &info_schema, &b)) {
+        base_free(b.subjects_filter);
+        js_req_fail(r);
+        return;
+    }
+    bool details = b.subjects_filter != NULL && b.subjects_filter[0] != '\0';
+    if (details) {
+        r->js->ops->stream_subjects(s->ss, b.subjects_filter, (uint32_t)strlen(b.subjects_filter), add_subject, &subjects);
+        qsort(subjects.v, subjects.n, sizeof *subjects.v, cmp_subject);
+    }
+    size_t from = b.offset < 0 ? 0 : (uint64_t)b.offset > subjects.n ? subjects.n : (size_t)b.offset;
+    struct json_out *j = js_req_begin(r);
+    json_out_u64(j, "total", subjects.n);
+    json_out_u64(j, "offset", subjects.n > 0 ? from : 0);
+    json_out_u64(j, "limit", subjects.n > 0 ? JS_SUBJECTS_PAGE : 0);
+    put_config(r->js, j, s->ss);
+    put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
+    put_cluster(r->js, j);
+    json_out_time(j, "ts", env_real_ns(r->js->d.env));
+    put_ours(r->js, j, s->ss);
+    subjects_fini(&subjects);
+    base_free(b.subjects_filter);
+    js_req_answer_durable(r, s);
+}
+
+/* --- list and names --------------------------------------------------------------------------------------- */
+
+struct list_body {
+    int64_t offset;
+    char *subject; /* owned */
+};
+static const struct json_field list_fields[] = {
+    {"offset", JSON_I64, offsetof(struct list_body, offset), NULL, NULL},
+    {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
+};
+static const struct json_schema list_schema = {"JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest", list_fields,
+                                               ARRAY_LEN(list_fields)};
+
+static bool on_subject(const struct stream_cfg *c, const char *subject)
+{
+    if (subject == NULL || subject[0] == '\0') {
+        return true;
+    }
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        if (subject_overlap(subject, strlen(subject), c->subjects[i], strlen(c->subjects[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Streams that match, in order of their names. */
+static struct store_stream **matching(struct js_req *r, const char *subject, size_t *n_out)
+{
+    struct store_stream **v = NULL;
+    size_t n = 0, cap = 0;
+    struct store_stream *ss = NULL;
+    while ((ss = r->js->ops->stream_next(r->js->store, r->ja->acc->name, ss)) != NULL) {
+        if (r->js->ops->stream_user(ss) == NULL || !on_subject(r->js->ops->stream_cfg(ss), subject)) {
+            continue;
+        }
+        if (n == cap) {
+            cap = cap == 0 ? 32 : cap * 2;
+            v = base_realloc(v, cap * sizeof(struct store_stream *));
+        }
+        v[n++] = ss;
+    }
+    *n_out = n;
+    return v;
+}
+
+static bool list_begin(struct js_req *r, struct list_body *b, struct store_stream ***v, size_t *n, size_t *from,
+                       size_t page)
+{
+    if (!js_req_decode(r, &list_schema, b)) {
+        base_free(b->subject);
+        js_req_fail(r);
+        return false;
+    }
+    *v = matching(r, b->subject, n);
+    base_free(b->subject);
+    *from = b->offset < 0 ? 0 : (uint64_t)b->offset > *n ? *n : (size_t)b->offset;
+    struct json_out *j = js_req_begin(r);
+    json_out_u64(j, "total", *n);
+    json_out_u64(j, "offset", *from);
+    json_out_u64(j, "limit", page);
+    return true;
+}
+
+void js_h_stream_list(struct js_req *r)
+{
+    struct list_body b = {0};
+    struct store_stream **v;
+    size_t n, from;
+    if (!list_begin(r, &b, &v, &n, &from, JS_LIST_PAGE)) {
+        return;
+    }
+    size_t to = n - from < JS_LIST_PAGE ? n : from + JS_LIST_PAGE;
+    json_out_array(&r->out, "streams");
+    for (size_t i = from; i < to; i++) {
+        json_out_begin(&r->out);
+        put_info(r->js, &r->out, v[i]);
+        json_out_end(&r->out);
+    }
+    json_out_array_end(&r->out);
+    for (size_t i = from; i < to; i++) {
+        js_req_barrier(r, r->js->ops->stream_user(v[i]));
+    }
+    base_free(v);
+    js_req_answer_all(r);
+}
+
+void js_h_stream_names(struct js_req *r)
+{
+    struct list_body b = {0};
+    struct store_stream **v;
+    size_t n, from;
+    if (!list_begin(r, &b, &v, &n, &from, JS_NAMES_PAGE)) {
+        return;
+    }
+    size_t to = n - from < JS_NAMES_PAGE ? n : from + JS_NAMES_PAGE;
+    if (from == to) {
+        json_out_key(&r->out, "streams");
+        json_out_val_null(&r->out);
+    } else {
+        json_out_array(&r->out, "streams");
+        for (size_t i = from; i < to; i++) {
+            const char *name = r->js->ops->stream_cfg(v[i])->name;
+            json_out_val_str(&r->out, name, strlen(name));
+        }
+        json_out_array_end(&r->out);
+    }
+    base_free(v);
+    js_req_answer(r);
+}
+
+/* --- create and update ------------------------------------------------------------------------------------ */
+
+/* A stream of the account whose subjects overlap, other than `self`. */
+static bool subjects_taken(struct js_req *r, const struct stream_cfg *c, const struct store_stream *self)
+{
+    struct store_stream *ss = NULL;
+    while ((ss = r->js->ops->stream_next(r->js->store, r->ja->acc->name, ss)) != NULL) {
+        if (ss == self || r->js->ops->stream_user(ss) == NULL) {
+            continue;
+        }
+        const struct stream_cfg *o = r->js->ops->stream_cfg(ss);
+        for (size_t i = 0; i < c->nsubjects; i++) {
+            if (on_subject(o, c->subjects[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Reads and judges the body; false: answered. */
+static bool read_request(struct js_req *r, struct js_stream_req *q)
+{
+    if (!js_stream_req_parse(q, r->body.p, r->body.n, &r->js->lim, &r->err)) {
+        js_req_fail(r);
+        return false;
+    }
+    if (q->cfg.name == NULL || !js_str_eq(r->token[0], q->cfg.name, strlen(q->cfg.name))) {
+        js_req_fail_with(r, API_STREAM_MISMATCH);
+        return false;
+    }
+    if (!js_stream_req_check(q, &r->js->lim, &r->err)) {
+        js_req_fail(r);
+        return false;
+    }
+    base_free(q->cfg.account);
+    q->cfg.account = base_strdup(r->ja->acc->name);
+    return true;
+}
+
+static void answer_created(struct js_req *r, struct js_stream *s)
+{
+    (void)js_req_begin(r);
+    put_info(r->js, &r->out, s->ss);
+    json_out_bool(&r->out, "did_create", true);
+    js_req_answer_durable(r, s);
+}
+
+static void created(void *arg, enum st st, struct store_stream *ss, const struct err *err)
+{
+    struct js_req *r = arg;
+    if (st == ST_UNSUPPORTED) {
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        js_req_fail(r);
+        return;
+    }
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_STREAM_CREATE, st, err);
+        return;
+    }
+    struct js_stream *s = js_stream_attach(r->ja, ss);
+    js_adv_stream(s, "CREATED", "create");
+    answer_created(r, s);
+}
+
+void js_h_stream_create(struct js_req *r)
+{
+    struct js_stream_req q;
+    js_stream_req_init(&q);
+    if (!read_request(r, &q)) {
+        js_stream_req_fini(&q);
+        return;
+    }
+    struct js_stream *old = js_stream_find(r->ja, r->token[0]);
+    if (q.cfg.sealed) {
+        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG, "stream configuration for create can not be sealed", NULL);
+        js_req_fail(r);
+    } else if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
+        answer_created(r, old);
+    } else if (old != NULL) {
+        js_req_fail_with(r, API_STREAM_NAME_EXIST);
+    } else if (subjects_taken(r, &q.cfg, NULL)) {
+        js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
+    } else {
+        r->js->ops->stream_create(r->js->store, &q.cfg, created, r);
+    }
+    js_stream_req_fini(&q);
+}
+
+static void updated(void *arg, enum st st, struct store_stream *ss, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)ss;
+    if (st == ST_UNSUPPORTED) {
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        js_req_fail(r);
+        return;
+    }
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_STREAM_UPDATE, st, err);
+        return;
+    }
+    js_stream_reload(r->stream);
+    js_adv_stream(r->stream, "UPDATED", "modify");
+    (void)js_req_begin(r);
+    put_info(r->js, &r->out, r->stream->ss);
+    js_req_answer_durable(r, r->stream);
+}
+
+void js_h_stream_update(struct js_req *r)
+{
+    struct js_stream_req q;
+    js_stream_req_init(&q);
+    if (!read_request(r, &q)) {
+        js_stream_req_fini(&q);
+        return;
+    }
+    struct js_stream *s = js_req_stream(r);
+    if (s != NULL) {
+        if (!js_stream_update_check(&q, r->js->ops->stream_cfg(s->ss), &r->err)) {
+            js_req_fail(r);
+        } else if (subjects_taken(r, &q.cfg, s->ss)) {
+            js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
+        } else {
+            r->js->ops->stream_update(r->js->store, s->ss, &q.cfg, updated, r);
+        }
+    }
+    js_stream_req_fini(&q);
+}
+
+/* --- delete and purge ------------------------------------------------------------------------------------- */
+
+static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)n;
+    if (st != ST_OK) {
+        (void)js_stream_attach(r->ja, r->extra); /* it is still there */
+        js_req_fail_st(r, API_STREAM_DELETE, st, err);
+        return;
+    }
+    json_out_bool(js_req_begin(r), "success", true);
+    js_req_answer(r);
+}
+
+static bool blank(struct brk_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] > ' ') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void advise_consumers_deleted(struct js_stream *s)
+{
+    for (struct htab_node *n = htab_first(&s->consumers); n != NULL; n = htab_next(&s->consumers, n)) {
+        js_adv_consumer(CONTAINER_OF(n, struct js_consumer, by_name), "DELETED", "delete");
+    }
+}
+
+void js_h_stream_delete(struct js_req *r)
+{
+    if (!blank(r->body) && !js_str_eq(r->body, "{}", 2)) {
+        js_req_fail_with(r, API_NOT_EMPTY_REQUEST);
+        return;
+    }
+    struct js_stream *s = js_req_stream(r);
+    if (s == NULL) {
+        return;
+    }
+    struct store_stream *ss = s->ss;
+    advise_consumers_deleted(s);
+    js_adv_stream(s, "DELETED", "delete");
+    js_stream_detach(s);
+    r->extra = ss;
+    r->js->ops->stream_delete(r->js->store, ss, deleted, r);
+}
+
+struct purge_body {
+    uint64_t seq, keep;
+    char *filter; /* owned */
+};
+static const struct json_field purge_fields[] = {
+    {"seq", JSON_U64, offsetof(struct purge_body, seq), NULL, NULL},
+    {"filter", JSON_STRING, offsetof(struct purge_body, filter), NULL, NULL},
+    {"keep", JSON_U64, offsetof(struct purge_body, keep), NULL, NULL},
+};
+static const struct json_schema purge_schema = {"JSApiStreamPurgeRequest", "server.JSApiStreamPurgeRequest",
+                                                purge_fields, ARRAY_LEN(purge_fields)};
+
+static void purged(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_req *r = arg;
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_STREAM_PURGE_FAILED, st, err);
+        return;
+    }
+    struct json_out *j = js_req_begin(r);
+    json_out_bool(j, "success", true);
+    json_out_u64(j, "purged", n);
+    js_req_answer(r);
+}
+
+static void purge(struct js_req *r, const struct purge_body *b)
+{
+    struct js_stream *s = js_req_stream(r);
+    if (s == NULL) {
+        return;
+    }
+    const struct stream_cfg *c = r->js->ops->stream_cfg(s->ss);
+    if (c->sealed) {
+        js_req_fail_with(r, API_STREAM_SEALED);
+        return;
+    }
+    if (c->deny_purge) {
+        api_error_set2(&r->err, API_STREAM_PURGE_FAILED, "stream purge not permitted", NULL);
+        js_req_fail(r);
+        return;
+    }
+    struct store_purge p = {.filter = b->filter,
+                            .filter_len = b->filter == NULL ? 0 : (uint32_t)strlen(b->filter),
+                            .seq = b->seq,
+                            .keep = b->keep};
+    r->js->ops->purge(s->ss, &p, purged, r);
+}
+
+void js_h_stream_purge(struct js_req *r)
+{
+    struct purge_body b = {0};
+    if (!js_req_decode(r, &purge_schema, &b)) {
+        js_req_fail(r);
+    } else if (b.seq != 0 && b.keep != 0) {
+        js_req_fail_with(r, API_BAD_REQUEST);
+    } else {
+        purge(r, &b);
+    }
+    base_free(b.filter);
+}

@@ -1,0 +1,155 @@
+#include "broker/js_header.h"
+
+#include <string.h>
+
+#include "engine/base/base.h"
+
+static const struct {
+    const char *name;
+    size_t len;
+} names[JS_HDR_COUNT] = {
+#define N(s) {s, sizeof(s) - 1}
+    [JS_HDR_MSG_ID] = N("Nats-Msg-Id"),
+    [JS_HDR_EXP_STREAM] = N("Nats-Expected-Stream"),
+    [JS_HDR_EXP_LAST_SEQ] = N("Nats-Expected-Last-Sequence"),
+    [JS_HDR_EXP_LAST_MSG_ID] = N("Nats-Expected-Last-Msg-Id"),
+    [JS_HDR_EXP_LAST_SUBJ_SEQ] = N("Nats-Expected-Last-Subject-Sequence"),
+    [JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ] = N("Nats-Expected-Last-Subject-Sequence-Subject"),
+    [JS_HDR_ROLLUP] = N("Nats-Rollup"),
+    [JS_HDR_TTL] = N("Nats-TTL"),
+    [JS_HDR_INCR] = N("Nats-Incr"),
+    [JS_HDR_BATCH_ID] = N("Nats-Batch-Id"),
+    [JS_HDR_SCHEDULE] = N("Nats-Schedule"),
+    [JS_HDR_SCHEDULE_TIME_ZONE] = N("Nats-Schedule-Time-Zone"),
+    [JS_HDR_SCHEDULE_NEXT] = N("Nats-Schedule-Next"),
+    [JS_HDR_SCHEDULER] = N("Nats-Scheduler"),
+#undef N
+};
+
+static void one_line(struct js_headers *h, const char *p, size_t n)
+{
+    if (n < 9 || memcmp(p, "Nats-", 5) != 0) {
+        return;
+    }
+    const char *colon = memchr(p, ':', n);
+    if (colon == NULL) {
+        return;
+    }
+    size_t name_len = (size_t)(colon - p);
+    for (unsigned i = 0; i < JS_HDR_COUNT; i++) {
+        if (names[i].len != name_len || memcmp(names[i].name, p, name_len) != 0) {
+            continue;
+        }
+        if ((h->have >> i & 1u) != 0) {
+            return;
+        }
+        const char *v = colon + 1;
+        const char *end = p + n;
+        while (v < end && *v == ' ') {
+            v++;
+        }
+        h->value[i] = (struct brk_str){v, (size_t)(end - v)};
+        if (v < end) {
+            h->have |= 1u << i;
+        }
+        return;
+    }
+}
+
+void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len)
+{
+    h->have = 0;
+    const char *p = (const char *)hdr;
+    const char *end = p + len;
+    const char *nl = len == 0 ? NULL : memchr(p, '\n', len); /* the version line */
+    while (nl != NULL && nl + 1 < end) {
+        p = nl + 1;
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (nl == NULL) {
+            return;
+        }
+        size_t n = (size_t)(nl - p);
+        if (n > 0 && p[n - 1] == '\r') {
+            n--;
+        }
+        one_line(h, p, n);
+    }
+}
+
+bool js_parse_u64(struct brk_str s, uint64_t *out)
+{
+    uint64_t v = 0;
+    if (s.n == 0 || s.n > 20) {
+        return false;
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9') {
+            return false;
+        }
+        uint64_t d = (uint64_t)(s.p[i] - '0');
+        if (v > (UINT64_MAX - d) / 10) {
+            return false;
+        }
+        v = v * 10 + d;
+    }
+    *out = v;
+    return true;
+}
+
+/* A Go duration, in ms; false when it is none. */
+static bool duration_ms(struct brk_str s, double *out)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"ms", 1}, {"us", 0.001}, {"ns", 0.000001}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
+    double sum = 0;
+    size_t i = 0;
+    while (i < s.n) {
+        double v = 0, scale = 1;
+        size_t digits = 0;
+        bool dot = false;
+        for (; i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] == '.' && !dot)); i++) {
+            if (s.p[i] == '.') {
+                dot = true;
+                continue;
+            }
+            digits++;
+            v = v * 10 + (s.p[i] - '0');
+            scale = dot ? scale * 10 : scale;
+        }
+        if (digits == 0 || digits > 18) {
+            return false;
+        }
+        bool found = false;
+        for (size_t k = 0; k < ARRAY_LEN(units) && !found; k++) {
+            size_t n = strlen(units[k].unit);
+            if (s.n - i >= n && memcmp(s.p + i, units[k].unit, n) == 0) {
+                sum += v / scale * units[k].ms;
+                i += n;
+                found = true;
+            }
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    *out = sum;
+    return s.n > 0;
+}
+
+int js_ttl_parse(struct brk_str s)
+{
+    uint64_t seconds;
+    double ms;
+    if (s.n == 5 && memcmp(s.p, "never", 5) == 0) {
+        return 1;
+    }
+    if (js_parse_u64(s, &seconds)) {
+        return seconds == 0 ? 0 : 1;
+    }
+    if (!duration_ms(s, &ms)) {
+        return -1;
+    }
+    return ms >= 1000 ? 1 : -1;
+}

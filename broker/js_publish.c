@@ -1,0 +1,398 @@
+/* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot: no allocation per
+ * message in the steady state (contexts are pooled), no JSON library.
+ *
+ * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended in order after the
+ * next poll of the store; at its bound publishers get 10167, as upstream does when its ingest queue is full. */
+#include "broker/js_int.h"
+
+#include <stdio.h>
+
+#include "engine/base/base.h"
+
+#define POOL_MAX 8192u
+
+struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s, struct brk_str reply)
+{
+    struct js_ctx *c = js->free_ctx;
+    if (c != NULL) {
+        js->free_ctx = c->next;
+        js->free_ctx_count--;
+    } else {
+        c = base_malloc(sizeof *c);
+    }
+    c->next = NULL;
+    c->ja = ja;
+    c->stream = s;
+    c->kind = 0;
+    c->reply = reply.n <= sizeof c->small ? c->small : base_malloc(reply.n);
+    c->reply_len = reply.n;
+    if (reply.n > 0) {
+        memcpy(c->reply, reply.p, reply.n);
+    }
+    if (s != NULL) {
+        js_stream_ref(s);
+    }
+    return c;
+}
+
+void js_ctx_free(struct js *js, struct js_ctx *c)
+{
+    if (c->stream != NULL) {
+        js_stream_unref(c->stream);
+    }
+    if (c->reply != c->small) {
+        base_free(c->reply);
+    }
+    if (js->free_ctx_count >= POOL_MAX) {
+        base_free(c);
+        return;
+    }
+    c->next = js->free_ctx;
+    js->free_ctx = c;
+    js->free_ctx_count++;
+}
+
+void js_pool_fini(struct js *js)
+{
+    while (js->free_ctx != NULL) {
+        struct js_ctx *c = js->free_ctx;
+        js->free_ctx = c->next;
+        base_free(c);
+    }
+    js->free_ctx_count = 0;
+}
+
+/* --- answers ---------------------------------------------------------------------------------------------- */
+
+static void answer_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
+{
+    if (reply.n == 0 || s->no_ack) {
+        return;
+    }
+    struct json_out j = {0};
+    json_out_begin(&j);
+    api_error_put(&j, e);
+    json_out_strn(&j, "stream", s->name, s->name_len);
+    json_out_u64(&j, "seq", 0);
+    json_out_end(&j);
+    js_send(s->ja, reply, NULL, 0, j.buf, j.len);
+    json_out_fini(&j);
+}
+
+static void answer_id(struct js_stream *s, struct brk_str reply, enum api_err id)
+{
+    struct api_error e;
+    api_error_set(&e, id);
+    answer_error(s, reply, &e);
+}
+
+static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err id, const char *text)
+{
+    struct api_error e;
+    api_error_set2(&e, id, text, NULL);
+    answer_error(s, reply, &e);
+}
+
+static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, bool duplicate)
+{
+    char buf[64 + 6 * JS_NAME_MAX];
+    ASSERT(s->ack_head_len + 48 <= sizeof buf);
+    memcpy(buf, s->ack_head, s->ack_head_len);
+    char *p = js_put_u64(buf + s->ack_head_len, seq);
+    if (duplicate) {
+        memcpy(p, ",\"duplicate\": true", 18);
+        p += 18;
+    }
+    *p++ = '}';
+    js_send(s->ja, reply, NULL, 0, buf, (size_t)(p - buf));
+}
+
+static void answer_verdict(struct js_stream *s, struct brk_str reply, const struct store_append_result *r)
+{
+    struct api_error e;
+    switch (r->verdict) {
+    case APPEND_STORED:
+    case APPEND_DUPLICATE:
+        answer_ok(s, reply, r->seq, r->verdict == APPEND_DUPLICATE);
+        return;
+    case APPEND_MAX_MSGS:
+        answer_text(s, reply, API_STREAM_STORE_FAILED, "maximum messages exceeded");
+        return;
+    case APPEND_MAX_BYTES:
+        answer_text(s, reply, API_STREAM_STORE_FAILED, "maximum bytes exceeded");
+        return;
+    case APPEND_MAX_MSGS_PER_SUBJECT:
+        answer_text(s, reply, API_STREAM_STORE_FAILED, "maximum messages per subject exceeded");
+        return;
+    case APPEND_MSG_TOO_BIG:
+        answer_id(s, reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+        return;
+    case APPEND_WRONG_LAST_SEQ:
+    case APPEND_WRONG_LAST_SUBJ_SEQ:
+        api_error_setf(&e, API_STREAM_WRONG_LAST_SEQUENCE, "%llu", (unsigned long long)r->actual);
+        answer_error(s, reply, &e);
+        return;
+    case APPEND_WRONG_LAST_MSGID:
+        answer_text(s, reply, API_STREAM_WRONG_LAST_MSG_ID, r->actual_id);
+        return;
+    case APPEND_SEALED:
+        answer_id(s, reply, API_STREAM_SEALED);
+        return;
+    case APPEND_ROLLUP_DENIED:
+        answer_text(s, reply, API_STREAM_ROLLUP_FAILED, "rollup not permitted");
+        return;
+    case APPEND_NO_STORE:
+        answer_id(s, reply, API_STORAGE_RESOURCES_EXCEEDED);
+        return;
+    case APPEND_NO_MEMORY:
+        answer_id(s, reply, API_MEMORY_RESOURCES_EXCEEDED);
+        return;
+    case APPEND_FAILED:
+    default:
+        answer_text(s, reply, API_STREAM_STORE_FAILED, "the journal failed; whether the message is stored is not known");
+        return;
+    }
+}
+
+static void appended(void *arg, const struct store_append_result *r)
+{
+    struct js_ctx *c = arg;
+    struct js *js = c->ja->js;
+    answer_verdict(c->stream, (struct brk_str){c->reply, c->reply_len}, r);
+    js_ctx_free(js, c);
+}
+
+/* --- headers ---------------------------------------------------------------------------------------------- */
+
+/* A number, or one that never matches. */
+static uint64_t expected(struct brk_str v)
+{
+    uint64_t n;
+    return js_parse_u64(v, &n) ? n : UINT64_MAX;
+}
+
+/* Headers that ask for a feature no stream of this version has. */
+static enum api_err disabled_feature(const struct js_headers *h)
+{
+    if (js_hdr_has(h, JS_HDR_TTL)) {
+        int ttl = js_ttl_parse(h->value[JS_HDR_TTL]);
+        if (ttl != 0) {
+            return ttl < 0 ? API_MESSAGE_TTL_INVALID : API_MESSAGE_TTL_DISABLED;
+        }
+    }
+    if (js_hdr_has(h, JS_HDR_INCR)) {
+        return API_MESSAGE_INCR_DISABLED;
+    }
+    if (js_hdr_has(h, JS_HDR_SCHEDULE) || js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE)) {
+        return API_MESSAGE_SCHEDULES_DISABLED;
+    }
+    if (js_hdr_has(h, JS_HDR_SCHEDULE_NEXT) || js_hdr_has(h, JS_HDR_SCHEDULER)) {
+        return API_MESSAGE_SCHEDULES_SCHEDULER_INVALID;
+    }
+    if (js_hdr_has(h, JS_HDR_BATCH_ID)) {
+        return API_ATOMIC_PUBLISH_DISABLED;
+    }
+    return API_OK;
+}
+
+static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a, struct brk_str reply)
+{
+    if (!s->allow_rollup) {
+        answer_text(s, reply, API_STREAM_ROLLUP_FAILED, "rollup not permitted");
+        return false;
+    }
+    bool sub = v.n == 3 && (memcmp(v.p, "sub", 3) == 0 || memcmp(v.p, "SUB", 3) == 0);
+    bool all = v.n == 3 && (memcmp(v.p, "all", 3) == 0 || memcmp(v.p, "ALL", 3) == 0);
+    if (!sub && !all) {
+        struct api_error e;
+        api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"", (int)(v.n > 128 ? 128 : v.n),
+                       v.p);
+        answer_error(s, reply, &e);
+        return false;
+    }
+    a->rollup = sub ? 1 : 2;
+    return true;
+}
+
+static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, struct store_append *a,
+                         struct brk_str reply)
+{
+    struct js_headers h;
+    if (len > JS_HEADER_MAX) {
+        answer_id(s, reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
+        return false;
+    }
+    js_headers_read(&h, hdr, len);
+    if (h.have == 0) {
+        return true;
+    }
+    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) &&
+        !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
+        answer_id(s, reply, API_STREAM_NOT_MATCH);
+        return false;
+    }
+    enum api_err off = disabled_feature(&h);
+    if (off != API_OK) {
+        answer_id(s, reply, off);
+        return false;
+    }
+    if (js_hdr_has(&h, JS_HDR_MSG_ID)) {
+        a->msg_id = h.value[JS_HDR_MSG_ID].p;
+        a->msg_id_len = (uint32_t)h.value[JS_HDR_MSG_ID].n;
+    }
+    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SEQ)) {
+        a->has_expected_last_seq = true;
+        a->expected_last_seq = expected(h.value[JS_HDR_EXP_LAST_SEQ]);
+    }
+    if (js_hdr_has(&h, JS_HDR_EXP_LAST_MSG_ID)) {
+        a->expected_last_msgid = h.value[JS_HDR_EXP_LAST_MSG_ID].p;
+        a->expected_last_msgid_len = (uint32_t)h.value[JS_HDR_EXP_LAST_MSG_ID].n;
+    }
+    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SUBJ_SEQ)) {
+        a->has_expected_last_subj_seq = true;
+        a->expected_last_subj_seq = expected(h.value[JS_HDR_EXP_LAST_SUBJ_SEQ]);
+    }
+    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ)) {
+        if (!a->has_expected_last_subj_seq) {
+            answer_id(s, reply, API_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
+            return false;
+        }
+        a->expected_subject = h.value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].p;
+        a->expected_subject_len = (uint32_t)h.value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].n;
+    }
+    return !js_hdr_has(&h, JS_HDR_ROLLUP) || read_rollup(s, h.value[JS_HDR_ROLLUP], a, reply);
+}
+
+/* --- the path --------------------------------------------------------------------------------------------- */
+
+/* False: the journal window is full, nothing was taken. */
+static bool append(struct js_stream *s, const struct brk_msg *m)
+{
+    struct js *js = s->ja->js;
+    struct store_append a = {.subject = m->subject.p,
+                             .subject_len = (uint32_t)m->subject.n,
+                             .hdr = m->hdr,
+                             .hdr_len = (uint32_t)m->hdr_len,
+                             .data = m->payload,
+                             .data_len = (uint32_t)m->payload_len};
+    if (s->max_msg_size >= 0 && m->hdr_len + m->payload_len > (size_t)s->max_msg_size) {
+        answer_id(s, m->reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+        return true;
+    }
+    if (m->hdr_len > 0 && !read_headers(s, m->hdr, m->hdr_len, &a, m->reply)) {
+        return true;
+    }
+    bool ack = m->reply.n > 0 && !s->no_ack;
+    struct js_ctx *c = ack ? js_ctx_take(js, s->ja, s, m->reply) : NULL;
+    enum st st = js->ops->append(s->ss, &a, ack ? appended : NULL, c);
+    if (st == ST_OK) {
+        return true;
+    }
+    if (c != NULL) {
+        js_ctx_free(js, c);
+    }
+    if (st == ST_FULL) {
+        return false;
+    }
+    if (ack) {
+        struct api_error e;
+        api_error_from_st(&e, API_STREAM_STORE_FAILED, st, NULL);
+        answer_error(s, m->reply, &e);
+    }
+    return true;
+}
+
+static void hold(struct js_stream *s, const struct brk_msg *m)
+{
+    struct js *js = s->ja->js;
+    size_t size = sizeof(struct js_held) + m->subject.n + m->reply.n + m->hdr_len + m->payload_len;
+    struct js_held *h = NULL;
+    if (js->held_msgs < JS_HELD_MSGS_MAX && js->held_bytes + size <= JS_HELD_BYTES_MAX) {
+        h = base_try_malloc(size);
+    }
+    if (h == NULL) {
+        answer_id(s, m->reply, API_STREAM_TOO_MANY_REQUESTS);
+        return;
+    }
+    h->next = NULL;
+    h->stream = s;
+    js_stream_ref(s);
+    h->subject_len = (uint32_t)m->subject.n;
+    h->reply_len = (uint32_t)m->reply.n;
+    h->hdr_len = (uint32_t)m->hdr_len;
+    h->data_len = (uint32_t)m->payload_len;
+    uint8_t *p = h->bytes;
+    memcpy(p, m->subject.p, m->subject.n);
+    p += m->subject.n;
+    if (m->reply.n > 0) {
+        memcpy(p, m->reply.p, m->reply.n);
+        p += m->reply.n;
+    }
+    if (m->hdr_len > 0) {
+        memcpy(p, m->hdr, m->hdr_len);
+        p += m->hdr_len;
+    }
+    if (m->payload_len > 0) {
+        memcpy(p, m->payload, m->payload_len);
+    }
+    if (js->held_last != NULL) {
+        js->held_last->next = h;
+    } else {
+        js->held_first = h;
+    }
+    js->held_last = h;
+    js->held_msgs++;
+    js->held_bytes += size;
+}
+
+void js_publish_cb(void *arg, const struct brk_msg *msg)
+{
+    struct js_stream *s = arg;
+    if (s->gone || s->ss == NULL) {
+        return;
+    }
+    if (s->ja->js->held_first != NULL || !append(s, msg)) {
+        hold(s, msg);
+    }
+}
+
+static void held_free(struct js *js, struct js_held *h)
+{
+    js->held_msgs--;
+    js->held_bytes -= sizeof *h + h->subject_len + h->reply_len + h->hdr_len + h->data_len;
+    js_stream_unref(h->stream);
+    base_free(h);
+}
+
+void js_publish_retry(struct js *js)
+{
+    while (js->held_first != NULL) {
+        struct js_held *h = js->held_first;
+        struct brk_msg m = {0};
+        const char *p = (const char *)h->bytes;
+        m.subject = (struct brk_str){p, h->subject_len};
+        m.reply = (struct brk_str){p + h->subject_len, h->reply_len};
+        m.hdr = h->bytes + h->subject_len + h->reply_len;
+        m.hdr_len = h->hdr_len;
+        m.payload = m.hdr + h->hdr_len;
+        m.payload_len = h->data_len;
+        if (!h->stream->gone && h->stream->ss != NULL && !append(h->stream, &m)) {
+            return;
+        }
+        js->held_first = h->next;
+        if (js->held_first == NULL) {
+            js->held_last = NULL;
+        }
+        held_free(js, h);
+    }
+}
+
+void js_publish_fini(struct js *js)
+{
+    while (js->held_first != NULL) {
+        struct js_held *h = js->held_first;
+        js->held_first = h->next;
+        held_free(js, h);
+    }
+    js->held_last = NULL;
+}

@@ -1,0 +1,423 @@
+/* Pull consumers: requests wait in a bounded queue and are served in turn, one message each, as upstream does: a request
+ * that still wants messages goes to the end of the queue. A request leaves the queue when it is filled, when it expires,
+ * when its inbox has no subscriber any more, or when its consumer goes; it is told so, except in the third case. */
+#include "broker/js_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/base.h"
+
+struct pull_body {
+    int64_t batch, expires_ns, max_bytes, heartbeat_ns, min_pending, min_ack_pending, priority;
+    bool no_wait;
+    char *group, *id;
+};
+
+#define F(member) offsetof(struct pull_body, member)
+static const struct json_field pull_fields[] = {
+    {"expires", JSON_DURATION, F(expires_ns), NULL, NULL},
+    {"batch", JSON_I64, F(batch), NULL, NULL},
+    {"max_bytes", JSON_I64, F(max_bytes), NULL, NULL},
+    {"no_wait", JSON_BOOL, F(no_wait), NULL, NULL},
+    {"idle_heartbeat", JSON_DURATION, F(heartbeat_ns), NULL, NULL},
+    {"group", JSON_STRING, F(group), NULL, NULL},
+    {"min_pending", JSON_I64, F(min_pending), NULL, NULL},
+    {"min_ack_pending", JSON_I64, F(min_ack_pending), NULL, NULL},
+    {"id", JSON_STRING, F(id), NULL, NULL},
+    {"priority", JSON_I64, F(priority), NULL, NULL},
+};
+#undef F
+static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest", "server.JSApiConsumerGetNextRequest",
+                                               pull_fields, ARRAY_LEN(pull_fields)};
+
+/* --- the queue -------------------------------------------------------------------------------------------- */
+
+static void push_back(struct js_consumer *c, struct js_wait *w)
+{
+    w->next = NULL;
+    if (c->wait_last != NULL) {
+        c->wait_last->next = w;
+    } else {
+        c->wait_first = w;
+    }
+    c->wait_last = w;
+    c->waiting++;
+}
+
+static struct js_wait *pop_front(struct js_consumer *c)
+{
+    struct js_wait *w = c->wait_first;
+    c->wait_first = w->next;
+    if (c->wait_first == NULL) {
+        c->wait_last = NULL;
+    }
+    c->waiting--;
+    w->next = NULL;
+    return w;
+}
+
+static struct brk_str reply_of(const struct js_wait *w)
+{
+    return (struct brk_str){w->reply, w->reply_len};
+}
+
+static bool interested(const struct js_consumer *c, const struct js_wait *w)
+{
+    return brk_account_has_interest(c->stream->ja->acc, reply_of(w));
+}
+
+static void status_pending(struct js_consumer *c, const struct js_wait *w, const char *status)
+{
+    char h[96];
+    (void)snprintf(h, sizeof h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n", (long long)w->n,
+                   (long long)w->max_bytes);
+    js_send_status(c->stream->ja, reply_of(w), status, h);
+}
+
+/* Goes through the queue once: expired requests are told and dropped, dead ones dropped. */
+static void sweep(struct js_consumer *c, bool check_interest)
+{
+    int64_t now = js_now_ms(c->stream->ja->js);
+    uint32_t n = c->waiting;
+    while (n-- > 0) {
+        struct js_wait *w = pop_front(c);
+        if (w->expires_ms != 0 && w->expires_ms <= now) {
+            status_pending(c, w, "408 Request Timeout");
+            base_free(w);
+        } else if (check_interest && !interested(c, w)) {
+            base_free(w);
+        } else {
+            push_back(c, w);
+        }
+    }
+}
+
+uint32_t js_pull_waiting(struct js_consumer *c)
+{
+    if (!c->push && c->waiting > 0) {
+        sweep(c, true);
+    }
+    return c->waiting;
+}
+
+void js_pull_drop_all(struct js_consumer *c, const char *status)
+{
+    while (c->wait_first != NULL) {
+        struct js_wait *w = pop_front(c);
+        if (status != NULL) {
+            js_send_status(c->stream->ja, reply_of(w), status, NULL);
+        }
+        base_free(w);
+    }
+}
+
+/* --- expiries and heartbeats ------------------------------------------------------------------------------ */
+
+static void arm(struct js_consumer *c)
+{
+    int64_t now = js_now_ms(c->stream->ja->js);
+    int64_t due = INT64_MAX;
+    for (struct js_wait *w = c->wait_first; w != NULL; w = w->next) {
+        if (w->expires_ms != 0 && w->expires_ms < due) {
+            due = w->expires_ms;
+        }
+        if (w->heartbeat_ms != 0 && w->beat_ms < due) {
+            due = w->beat_ms;
+        }
+    }
+    if (due == INT64_MAX) {
+        brk_timer_stop(c->timer);
+    } else {
+        brk_timer_start(c->timer, due > now ? (uint64_t)(due - now) : 0, 0);
+    }
+}
+
+static void beat(struct js_consumer *c, struct js_wait *w, int64_t now)
+{
+    struct cons_state st;
+    char h[96];
+    c->stream->ja->js->ops->cons_state(c->sc, &st);
+    (void)snprintf(h, sizeof h, "Nats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
+                   (unsigned long long)st.delivered_cseq, (unsigned long long)st.delivered_sseq);
+    js_send_status(c->stream->ja, reply_of(w), "100 Idle Heartbeat", h);
+    w->beat_ms = now + w->heartbeat_ms;
+}
+
+void js_pull_tick(struct js_consumer *c)
+{
+    int64_t now = js_now_ms(c->stream->ja->js);
+    sweep(c, true);
+    for (struct js_wait *w = c->wait_first; w != NULL; w = w->next) {
+        if (w->heartbeat_ms != 0 && w->beat_ms <= now) {
+            beat(c, w, now);
+        }
+    }
+    arm(c);
+    js_consumer_queue_run(c);
+}
+
+/* --- delivery --------------------------------------------------------------------------------------------- */
+
+/* What a request gets when nothing is there for it now. True: it stays. */
+static bool keep_waiting(struct js_consumer *c, struct js_wait *w, enum st st)
+{
+    if (!w->no_wait || w->expires_ms != 0 || st != ST_NOTFOUND) {
+        return true;
+    }
+    js_send_status(c->stream->ja, reply_of(w), "404 No Messages", NULL);
+    return false;
+}
+
+/* Requests that do not wait are answered once nothing is left; the others stay. */
+static void nothing_now(struct js_consumer *c, enum st st)
+{
+    uint32_t n = c->waiting;
+    while (n-- > 0) {
+        struct js_wait *w = pop_front(c);
+        if (keep_waiting(c, w, st)) {
+            push_back(c, w);
+        } else {
+            base_free(w);
+        }
+    }
+}
+
+/* Gives one message to the first request. False: the request was dropped and the message is still there. */
+static bool serve(struct js_consumer *c, const struct cons_peek *p)
+{
+    struct js *js = c->stream->ja->js;
+    char text[JS_ACK_SUBJECT_MAX];
+    struct brk_str ack = {text, 0};
+    struct js_wait *w = pop_front(c);
+    js_consumer_reply(c, p, text, &ack.n);
+    if (w->max_bytes > 0) {
+        int64_t size = (int64_t)js_consumer_msg_size(c, p, ack.n);
+        if (size > w->max_bytes) {
+            status_pending(c, w, "409 Message Size Exceeds MaxBytes");
+            base_free(w);
+            return false;
+        }
+        w->max_bytes -= size;
+        if (w->max_bytes == 0 && w->n > 1) {
+            js_consumer_send(c, reply_of(w), p, ack);
+            js->ops->cons_take(c->sc);
+            w->n--;
+            status_pending(c, w, "409 Batch Completed");
+            base_free(w);
+            return true;
+        }
+    }
+    js_consumer_send(c, reply_of(w), p, ack);
+    js->ops->cons_take(c->sc);
+    w->delivered = true;
+    w->beat_ms = js_now_ms(js) + w->heartbeat_ms;
+    if (--w->n > 0) {
+        push_back(c, w);
+    } else {
+        base_free(w);
+    }
+    return true;
+}
+
+/* The first request that is alive and whose client keeps up; false when there is none. *slow: one was passed over. */
+static bool next_ready(struct js_consumer *c, bool *slow)
+{
+    int64_t now = js_now_ms(c->stream->ja->js);
+    uint32_t n = c->waiting;
+    while (n-- > 0) {
+        struct js_wait *w = c->wait_first;
+        if (w->expires_ms != 0 && w->expires_ms <= now) {
+            status_pending(c, w, "408 Request Timeout");
+            base_free(pop_front(c));
+        } else if (!interested(c, w)) {
+            base_free(pop_front(c));
+        } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > JS_CLIENT_PENDING_HIGH) {
+            *slow = true;
+            push_back(c, pop_front(c));
+        } else {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool js_pull_run(struct js_consumer *c, unsigned budget)
+{
+    struct js *js = c->stream->ja->js;
+    bool slow = false;
+    while (c->wait_first != NULL) {
+        struct cons_peek p;
+        if (budget-- == 0) {
+            return true;
+        }
+        if (!next_ready(c, &slow)) {
+            break;
+        }
+        enum st st = js->ops->cons_peek(c->sc, &p);
+        if (st != ST_OK) {
+            nothing_now(c, st);
+            break;
+        }
+        (void)serve(c, &p);
+        if (c->gone) {
+            return false;
+        }
+    }
+    arm(c);
+    if (slow) {
+        brk_timer_start(c->timer, JS_RETRY_MS, 0);
+    }
+    return false;
+}
+
+/* --- requests --------------------------------------------------------------------------------------------- */
+
+static void refuse(struct js_consumer *c, struct brk_str reply, const char *fmt, const char *arg)
+{
+    char text[400];
+    (void)snprintf(text, sizeof text, "%s%s", fmt, arg);
+    for (char *p = text; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ') {
+            *p = '?'; /* a status is one line */
+        }
+    }
+    js_send_status(c->stream->ja, reply, text, NULL);
+}
+
+/* A Go duration for the text of a limit. */
+static void limit_text(char *out, size_t size, int64_t ns)
+{
+    if (ns % NS_PER_S == 0) {
+        (void)snprintf(out, size, "%llds", (long long)(ns / NS_PER_S));
+    } else if (ns >= NS_PER_S) {
+        (void)snprintf(out, size, "%gs", (double)ns / (double)NS_PER_S);
+    } else {
+        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
+    }
+}
+
+static bool within_limits(struct js_consumer *c, struct brk_str reply, const struct pull_body *b)
+{
+    char num[48];
+    if (c->max_batch > 0 && b->batch > c->max_batch) {
+        (void)snprintf(num, sizeof num, "%lld", (long long)c->max_batch);
+        refuse(c, reply, "409 Exceeded MaxRequestBatch of ", num);
+        return false;
+    }
+    if (c->max_expires_ns > 0 && b->expires_ns > c->max_expires_ns) {
+        limit_text(num, sizeof num, c->max_expires_ns);
+        refuse(c, reply, "409 Exceeded MaxRequestExpires of ", num);
+        return false;
+    }
+    if (c->max_bytes > 0 && b->max_bytes > c->max_bytes) {
+        (void)snprintf(num, sizeof num, "%lld", (long long)c->max_bytes);
+        refuse(c, reply, "409 Exceeded MaxRequestMaxBytes of ", num);
+        return false;
+    }
+    if (b->heartbeat_ns > 0 && (b->expires_ns == 0 || b->heartbeat_ns * 2 > b->expires_ns)) {
+        refuse(c, reply, "400 Bad Request - heartbeat value too large", "");
+        return false;
+    }
+    if (b->id != NULL && b->id[0] != '\0') {
+        refuse(c, reply, "400 Bad Request - Not a Pinned Client Priority consumer", "");
+        return false;
+    }
+    if (b->min_pending > 0 || b->min_ack_pending > 0) {
+        refuse(c, reply, "400 Bad Request - Not a Overflow Priority consumer", "");
+        return false;
+    }
+    return true;
+}
+
+/* The body: empty, a number, or an object. False: refused. */
+static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p, size_t len, struct pull_body *b)
+{
+    while (len > 0 && (*p == ' ' || *p == '\t')) {
+        p++;
+        len--;
+    }
+    b->batch = 1;
+    if (len == 0 || *p != '{') {
+        uint64_t n;
+        if (js_parse_u64((struct brk_str){p, len}, &n) && n > 0 && n <= INT32_MAX) {
+            b->batch = (int64_t)n;
+        }
+        return true;
+    }
+    struct json_in doc = {0};
+    struct json_decode d = {0};
+    struct err err = {0};
+    enum st st = json_in_parse(&doc, p, len, &err);
+    if (st == ST_OK) {
+        st = json_in_decode(&d, doc.root, &pull_schema, b, &err);
+    } else if (strcmp(err.msg, "unexpected EOF") == 0) {
+        (void)err_set(&err, ST_INVALID, 0, "unexpected end of JSON input");
+    }
+    json_in_fini(&doc);
+    if (st != ST_OK) {
+        refuse(c, reply, "400 Bad Request - ", err.msg);
+        return false;
+    }
+    return within_limits(c, reply, b);
+}
+
+static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pull_body *b)
+{
+    int64_t now = js_now_ms(c->stream->ja->js);
+    struct js_wait *w = base_calloc(1, sizeof *w + reply.n + 1);
+    w->n = b->batch;
+    w->max_bytes = i64_max(b->max_bytes, 0);
+    w->no_wait = b->no_wait;
+    if (b->expires_ns != 0) {
+        int64_t ms = b->expires_ns < 0 ? 0 : (b->expires_ns - 1) / NS_PER_MS + 1;
+        w->expires_ms = now + ms + (ms == 0 && now == 0 ? 1 : 0);
+    }
+    w->heartbeat_ms = (b->heartbeat_ns + NS_PER_MS - 1) / NS_PER_MS;
+    w->beat_ms = now + w->heartbeat_ms;
+    w->reply_len = reply.n;
+    memcpy(w->reply, reply.p, reply.n);
+    push_back(c, w);
+}
+
+void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *body, size_t len)
+{
+    struct pull_body b = {0};
+    if (reply.n == 0 || c->gone) {
+        return;
+    }
+    if (c->push) {
+        js_send_status(c->stream->ja, reply, "409 Consumer is push based", NULL);
+        return;
+    }
+    js_consumer_used(c);
+    bool ok = read_body(c, reply, body, len, &b);
+    base_free(b.group);
+    base_free(b.id);
+    if (!ok) {
+        return;
+    }
+    if (c->waiting >= (uint64_t)c->max_waiting) {
+        sweep(c, true);
+    }
+    if (c->waiting >= (uint64_t)c->max_waiting) {
+        js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
+        return;
+    }
+    if (b.batch <= 0) {
+        b.batch = 1;
+    }
+    enqueue(c, reply, &b);
+    js_consumer_run(c);
+    if (!c->gone && c->wait_first != NULL) {
+        arm(c);
+    }
+}
+
+void js_pull_request_cb(void *arg, const struct brk_msg *msg)
+{
+    struct js_consumer *c = arg;
+    js_consumer_ref(c);
+    js_pull_request(c, msg->reply, msg->payload, msg->payload_len);
+    js_consumer_unref(c);
+}

@@ -1,0 +1,158 @@
+/* A stream as the broker sees it: subscriptions on its subjects, direct get, its consumers. */
+#include "broker/js_int.h"
+
+#include "engine/base/base.h"
+
+struct js_stream *js_stream_find(struct js_account *ja, struct brk_str name)
+{
+    uint64_t h = js_name_hash(name.p, name.n);
+    for (struct htab_node *n = htab_chain(&ja->streams, h); n != NULL; n = n->next) {
+        struct js_stream *s = CONTAINER_OF(n, struct js_stream, by_name);
+        if (n->hash == h && js_str_eq(name, s->name, s->name_len)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+void js_stream_ref(struct js_stream *s)
+{
+    s->refs++;
+}
+
+void js_stream_unref(struct js_stream *s)
+{
+    ASSERT(s->refs > 0);
+    if (--s->refs > 0) {
+        return;
+    }
+    ASSERT(s->gone);
+    base_free(s->ack_head);
+    base_free(s);
+}
+
+static void drop_subjects(struct js_stream *s)
+{
+    for (size_t i = 0; i < s->subs_count; i++) {
+        brk_isub_destroy(s->subs[i]);
+    }
+    base_free(s->subs);
+    s->subs = NULL;
+    s->subs_count = 0;
+}
+
+static void drop_direct(struct js_stream *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->direct); i++) {
+        brk_isub_destroy(s->direct[i]);
+        s->direct[i] = NULL;
+    }
+}
+
+static bool same_subjects(const struct js_stream *s, const struct stream_cfg *c)
+{
+    if (s->subs_count != c->nsubjects) {
+        return false;
+    }
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        if (!js_str_eq(s->subs[i]->subject, c->subjects[i], strlen(c->subjects[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void take_subjects(struct js_stream *s, const struct stream_cfg *c)
+{
+    if (same_subjects(s, c)) {
+        return;
+    }
+    drop_subjects(s);
+    s->subs = base_calloc(c->nsubjects, sizeof *s->subs);
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        s->subs[i] =
+            brk_isub_create(s->ja->acc, js_str(c->subjects[i]), (struct brk_str){0}, js_publish_cb, s);
+    }
+    s->subs_count = c->nsubjects;
+}
+
+static void take_direct(struct js_stream *s)
+{
+    if (!s->allow_direct) {
+        drop_direct(s);
+        return;
+    }
+    if (s->direct[0] != NULL) {
+        return;
+    }
+    char buf[32 + JS_NAME_MAX];
+    size_t n = sizeof "$JS.API.DIRECT.GET." - 1;
+    memcpy(buf, "$JS.API.DIRECT.GET.", n);
+    memcpy(buf + n, s->name, s->name_len);
+    n += s->name_len;
+    s->direct[0] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n}, BRK_STR("_sys_"), js_direct_cb, s);
+    memcpy(buf + n, ".>", 2);
+    s->direct[1] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"), js_direct_cb, s);
+}
+
+void js_stream_reload(struct js_stream *s)
+{
+    const struct stream_cfg *c = s->ja->js->ops->stream_cfg(s->ss);
+    s->no_ack = c->no_ack;
+    s->allow_rollup = c->allow_rollup;
+    s->allow_direct = c->allow_direct;
+    s->max_msg_size = c->max_msg_size;
+    take_subjects(s, c);
+    take_direct(s);
+}
+
+struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *ss)
+{
+    struct js *js = ja->js;
+    const struct stream_cfg *c = js->ops->stream_cfg(ss);
+    size_t n = strlen(c->name);
+    struct js_stream *s = base_calloc(1, sizeof *s + n + 1);
+    s->ja = ja;
+    s->ss = ss;
+    s->refs = 1;
+    s->name_len = n;
+    memcpy(s->name, c->name, n);
+    struct json_out j = {0};
+    json_out_begin(&j);
+    json_out_strn(&j, "stream", s->name, n);
+    json_out_key(&j, "seq");
+    s->ack_head = json_out_take(&j, &s->ack_head_len);
+    htab_add(&ja->streams, &s->by_name, js_name_hash(s->name, n));
+    js->ops->stream_set_user(ss, s);
+    js_stream_reload(s);
+    struct store_cons *sc = NULL;
+    while ((sc = js->ops->cons_next_of(ss, sc)) != NULL) {
+        (void)js_consumer_attach(s, sc);
+    }
+    return s;
+}
+
+void js_stream_silence(struct js_stream *s)
+{
+    drop_subjects(s);
+    drop_direct(s);
+    for (struct htab_node *n = htab_first(&s->consumers); n != NULL; n = htab_next(&s->consumers, n)) {
+        js_consumer_silence(CONTAINER_OF(n, struct js_consumer, by_name));
+    }
+}
+
+void js_stream_detach(struct js_stream *s)
+{
+    ASSERT(!s->gone);
+    struct htab_node *n;
+    while ((n = htab_first(&s->consumers)) != NULL) {
+        js_consumer_detach(CONTAINER_OF(n, struct js_consumer, by_name), "409 Consumer Deleted");
+    }
+    drop_subjects(s);
+    drop_direct(s);
+    htab_del(&s->ja->streams, &s->by_name);
+    s->ja->js->ops->stream_set_user(s->ss, NULL);
+    s->gone = true;
+    s->ss = NULL;
+    js_stream_unref(s);
+}
