@@ -56,35 +56,51 @@ void jr_files_add(struct jr_files *fs, const struct jr_file *f)
 
 /* --- directory ----------------------------------------------------------------------------------------------- */
 
+/* Cuts the last name off a path; false when there is none to cut. */
+static bool path_up(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path) {
+        return false;
+    }
+    *slash = '\0';
+    return true;
+}
+
+static enum st make_with_parents(struct env *env, const char *dir, struct err *err)
+{
+    char path[PATH_CAP];
+    enum st st = env_mkdir(env, dir, err);
+    if (st == ST_NOTFOUND) {
+        memcpy(path, dir, strlen(dir) + 1);
+        if (!path_up(path)) {
+            return st;
+        }
+        st = make_with_parents(env, path, err);
+        if (st == ST_OK) {
+            st = env_mkdir(env, dir, err);
+        }
+    }
+    return st == ST_EXISTS ? ST_OK : st;
+}
+
 enum st jr_dir_make(struct env *env, const char *dir, struct err *err)
 {
+    enum { LEVELS = 2 }; /* journal/<lane> below the store's root; what lies above is the store's */
     char path[PATH_CAP];
     size_t len = strlen(dir);
     if (len >= sizeof(path)) {
         return err_set(err, ST_TOOBIG, 0, "journal directory name is too long");
     }
-    enum st st = env_mkdir(env, dir, err);
-    if (st != ST_OK && st != ST_EXISTS && st != ST_NOTFOUND) {
-        return st;
-    }
+    enum st st = make_with_parents(env, dir, err);
     memcpy(path, dir, len + 1);
-    char *slash = strrchr(path, '/');
-    if (slash == NULL || slash == path) {
-        return st == ST_NOTFOUND ? st : ST_OK;
+    for (int i = 0; i < LEVELS && st == ST_OK && path_up(path); i++) {
+        st = env_dirsync(env, path, err); /* also when all was there: the start that made it may have been killed */
     }
-    *slash = '\0';
-    if (st == ST_NOTFOUND) {
-        st = jr_dir_make(env, path, err);
-        if (st != ST_OK) {
-            return st;
-        }
-        st = env_mkdir(env, dir, err);
-        if (st != ST_OK) {
-            return st;
-        }
+    if (st == ST_OK) {
+        err_clear(err);
     }
-    err_clear(err);
-    return env_dirsync(env, path, err); /* also when it was there: the start that made it may have been killed */
+    return st;
 }
 
 struct lister {
