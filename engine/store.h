@@ -267,7 +267,8 @@ struct store_ops {
     enum st (*cons_peek)(struct store_cons *, struct cons_peek *out);
     /* Marks what the last peek gave as delivered. */
     void (*cons_take)(struct store_cons *);
-    /* fn (may be NULL) is called once the ack is durable; ST_NOTFOUND when there was nothing to ack (still answered). */
+    /* fn (may be NULL) is called once the ack is durable; ST_NOTFOUND when there was nothing to ack (still answered);
+     * ST_INVALID for a sequence that was not delivered: upstream does not answer that, and neither may the broker. */
     void (*cons_ack)(struct store_cons *, enum cons_ack_kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t delay_ns,
                      store_done_fn, void *arg);
 

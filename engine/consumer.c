@@ -1,0 +1,400 @@
+/* Consumers: life cycle, what the stream tells them, timers, release of what nobody wants. See consumer_impl.h. */
+#include "engine/consumer_impl.h"
+
+#include "engine/base/log.h"
+#include "engine/eng.h"
+
+/* --- turn end and timer --------------------------------------------------------------------------------------------- */
+
+static void turn_end(void *arg)
+{
+    struct store_cons *c = arg;
+    c->deferred = false;
+    if (c->log_soon) {
+        c->log_soon = false;
+        cons_log(c);
+    }
+    bool tell = c->ready_soon && c->hungry && c->attached && c->ev.ready != NULL;
+    c->ready_soon = false;
+    if (tell) {
+        c->hungry = false;
+        c->ev.ready(c->ev.arg, c); /* may delete the consumer: nothing after this */
+    }
+}
+
+static void defer(struct store_cons *c)
+{
+    if (!c->deferred) {
+        c->deferred = true;
+        eng_defer(c->s->eng, turn_end, c);
+    }
+}
+
+void cons_log_soon(struct store_cons *c)
+{
+    if (c->running) {
+        c->log_soon = true;
+        defer(c);
+    }
+}
+
+void cons_ready_soon(struct store_cons *c)
+{
+    if (c->running && c->attached && c->hungry) {
+        c->ready_soon = true;
+        defer(c);
+    }
+}
+
+void cons_arm(struct store_cons *c)
+{
+    if (c->running) {
+        eng_timer_set(c->timer, c->flush_at_ns < c->scan_at_ns ? c->flush_at_ns : c->scan_at_ns);
+    }
+}
+
+static void timer_due(void *arg)
+{
+    struct store_cons *c = arg;
+    int64_t now = eng_boot_ns(c->s->eng);
+    if (c->flush_at_ns <= now) {
+        cons_log(c);
+    }
+    if (c->scan_at_ns <= now) {
+        cons_scan(c, now);
+    }
+    cons_arm(c);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------- */
+
+static size_t name_place(const struct store_stream *s, const char *name)
+{
+    size_t i = 0;
+    while (i < s->ncons && strcmp(s->cons[i]->cfg.name, name) < 0) {
+        i++;
+    }
+    return i;
+}
+
+static void link_cons(struct store_stream *s, struct store_cons *c)
+{
+    if (s->ncons == s->cons_cap) {
+        s->cons_cap = s->cons_cap == 0 ? 4 : s->cons_cap * 2;
+        s->cons = base_realloc(s->cons, s->cons_cap * sizeof *s->cons);
+    }
+    size_t at = name_place(s, c->cfg.name);
+    memmove(s->cons + at + 1, s->cons + at, (s->ncons - at) * sizeof *s->cons);
+    s->cons[at] = c;
+    s->ncons++;
+}
+
+struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct cons_cfg *cfg, uint32_t cfg_version,
+                             int64_t created_ns, bool fresh)
+{
+    struct store_cons *c = base_calloc(1, sizeof *c);
+    c->s = s;
+    c->sub = sub;
+    c->cfg_version = cfg_version;
+    c->created_ns = created_ns;
+    c->flush_at_ns = c->scan_at_ns = INT64_MAX;
+    cons_cfg_copy(&c->cfg, cfg);
+    cons_set_filters(c);
+    c->timer = eng_timer_create(s->eng, timer_due, c);
+    link_cons(s, c);
+    if (fresh) {
+        cons_position_fresh(c);
+        if (!s->eng->replaying) { /* else records follow, and cons_recovered */
+            c->running = true;
+            cons_recount(c);
+            cons_mark_position(c, false);
+        }
+    }
+    return c;
+}
+
+static bool same_filters(const struct cons_cfg *a, const struct cons_cfg *b)
+{
+    bool same = a->nfilters == b->nfilters;
+    for (size_t i = 0; i < a->nfilters && same; i++) {
+        same = strcmp(a->filters[i], b->filters[i]) == 0;
+    }
+    return same;
+}
+
+void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg, uint32_t cfg_version)
+{
+    struct cons_cfg copy;
+    cons_cfg_copy(&copy, cfg);
+    bool same = same_filters(&c->cfg, &copy);
+    cons_cfg_fini(&c->cfg);
+    c->cfg = copy;
+    c->cfg_version = cfg_version;
+    cons_set_filters(c);
+    if (!same) { /* what was passed over may match now */
+        c->next_seq = c->delivered_sseq + 1;
+        c->lps.n = c->lps_at = 0;
+    }
+    c->peeked.sseq = 0;
+    if (c->running) {
+        if (!same) {
+            cons_recount(c);
+        }
+        cons_mark_position(c, false);
+        cons_ready_soon(c);
+    }
+}
+
+/* Acks that have not been logged are, unless the stream goes as a whole. */
+static void settle_debts(struct store_cons *c)
+{
+    struct eng *e = c->s->eng;
+    if (!c->running || e->shut) {
+        return;
+    }
+    if (!c->s->dropped && (c->consumed.n > 0 || c->nwaiters > 0)) {
+        cons_log(c);
+    }
+    for (size_t i = 0; i < c->nwaiters; i++) {
+        eng_wait(e, 0, c->waiter[i].fn, c->waiter[i].arg, ST_NOTFOUND, 0);
+    }
+}
+
+void cons_free(struct store_cons *c)
+{
+    struct store_stream *s = c->s;
+    settle_debts(c);
+    c->running = false;
+    eng_timer_destroy(c->timer);
+    eng_undefer(s->eng, c);
+    if (c->reading) {
+        stream_read_cancel(s, cons_read_done, c);
+    }
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (s->cons[i] == c) {
+            memmove(s->cons + i, s->cons + i + 1, (s->ncons - i - 1) * sizeof *s->cons);
+            s->ncons--;
+            break;
+        }
+    }
+    pends_fini(&c->pend);
+    seqs_fini(&c->lps);
+    seqs_fini(&c->queue);
+    seqs_fini(&c->ahead);
+    seqs_fini(&c->dirty);
+    seqs_fini(&c->acked);
+    seqs_fini(&c->consumed);
+    base_free(c->waiter);
+    base_free(c->filters);
+    base_free(c->wild);
+    cons_cfg_fini(&c->cfg);
+    base_free(c);
+}
+
+struct store_cons *cons_by_sub(struct store_stream *s, uint32_t sub)
+{
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (s->cons[i]->sub == sub) {
+            return s->cons[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t cons_sub(const struct store_cons *c) { return c->sub; }
+uint32_t cons_cfg_version(const struct store_cons *c) { return c->cfg_version; }
+int64_t cons_created_ns(const struct store_cons *c) { return c->created_ns; }
+
+/* A position that nothing was delivered from says nothing about sequences of the stream. */
+uint64_t cons_max_seq(const struct store_cons *c) { return c->delivered_cseq > 0 ? c->delivered_sseq : 0; }
+
+/* --- recovery --------------------------------------------------------------------------------------------------------- */
+
+/* Deadlines were read as store time; what is not live any more is done with. */
+static void load_pending(struct store_cons *c)
+{
+    int64_t now = eng_now_ns(c->s->eng), boot = eng_boot_ns(c->s->eng);
+    struct cons_seqs gone = {0};
+    c->nack = c->nredelivered = 0;
+    for (struct cons_pend *e = pends_begin(&c->pend); e != pends_end(&c->pend); e++) {
+        if (e->dcount == 0) {
+            continue;
+        }
+        c->nack += (e->flags & PEND_EXHAUSTED) == 0;
+        c->nredelivered += e->dcount > 1;
+        if (e->deadline_ns != INT64_MAX) {
+            e->deadline_ns = e->deadline_ns <= now ? boot : boot + (e->deadline_ns - now);
+        }
+        if (!liveset_is_live(c->s->live, e->sseq) || e->sseq > c->delivered_sseq) {
+            seqs_push(&gone, e->sseq);
+        }
+    }
+    for (size_t i = 0; i < gone.n; i++) {
+        cons_settle(c, pends_find(&c->pend, gone.v[i]));
+    }
+    if (gone.n > 0) {
+        cons_mark_position(c, false);
+    }
+    seqs_fini(&gone);
+}
+
+void cons_recovered(struct store_cons *c)
+{
+    struct store_stream *s = c->s;
+    c->running = true;
+    if (!cons_logs_state(c) || !c->positioned) {
+        pends_fini(&c->pend);
+        cons_position_fresh(c);
+        cons_mark_position(c, false);
+    }
+    if (c->delivered_cseq == 0 && c->cfg.deliver != DELIVER_BY_START_SEQ && c->delivered_sseq > s->last_seq) {
+        c->delivered_sseq = c->floor_sseq = s->last_seq; /* the stream lost messages that nobody was told of */
+        c->next_seq = s->last_seq + 1;
+    }
+    load_pending(c);
+    cons_recount(c);
+    cons_scan(c, eng_boot_ns(s->eng));
+    cons_arm(c);
+}
+
+/* --- what the stream tells --------------------------------------------------------------------------------------------- */
+
+void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
+{
+    (void)from_seq;
+    if (!c->running || to_seq <= c->counted_to) {
+        return;
+    }
+    const struct store_stream *s = c->s;
+    uint64_t lo = u64_max(c->counted_to + 1, c->next_seq), n = 0;
+    c->counted_to = to_seq;
+    if (c->nfilters == 0 && lo > c->lps_resume) {
+        n = liveset_rank(s->live, lo, to_seq + 1);
+    } else {
+        for (uint64_t seq = liveset_next(s->live, lo); seq != 0 && seq <= to_seq; seq = liveset_next(s->live, seq + 1)) {
+            n += cons_wants_new(c, seq, stream_entry(s, seq));
+        }
+    }
+    c->npending += n;
+    if (n > 0) {
+        cons_ready_soon(c);
+    }
+}
+
+void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry *entry)
+{
+    if (!c->running) {
+        return;
+    }
+    if (c->peeked.sseq == seq) {
+        c->peeked.sseq = 0;
+    }
+    if (seq >= c->next_seq) {
+        if (seq <= c->counted_to && cons_wants_new(c, seq, entry)) {
+            ASSERT(c->npending > 0);
+            c->npending--;
+        }
+        return;
+    }
+    struct cons_pend *e = pends_find(&c->pend, seq);
+    if (e != NULL) {
+        cons_settle(c, e);
+        cons_mark_position(c, false);
+        cons_ready_soon(c); /* room below max_ack_pending */
+    }
+}
+
+/* Everything was removed at once. Upstream moves `delivered` and the floor up to the end then, as purges do. */
+void cons_on_floor(struct store_cons *c, uint64_t first_seq)
+{
+    if (!c->running || c->s->msgs > 0) {
+        return; /* message by message: cons_on_remove has seen to it */
+    }
+    cons_on_purged(c, first_seq);
+}
+
+void cons_on_purged(struct store_cons *c, uint64_t first_seq)
+{
+    if (!c->running || (c->delivered_sseq + 1 >= first_seq && c->pend.n == 0 && c->npending == 0)) {
+        return;
+    }
+    struct cons_pend *e;
+    while ((e = pends_begin(&c->pend)) != NULL && e->sseq < first_seq) {
+        c->floor_cseq = u64_max(c->floor_cseq, e->cseq);
+        c->nack -= (e->flags & PEND_EXHAUSTED) == 0;
+        c->nredelivered -= e->dcount > 1;
+        if ((e->flags & PEND_LOGGED) != 0) {
+            seqs_push(&c->acked, e->sseq);
+        }
+        pends_drop(&c->pend, e);
+    }
+    c->delivered_sseq = u64_max(c->delivered_sseq, first_seq - 1);
+    c->next_seq = u64_max(c->next_seq, c->delivered_sseq + 1);
+    c->floor_sseq = u64_max(c->floor_sseq, first_seq - 1);
+    if (c->nack == 0) {
+        c->floor_cseq = c->delivered_cseq;
+        c->floor_sseq = c->delivered_sseq;
+    }
+    c->peeked.sseq = 0;
+    cons_recount(c);
+    cons_mark_position(c, false);
+    cons_ready_soon(c);
+}
+
+/* --- interest ----------------------------------------------------------------------------------------------------------- */
+
+bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entry *entry)
+{
+    if (seq >= c->next_seq) {
+        return cons_wants_new(c, seq, entry);
+    }
+    const struct cons_pend *e = pends_find(&c->pend, seq);
+    return e != NULL && ((e->flags & PEND_EXHAUSTED) == 0 || c->s->cfg.retention == RETENTION_WORKQUEUE);
+}
+
+static bool wanted(const struct store_stream *s, uint64_t seq)
+{
+    const struct sidx_entry *entry = stream_entry(s, seq);
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (cons_wants(s->cons[i], seq, entry)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A record that cannot be written leaves the messages: the next consumer that goes, or the next start, takes them. */
+void cons_release_unwanted(struct store_stream *s)
+{
+    if (s->cfg.retention != RETENTION_INTEREST || s->msgs == 0) {
+        return;
+    }
+    enum st st = ST_OK;
+    if (s->ncons == 0) {
+        st = stream_floor_logged(s, s->last_seq + 1, REASON_NOINTEREST, 0);
+    } else {
+        uint64_t end = s->last_seq + 1; /* a consumer without filter wants all that it has not looked at */
+        for (size_t i = 0; i < s->ncons; i++) {
+            const struct store_cons *c = s->cons[i];
+            if (c->nfilters == 0 && c->lps_resume == 0) {
+                end = u64_min(end, c->next_seq);
+            }
+        }
+        struct seq_runs runs = {0};
+        for (uint64_t seq = liveset_next(s->live, s->first_seq); seq != 0 && seq < end;
+             seq = liveset_next(s->live, seq + 1)) {
+            if (!wanted(s, seq)) {
+                seq_runs_add(&runs, seq);
+            }
+        }
+        if (runs.n > 0) {
+            st = stream_remove_logged(s, &runs, REASON_NOINTEREST);
+        }
+        seq_runs_fini(&runs);
+    }
+    if (st == ST_OK) {
+        s->removal_ticket = s->ticket;
+    } else {
+        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name, st_text(st));
+    }
+}
