@@ -223,7 +223,7 @@ static void set_string(struct brk_cli *c, enum flag_id id, const char *v)
             return;
         }
     }
-    ASSERT(!"a flag of kind string has no slot");
+    ASSERT_NEVER("a flag of kind string has no slot");
 }
 
 static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name, const char *v, struct err *err)

@@ -48,6 +48,8 @@ void brk_conf_notes_fini(struct brk_conf_notes *n)
 }
 
 static void note(struct brk_conf_lines *l, struct brk_conf_pos pos, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+static void note(struct brk_conf_lines *l, struct brk_conf_pos pos, const char *fmt, va_list ap)
 {
     char text[512], line[1024];
     if (l->count >= BRK_CONF_ERRORS_MAX) {
@@ -231,7 +233,7 @@ static void set_plain(struct map *m, const struct brk_key *k, const struct brk_c
     case BRK_KEY_CUSTOM:
         break;
     }
-    ASSERT(!"a key of this kind has no plain value");
+    ASSERT_NEVER("a key of this kind has no plain value");
 }
 
 /* --- walking a block ------------------------------------------------------------------------------------------- */
@@ -611,7 +613,7 @@ static void set_custom(struct map *m, const struct brk_key *k, const struct brk_
     case BRK_KEYS_BLOCKS:
         break;
     }
-    ASSERT(!"this block has no keys of their own kind");
+    ASSERT_NEVER("this block has no keys of their own kind");
 }
 
 enum st brk_conf_apply(const struct brk_conf *conf, struct brk_opts *opts, struct brk_conf_notes *notes)

@@ -12,6 +12,8 @@
 /* ASSERT stays on in every build; ASSERT_SLOW (walks structures) only with -DMR_SLOW_ASSERTS. */
 void base_assert_failed(const char *file, int line, const char *expr) __attribute__((noreturn, cold));
 #define ASSERT(e) ((e) ? (void)0 : base_assert_failed(__FILE__, __LINE__, #e))
+/* A place that is not reached, and why (clang refuses ASSERT(!"text")). */
+#define ASSERT_NEVER(why) base_assert_failed(__FILE__, __LINE__, why)
 #ifdef MR_SLOW_ASSERTS
 #define ASSERT_SLOW(e) ASSERT(e)
 #else
