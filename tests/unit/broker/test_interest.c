@@ -1,5 +1,5 @@
-/* Interest against brute force: random subscriptions come and go, every match must give exactly those whose subject
- * matches, also out of the cache and while a delivery is held. */
+/* Interest against brute force: random subscriptions come and go, every match must give exactly those whose
+ * subject matches, also out of the cache and while a delivery is held. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +31,10 @@ static void release(struct brk_sub *s)
     brk_sub_free(s);
 }
 
-static struct brk_str str(const char *s) { return (struct brk_str){s, strlen(s)}; }
+static struct brk_str str(const char *s)
+{
+    return (struct brk_str){s, strlen(s)};
+}
 
 static void random_subject(char *out, bool wild)
 {
@@ -74,7 +77,8 @@ static void check(struct brk_interest *in, struct brk_sub **subs, size_t count, 
     for (size_t i = 0; i < count; i++) {
         bool want = subject_match(subject, strlen(subject), subs[i]->subject.p, subs[i]->subject.n);
         if (count_in(&m, subs[i]) != (want ? 1u : 0u)) {
-            fail_msg("%s against %.*s: want %d", subject, (int)subs[i]->subject.n, subs[i]->subject.p, (int)want);
+            fail_msg("%s against %.*s: want %d", subject, (int)subs[i]->subject.n, subs[i]->subject.p,
+                     (int)want);
         }
     }
     brk_match_fini(&m);
@@ -160,15 +164,16 @@ static void any_interest(void **state)
     brk_interest_fini(&in);
 }
 
-/* What upstream does with odd subjects of a publish: wildcard characters are bytes like others, empty tokens reach
- * nobody. */
+/* What upstream does with odd subjects of a publish: wildcard characters are bytes like others, empty tokens
+ * reach nobody. */
 static void odd_subjects(void **state)
 {
     (void)state;
     static const struct {
         const char *subject;
         uint32_t leaves;
-    } cases[] = {{"foo.*", 2}, {"foo.>", 2}, {">", 2}, {"foo.", 0}, {".foo", 0}, {"foo..x", 0}, {".", 0}, {"", 0}};
+    } cases[] = {{"foo.*", 2}, {"foo.>", 2},  {">", 2}, {"foo.", 0},
+                 {".foo", 0},  {"foo..x", 0}, {".", 0}, {"", 0}};
     struct brk_interest in;
     brk_interest_init(&in, 1, release);
     struct brk_sub *subs[] = {add(&in, ">", ""), add(&in, "foo.*", ""), add(&in, "*", "")};

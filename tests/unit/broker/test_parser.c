@@ -1,4 +1,5 @@
-/* The protocol parser: every way to split a stream of bytes gives the same operations, and each fault is found. */
+/* The protocol parser: every way to split a stream of bytes gives the same operations, and each fault is
+ * found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,10 @@ static void note(struct log *l, const char *fmt, ...)
     l->n += (size_t)n;
 }
 
-static unsigned long long digest(const void *p, size_t n) { return n == 0 ? 0 : (unsigned long long)hash64(1, p, n); }
+static unsigned long long digest(const void *p, size_t n)
+{
+    return n == 0 ? 0 : (unsigned long long)hash64(1, p, n);
+}
 
 static enum brk_op on_before_login(void *arg)
 {
@@ -66,8 +70,8 @@ static enum brk_op on_err(void *arg, struct brk_str s)
 }
 static enum brk_op on_sub(void *arg, struct brk_str subject, struct brk_str queue, struct brk_str sid)
 {
-    note(arg, "sub %.*s|%.*s|%.*s;", (int)subject.n, subject.p, (int)queue.n, queue.n > 0 ? queue.p : "", (int)sid.n,
-         sid.p);
+    note(arg, "sub %.*s|%.*s|%.*s;", (int)subject.n, subject.p, (int)queue.n, queue.n > 0 ? queue.p : "",
+         (int)sid.n, sid.p);
     return BRK_OP_GO;
 }
 static enum brk_op on_unsub(void *arg, struct brk_str sid, uint64_t max)
@@ -87,7 +91,10 @@ static enum brk_op on_pub(void *arg, const struct brk_msg *m)
          digest(m->payload, m->payload_len));
     return BRK_OP_GO;
 }
-static void on_fault(void *arg, const struct brk_parse_fault *f) { note(arg, "fault %d;", (int)f->what); }
+static void on_fault(void *arg, const struct brk_parse_fault *f)
+{
+    note(arg, "fault %d;", (int)f->what);
+}
 
 static const struct brk_parse_ops ops = {
     .before_login = on_before_login,
@@ -312,8 +319,8 @@ static size_t add_message(uint8_t *in, size_t hdr, size_t size, uint32_t fill, s
     for (size_t i = 0; i < size; i++) {
         in[n + i] = (uint8_t)(i * 31 + fill);
     }
-    note(want, "line big.one %zu;pub big.one|rep|h%zu:%llx|p%zu:%llx;", size, hdr, digest(in + n, hdr), size - hdr,
-         digest(in + n + hdr, size - hdr));
+    note(want, "line big.one %zu;pub big.one|rep|h%zu:%llx|p%zu:%llx;", size, hdr, digest(in + n, hdr),
+         size - hdr, digest(in + n + hdr, size - hdr));
     memcpy(in + n + size, "\r\n", 2);
     return n + size + 2;
 }
@@ -349,8 +356,8 @@ static void large_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(operations),   cmocka_unit_test(publishes),   cmocka_unit_test(faults),
-        cmocka_unit_test(control_line), cmocka_unit_test(headers_off), cmocka_unit_test(login),
+        cmocka_unit_test(operations),   cmocka_unit_test(publishes),      cmocka_unit_test(faults),
+        cmocka_unit_test(control_line), cmocka_unit_test(headers_off),    cmocka_unit_test(login),
         cmocka_unit_test(pauses),       cmocka_unit_test(large_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
