@@ -355,11 +355,7 @@ static enum st open_parts(struct eng *e, struct err *err)
                          .file_min_bytes = e->opts.journal_file_min_bytes, .file_max_bytes = e->opts.journal_file_max_bytes,
                          .window_bytes = e->opts.journal_window_bytes, .sync_interval_ns = e->opts.sync_interval_ns};
     memcpy(jo.store_uuid, e->ident.store_uuid, 16);
-    st = jr_open(e->env, &jo, &e->jr, err);
-    if (st == ST_OK) {
-        st = jw_create(e->jr, &e->jw, err);
-    }
-    return st;
+    return jr_open(e->env, &jo, &e->jr, err);
 }
 
 static enum st recover(struct eng *e, struct err *err)
@@ -387,6 +383,9 @@ static enum st start(struct eng *e, struct err *err)
     enum st st = cat_start(e->cat, err);
     if (st == ST_OK) {
         st = jr_start(e->jr, cat_generation(e->cat), err);
+    }
+    if (st == ST_OK) {
+        st = jw_create(e->jr, &e->jw, err);
     }
     if (st == ST_OK) {
         st = ckpt_start(e, err);

@@ -88,7 +88,9 @@ void stream_free(struct store_stream *s)
 {
     ASSERT(s->magic == STREAM_MAGIC);
     stream_gut(s);
-    jw_forget(s->eng->jw, s);
+    if (s->eng->jw != NULL) {
+        jw_forget(s->eng->jw, s);
+    }
     base_free(s->dropped_subs);
     base_free(s->load_tail);
     base_free(s->cons);
