@@ -1,0 +1,384 @@
+/* The engine through engine/store.h, on the simulated world: publish, read, restart, crash, checkpoint, drop. */
+#include "tests/lib/testlib.h"
+
+#include <stdio.h>
+
+#include "engine/base/env_sim.h"
+#include "engine/engine.h"
+
+struct world {
+    struct env_sim *sim;
+    struct store *store;
+    bool rung;
+};
+
+static void doorbell(void *arg)
+{
+    ((struct world *)arg)->rung = true;
+}
+
+static void world_open(struct world *w)
+{
+    struct err err = {0};
+    struct eng_opts o = {.store_dir = "/data", .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX,
+                         .doorbell = doorbell, .doorbell_arg = w, .journal_file_min_bytes = 64 * KIB,
+                         .journal_file_max_bytes = 256 * KIB, .journal_window_bytes = MIB};
+    TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
+}
+
+static void world_init(struct world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof *w);
+    w->sim = env_sim_create(seed);
+    env_sim_set_real_ns(w->sim, 1700000000 * NS_PER_S);
+    world_open(w);
+}
+
+static void spin(struct world *w)
+{
+    w->store->ops->turn(w->store);
+    for (int i = 0; i < 200; i++) {
+        bool stepped = env_sim_step_one(w->sim);
+        w->store->ops->poll(w->store);
+        if (!stepped) {
+            break;
+        }
+    }
+    w->store->ops->turn(w->store);
+}
+
+static void world_fini(struct world *w)
+{
+    eng_close(w->store);
+    env_sim_destroy(w->sim);
+}
+
+/* --- callbacks ------------------------------------------------------------------------------------------------------ */
+
+struct got {
+    int calls;
+    enum st st;
+    uint64_t n;
+    struct store_stream *s;
+    struct store_append_result append;
+    char data[256];
+    uint64_t seq;
+};
+
+static void on_stream(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    struct got *g = arg;
+    (void)err;
+    g->calls++;
+    g->st = st;
+    g->s = s;
+}
+
+static void on_append(void *arg, const struct store_append_result *r)
+{
+    struct got *g = arg;
+    g->calls++;
+    g->append = *r;
+}
+
+static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct got *g = arg;
+    (void)err;
+    g->calls++;
+    g->st = st;
+    g->n = n;
+}
+
+static void on_get(void *arg, enum st st, const struct msg *m)
+{
+    struct got *g = arg;
+    g->calls++;
+    g->st = st;
+    g->seq = m != NULL ? m->seq : 0;
+    snprintf(g->data, sizeof g->data, "%.*s", m != NULL ? (int)m->data_len : 0, m != NULL ? (const char *)m->data : "");
+}
+
+static struct store_stream *create(struct world *w, const char *name, void (*tweak)(struct stream_cfg *))
+{
+    struct stream_cfg cfg;
+    struct got g = {0};
+    stream_cfg_init(&cfg);
+    cfg.account = base_strdup("$G");
+    cfg.name = base_strdup(name);
+    cfg.duplicates_ns = 120 * NS_PER_S;
+    if (tweak != NULL) {
+        tweak(&cfg);
+    }
+    w->store->ops->stream_create(w->store, &cfg, on_stream, &g);
+    stream_cfg_fini(&cfg);
+    assert_int_equal(g.calls, 0);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    assert_int_equal(g.st, ST_OK);
+    return g.s;
+}
+
+static struct store_append_result publish(struct world *w, struct store_stream *s, const char *subject, const char *data)
+{
+    struct store_append a = {.subject = subject, .subject_len = (uint32_t)strlen(subject), .data = (const uint8_t *)data,
+                             .data_len = (uint32_t)strlen(data)};
+    struct got g = {0};
+    assert_int_equal(w->store->ops->append(s, &a, on_append, &g), ST_OK);
+    assert_int_equal(g.calls, 0);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    return g.append;
+}
+
+static struct got get(struct world *w, struct store_stream *s, enum get_kind kind, uint64_t seq, const char *subject)
+{
+    struct got g = {0};
+    struct store_get q = {kind, seq, subject, (uint32_t)strlen(subject)};
+    w->store->ops->get(s, &q, on_get, &g);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    return g;
+}
+
+static struct stream_state state(struct world *w, struct store_stream *s)
+{
+    struct stream_state st;
+    w->store->ops->stream_state(s, &st);
+    return st;
+}
+
+static void checkpoint(struct world *w)
+{
+    struct got g = {0};
+    eng_checkpoint(w->store, on_done, &g);
+    for (int i = 0; i < 20 && g.calls == 0; i++) {
+        spin(w);
+    }
+    assert_int_equal(g.calls, 1);
+    assert_int_equal(g.st, ST_OK);
+}
+
+static struct store_stream *reopen(struct world *w, const char *name)
+{
+    world_open(w);
+    struct store_stream *s = w->store->ops->stream_find(w->store, "$G", name);
+    assert_non_null(s);
+    return s;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------------- */
+
+static void publish_and_read(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 1);
+    struct store_stream *s = create(&w, "S", NULL);
+    assert_int_equal(publish(&w, s, "a.b", "one").seq, 1);
+    assert_int_equal(publish(&w, s, "a.c", "two").seq, 2);
+    assert_int_equal(publish(&w, s, "a.b", "three").seq, 3);
+    assert_string_equal(get(&w, s, GET_BY_SEQ, 2, "").data, "two");
+    assert_string_equal(get(&w, s, GET_LAST_BY_SUBJ, 0, "a.b").data, "three");
+    assert_string_equal(get(&w, s, GET_NEXT_BY_SUBJ, 2, "a.*").data, "two");
+    assert_int_equal(get(&w, s, GET_BY_SEQ, 9, "").st, ST_NOTFOUND);
+    struct stream_state st = state(&w, s);
+    assert_int_equal(st.msgs, 3);
+    assert_int_equal(st.nsubjects, 2);
+    assert_int_equal(st.bytes, 3 * 33 + 3 + 3 + 5);
+    world_fini(&w);
+}
+
+static void survives(void (*kill)(struct env_sim *), bool ckpt)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct store_stream *s = create(&w, "S", NULL);
+    char text[32];
+    for (int i = 1; i <= 300; i++) {
+        snprintf(text, sizeof text, "message %d", i);
+        char subject[32];
+        snprintf(subject, sizeof subject, "k.%d", i % 7);
+        assert_int_equal(publish(&w, s, subject, text).seq, i);
+        if (ckpt && i % 100 == 0) {
+            checkpoint(&w);
+        }
+    }
+    struct got g = {0};
+    w.store->ops->msg_delete(s, 5, false, on_done, &g);
+    spin(&w);
+    assert_int_equal(g.st, ST_OK);
+    if (kill != NULL) {
+        eng_abandon(w.store);
+        kill(w.sim);
+    } else {
+        eng_close(w.store);
+    }
+    s = reopen(&w, "S");
+    struct stream_state st = state(&w, s);
+    assert_int_equal(st.msgs, 299);
+    assert_int_equal(st.last_seq, 300);
+    assert_int_equal(st.nsubjects, 7);
+    assert_int_equal(st.ndeleted, 1);
+    for (int i = 1; i <= 300; i++) {
+        struct got m = get(&w, s, GET_BY_SEQ, (uint64_t)i, "");
+        snprintf(text, sizeof text, "message %d", i);
+        assert_int_equal(m.st, i == 5 ? ST_NOTFOUND : ST_OK);
+        if (i != 5) {
+            assert_string_equal(m.data, text);
+        }
+    }
+    assert_int_equal(publish(&w, s, "k.0", "next").seq, 301);
+    world_fini(&w);
+}
+
+static void power_loss(struct env_sim *sim)
+{
+    env_sim_power_loss(sim, 7);
+}
+
+static void survives_clean_stop(void **state_)
+{
+    (void)state_;
+    survives(NULL, false);
+    survives(NULL, true);
+}
+
+static void survives_kill(void **state_)
+{
+    (void)state_;
+    survives(env_sim_process_crash, false);
+    survives(env_sim_process_crash, true);
+}
+
+static void survives_power_loss(void **state_)
+{
+    (void)state_;
+    survives(power_loss, false);
+    survives(power_loss, true);
+}
+
+static void tweak_history(struct stream_cfg *c)
+{
+    c->max_msgs_per_subject = 2;
+    c->max_msgs = 5;
+}
+
+static void limits_evict(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 3);
+    struct store_stream *s = create(&w, "S", tweak_history);
+    for (int i = 0; i < 4; i++) {
+        publish(&w, s, "a", "x");
+    }
+    assert_int_equal(state(&w, s).msgs, 2);
+    assert_int_equal(state(&w, s).first_seq, 3);
+    publish(&w, s, "b", "x");
+    publish(&w, s, "c", "x");
+    publish(&w, s, "d", "x");
+    publish(&w, s, "e", "x");
+    assert_int_equal(state(&w, s).msgs, 5);
+    assert_int_equal(state(&w, s).first_seq, 4);
+    eng_abandon(w.store);
+    env_sim_process_crash(w.sim);
+    s = reopen(&w, "S");
+    assert_int_equal(state(&w, s).msgs, 5);
+    assert_int_equal(state(&w, s).first_seq, 4);
+    assert_int_equal(state(&w, s).last_seq, 8);
+    world_fini(&w);
+}
+
+static void purge_and_recreate(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 4);
+    struct store_stream *s = create(&w, "S", NULL);
+    for (int i = 0; i < 10; i++) {
+        publish(&w, s, i % 2 == 0 ? "even" : "odd", "x");
+    }
+    struct got g = {0};
+    struct store_purge p = {.filter = "odd", .filter_len = 3, .keep = 1};
+    w.store->ops->purge(s, &p, on_done, &g);
+    spin(&w);
+    assert_int_equal(g.n, 4);
+    assert_int_equal(state(&w, s).msgs, 6);
+    p = (struct store_purge){0};
+    w.store->ops->purge(s, &p, on_done, &g);
+    spin(&w);
+    assert_int_equal(g.n, 6);
+    assert_int_equal(state(&w, s).msgs, 0);
+    assert_int_equal(state(&w, s).first_seq, 11);
+    assert_int_equal(state(&w, s).last_seq, 10);
+    w.store->ops->stream_delete(w.store, s, on_done, &g);
+    spin(&w);
+    assert_int_equal(g.calls, 3);
+    s = create(&w, "S", NULL);
+    assert_int_equal(publish(&w, s, "new", "x").seq, 1);
+    checkpoint(&w);
+    checkpoint(&w);
+    eng_abandon(w.store);
+    env_sim_process_crash(w.sim);
+    s = reopen(&w, "S");
+    assert_int_equal(state(&w, s).msgs, 1);
+    world_fini(&w);
+}
+
+static void tweak_memory(struct stream_cfg *c)
+{
+    c->storage = STORAGE_MEMORY;
+}
+
+static void memory_stream_starts_empty(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 5);
+    struct store_stream *s = create(&w, "M", tweak_memory);
+    assert_int_equal(publish(&w, s, "a", "x").seq, 1);
+    assert_string_equal(get(&w, s, GET_BY_SEQ, 1, "").data, "x");
+    eng_abandon(w.store);
+    env_sim_process_crash(w.sim);
+    s = reopen(&w, "M");
+    assert_int_equal(state(&w, s).msgs, 0);
+    assert_true(state(&w, s).last_seq >= 65536);
+    assert_true(publish(&w, s, "a", "x").seq > 65536);
+    world_fini(&w);
+}
+
+static void duplicates_are_refused(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 6);
+    struct store_stream *s = create(&w, "S", NULL);
+    const char hdr[] = "NATS/1.0\r\nNats-Msg-Id: id-1\r\n\r\n";
+    struct store_append a = {.subject = "a", .subject_len = 1, .hdr = (const uint8_t *)hdr, .hdr_len = sizeof hdr - 1,
+                             .msg_id = "id-1", .msg_id_len = 4};
+    for (int round = 0; round < 3; round++) {
+        struct got g = {0};
+        assert_int_equal(w.store->ops->append(s, &a, on_append, &g), ST_OK);
+        spin(&w);
+        assert_int_equal(g.append.verdict, round == 0 ? APPEND_STORED : APPEND_DUPLICATE);
+        assert_int_equal(g.append.seq, 1);
+        if (round == 1) {
+            eng_abandon(w.store);
+            env_sim_process_crash(w.sim);
+            s = reopen(&w, "S");
+        }
+    }
+    world_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(publish_and_read),       cmocka_unit_test(survives_clean_stop),
+        cmocka_unit_test(survives_kill),          cmocka_unit_test(survives_power_loss),
+        cmocka_unit_test(limits_evict),           cmocka_unit_test(purge_and_recreate),
+        cmocka_unit_test(memory_stream_starts_empty), cmocka_unit_test(duplicates_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
