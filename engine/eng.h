@@ -90,6 +90,7 @@ struct eng {
     bool replaying;             /* recovery: records are applied, nothing is logged, nobody is told */
     bool shut;                  /* closing */
 
+    uint64_t load_checkpoint_lsn, load_end_lsn; /* as the catalogue said at the start */
     struct store_stream *replay_last; /* start-up: whose record was replayed last */
     bool fresh, clean;
     struct jr_recovered recovered;

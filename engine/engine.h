@@ -14,7 +14,9 @@ struct eng_opts {
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */
     uint64_t block_cache_bytes; /* 0 = 64 MiB */
     int64_t clock_hold_ns;      /* 0 = 10 min */
-    bool read_only_check;       /* jsadmin: load and replay in memory, start nothing, write nothing */
+    /* jsadmin: load and replay in memory and start nothing; no message is written or removed (second copies of STORE and
+     * of the catalogue are repaired as at any start). Only lookups, states and eng_check may be called then. */
+    bool read_only_check;
     /* Called on an engine task when the owner should call store_poll() soon; coalesces nothing itself. */
     void (*doorbell)(void *arg);
     void *doorbell_arg;
@@ -50,6 +52,17 @@ void eng_incidents(struct store *store, void (*fn)(void *arg, const char *accoun
                    void *arg);
 /* Damage of one stream, oldest first. */
 void eng_stream_damage(struct store_stream *s, void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text), void *arg);
+/* Verifies every checksum of the store: STORE pages, catalogue copies, segments, journal. The store was opened with
+ * read_only_check. fn is called per finding; object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
+struct eng_check_report {
+    uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files, journal_groups, records,
+        bytes, torn_bytes, findings, lost_messages;
+};
+typedef void (*eng_finding_fn)(void *arg, const char *object, const char *text, bool lost);
+MUST_USE enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_check_report *out, struct err *err);
+/* What the stream takes on disk: segment files, and bytes that only the journal holds. */
+void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out, uint64_t *tail_msgs_out);
+
 /* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests and backup. */
 void eng_checkpoint(struct store *store, store_done_fn done, void *arg);
 

@@ -426,7 +426,8 @@ static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint6
 enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn, struct err *err)
 {
     struct jr_visitor v = {.arg = e, .record = on_record, .claim = on_claim, .damage = on_damage};
-    e->done_lsn = checkpoint_lsn;
+    e->done_lsn = e->load_checkpoint_lsn = checkpoint_lsn;
+    e->load_end_lsn = end_lsn;
     enum st st = jr_recover(e->jr, checkpoint_lsn, end_lsn, &v, &e->recovered, err);
     if (e->recovered.next_gid_min > e->next_gid) {
         e->next_gid = (uint32_t)e->recovered.next_gid_min;
