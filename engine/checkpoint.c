@@ -77,7 +77,9 @@ static int run_cmp(const void *a, const void *b)
 static void normalise(struct seq_runs *r, uint64_t floor)
 {
     struct seq_runs out = {0};
-    qsort(r->v, r->n, sizeof *r->v, run_cmp);
+    if (r->n > 1) {
+        qsort(r->v, r->n, sizeof *r->v, run_cmp);
+    }
     for (size_t i = 0; i < r->n; i++) {
         uint64_t first = u64_max(r->v[i].first, floor), end = r->v[i].first + r->v[i].count;
         if (out.n > 0) {
@@ -686,7 +688,7 @@ void ckpt_poll(struct eng *e)
     }
     switch (phase) {
     case CKPT_IDLE:
-        if (due(e)) {
+        if (k->flusher != NULL && due(e)) {
             begin_lap(e, false);
             atomic_store_explicit(&k->phase, CKPT_WRITING, memory_order_release);
             env_task_wake(e->env, k->flusher);

@@ -160,7 +160,9 @@ static void plan_shrink(struct store_stream *s, struct shrink *sh)
     }
     if (s->cfg.max_msgs_per_subject > 0) {
         sidx_match(s->idx, NULL, 0, NULL, 0, shrink_subject, sh);
-        qsort(sh->seqs, sh->n, sizeof *sh->seqs, by_seq);
+        if (sh->n > 1) {
+            qsort(sh->seqs, sh->n, sizeof *sh->seqs, by_seq);
+        }
         for (size_t i = 0; i < sh->n; i++) {
             if (sh->seqs[i] >= sh->floor) {
                 seq_runs_add(&sh->runs, sh->seqs[i]);

@@ -175,8 +175,10 @@ void eng_run_deferred(struct eng *e)
             d.fn(d.arg);
         }
     }
-    memmove(e->deferred, e->deferred + n, (e->ndeferred - n) * sizeof *e->deferred);
-    e->ndeferred -= n;
+    if (n > 0) {
+        memmove(e->deferred, e->deferred + n, (e->ndeferred - n) * sizeof *e->deferred);
+        e->ndeferred -= n;
+    }
     for (size_t i = 0; i < e->nheld; i++) {
         block_release(e->held[i]);
     }

@@ -447,6 +447,7 @@ static enum st finish_stream(struct eng *e, struct store_stream *s)
             stream_apply_skip(s, end);
         }
         s->reserved_done_seq = s->reserved_seq;
+        st = stream_reserve_seqs(s);
         log_inf("memory stream \"%s\" of account \"%s\" starts empty after the restart first_seq=%llu", s->cfg.name,
                 s->cfg.account, (unsigned long long)s->first_seq);
     } else {

@@ -196,7 +196,9 @@ static enum st purge_filtered(struct store_stream *s, const struct store_purge *
 {
     struct purge_plan plan = {.hi = p->seq != 0 ? p->seq : s->last_seq + 1};
     sidx_match(s->idx, p->filter, p->filter_len, NULL, 0, purge_collect, &plan);
-    qsort(plan.seqs, plan.n, sizeof *plan.seqs, by_seq);
+    if (plan.n > 1) {
+        qsort(plan.seqs, plan.n, sizeof *plan.seqs, by_seq);
+    }
     size_t n = plan.n > p->keep ? plan.n - (size_t)p->keep : 0;
     for (size_t i = 0; i < n; i++) {
         seq_runs_add(&plan.runs, plan.seqs[i]);

@@ -342,6 +342,7 @@ static void memory_stream_starts_empty(void **state_)
     eng_abandon(w.store);
     env_sim_process_crash(w.sim);
     s = reopen(&w, "M");
+    spin(&w); /* the next reservation becomes durable */
     assert_int_equal(state(&w, s).msgs, 0);
     assert_true(state(&w, s).last_seq >= 65536);
     assert_true(publish(&w, s, "a", "x").seq > 65536);
