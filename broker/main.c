@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "broker/banner.h"
+#include "broker/boot.h"
 #include "broker/cli.h"
 #include "broker/conf_load.h"
 #include "broker/logfile.h"
@@ -27,6 +28,7 @@ struct app {
     struct brk_conf_notes notes;
     struct brk_logfile *log;
     struct brk_server *server;
+    struct boot boot;
     char *ports_file; /* owned; NULL when there is none */
     pthread_t signal_thread;
     bool signal_thread_started;
@@ -163,20 +165,18 @@ static int report_valid(const struct app *a)
     return 0;
 }
 
-/* >>> The architect's call: open the engine's store under <store_dir>/millrace, recover, start the JetStream API on
- * a->server, log brk_banner_jetstream, and start HTTP monitoring when opts.http_port is not 0. Undone in stop_parts. */
 static enum st start_parts(struct app *a, struct err *err)
 {
-    if (a->opts.js.enabled) {
-        return err_set(err, ST_UNSUPPORTED, 0, "Can't start JetStream: it is not built into this binary yet");
-    }
     if (a->opts.http_port != 0) {
         return err_set(err, ST_UNSUPPORTED, 0, "Can't start http monitoring: it is not built into this binary yet");
     }
-    return ST_OK;
+    return boot_jetstream(&a->boot, a->server, err);
 }
 
-static void stop_parts(struct app *a) { (void)a; }
+static void stop_parts(struct app *a)
+{
+    boot_stop(&a->boot);
+}
 
 static enum st tell_others(struct app *a, const char *program, struct err *err)
 {

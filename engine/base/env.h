@@ -63,6 +63,7 @@ struct env_ops {
     void (*task_wake)(struct env *, struct env_task *);
     void (*task_stop)(struct env *, struct env_task *);
     const char *(*getenv)(struct env *, const char *name);
+    uint64_t (*memory_bytes)(struct env *);
 };
 
 struct env {
@@ -79,6 +80,12 @@ static inline int64_t env_boot_ns(struct env *e) { return e->ops->boot_ns(e); }
 static inline void env_boot_id(struct env *e, uint8_t id[16]) { e->ops->boot_id(e, id); }
 static inline void env_random(struct env *e, void *p, size_t n) { e->ops->random(e, p, n); }
 static inline const char *env_getenv(struct env *e, const char *name) { return e->ops->getenv(e, name); }
+
+/* The machine's memory, bytes; 0 = not known. */
+static inline uint64_t env_memory_bytes(struct env *e)
+{
+    return e->ops->memory_bytes(e);
+}
 
 /* --- disk ---------------------------------------------------------------------------------------------------- */
 /* Opens a file. ST_NOTFOUND, ST_EXISTS, ST_DENIED, ST_NOSPACE, ST_IO. *file_out is NULL on failure. */

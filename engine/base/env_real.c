@@ -161,6 +161,13 @@ static void real_random(struct env *e, void *p, size_t n)
     }
 }
 
+static uint64_t real_memory_bytes(struct env *e)
+{
+    (void)e;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
 static const char *real_getenv(struct env *e, const char *name)
 {
     (void)e;
@@ -618,6 +625,7 @@ static const struct env_ops real_ops = {
     .task_wake = real_task_wake,
     .task_stop = real_task_stop,
     .getenv = real_getenv,
+    .memory_bytes = real_memory_bytes,
 };
 
 struct env *env_real_create(void)

@@ -110,6 +110,12 @@ void env_sim_setenv(struct env_sim *sim, const char *name, const char *value)
     v->value = value == NULL ? NULL : base_strdup(value);
 }
 
+static uint64_t sim_memory_bytes(struct env *e)
+{
+    (void)e;
+    return (uint64_t)4 << 30;
+}
+
 static const char *sim_getenv(struct env *e, const char *name)
 {
     const struct sim_var *v = var_find(sim_of(e), name);
@@ -240,6 +246,7 @@ static const struct env_ops sim_ops = {
     .task_wake = sim_task_wake,
     .task_stop = sim_task_stop,
     .getenv = sim_getenv,
+    .memory_bytes = sim_memory_bytes,
 };
 
 struct env_sim *env_sim_create(uint64_t seed)

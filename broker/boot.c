@@ -1,0 +1,104 @@
+#include "broker/boot.h"
+
+#include <stdio.h>
+
+#include "broker/banner.h"
+#include "engine/base/log.h"
+#include "engine/engine.h"
+
+static void ring(void *arg)
+{
+    brk_loop_wake(arg);
+}
+
+/* Three quarters of what is there, as nats-server reckons it. */
+static int64_t default_file_bytes(struct env *env, const char *dir)
+{
+    uint64_t free_bytes = 0, total_bytes = 0;
+    struct err err;
+    char parent[4096];
+    snprintf(parent, sizeof parent, "%s", dir);
+    /* The directory may not be there yet: its nearest existing parent is on the same disk. */
+    while (env_space(env, parent, &free_bytes, &total_bytes, &err) != ST_OK) {
+        char *slash = strrchr(parent, '/');
+        if (slash == NULL || slash == parent) {
+            return 0;
+        }
+        *slash = 0;
+    }
+    return (int64_t)(free_bytes / 4 * 3);
+}
+
+static char *pick_store_dir(struct env *env, const struct brk_js_opts *o)
+{
+    char buf[4096];
+    if (o->store_dir != NULL) {
+        return base_strdup(o->store_dir);
+    }
+    const char *tmp = env_getenv(env, "TMPDIR");
+    snprintf(buf, sizeof buf, "%s/nats", tmp != NULL && tmp[0] != 0 ? tmp : "/tmp");
+    return base_strdup(buf);
+}
+
+static void report(struct boot *b)
+{
+    struct eng_info info;
+    eng_info_get(b->store, &info);
+    if (!info.fresh) {
+        log_inf("Recovered %llu streams and %llu consumers in %lld ms: %llu records replayed after %s stop",
+                (unsigned long long)info.streams, (unsigned long long)info.consumers,
+                (long long)(info.recovery_ns / NS_PER_MS), (unsigned long long)info.replayed_records,
+                info.clean ? "a clean" : "an unclean");
+    }
+    if (info.torn_bytes > 0) {
+        log_inf("Discarded a torn tail that was never acknowledged bytes=%llu", (unsigned long long)info.torn_bytes);
+    }
+}
+
+enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *err)
+{
+    const struct brk_js_opts *o = &server->opts->js;
+    if (!o->enabled) {
+        return ST_OK;
+    }
+    b->store_dir = pick_store_dir(server->env, o);
+    b->max_memory_bytes = o->max_memory_store >= 0 ? o->max_memory_store : (int64_t)(env_memory_bytes(server->env) / 4 * 3);
+    b->max_file_bytes = o->max_file_store >= 0 ? o->max_file_store : default_file_bytes(server->env, b->store_dir);
+    char shown[4200];
+    snprintf(shown, sizeof shown, "%s/millrace", b->store_dir);
+    brk_banner_jetstream(server->opts, shown, b->max_memory_bytes, b->max_file_bytes);
+    if (o->store_dir == NULL) {
+        log_wrn("Temporary storage directory used, data could be lost on system reboot");
+    }
+    struct eng_opts eo = {.store_dir = b->store_dir, .sync_interval_ns = o->sync_always ? 0 : o->sync_interval_ns,
+                          .max_file_bytes = (uint64_t)b->max_file_bytes, .max_mem_bytes = (uint64_t)b->max_memory_bytes,
+                          .doorbell = ring, .doorbell_arg = server->loop};
+    enum st st = eng_open(server->env, &eo, &b->store, err);
+    if (st != ST_OK) {
+        err_prefix(err, "Can't start JetStream");
+        return st;
+    }
+    report(b);
+    struct js_deps deps = {.loop = server->loop, .store = b->store, .env = server->env, .opts = o,
+                           .server_name = server->name};
+    b->js = js_create(&deps);
+    for (struct brk_account *a = brk_account_first(server); a != NULL; a = a->next) {
+        a->jetstream = brk_opts_account_jetstream(server->opts, a->name);
+    }
+    server->jetstream = true;
+    js_start(b->js, brk_account_first(server));
+    return ST_OK;
+}
+
+void boot_stop(struct boot *b)
+{
+    if (b->js != NULL) {
+        js_stop(b->js);
+        js_destroy(b->js);
+    }
+    if (b->store != NULL) {
+        eng_close(b->store);
+    }
+    base_free(b->store_dir);
+    memset(b, 0, sizeof *b);
+}
