@@ -171,7 +171,7 @@ typedef void (*seg_damage_fn)(void *arg, enum seg_damage_cause cause, const stru
 
 struct seg_visitor {
     void *arg;
-    /* Each subject once per section or footer (in several calls when it has more than 65,536 messages there), sections
+    /* Each subject once per section or footer (in several calls when it has more than 4,096 messages there), sections
      * in ascending order; seqs ascending, valid during the call. Removed messages are among them: the caller filters by
      * its delete runs. sizes[i] is the logical size (msg_logical_size) of seqs[i], so that the owner can take a flushed
      * message out of state.bytes without reading its block. May be NULL. */
@@ -217,7 +217,7 @@ MUST_USE enum st seg_check(struct segs *s, const struct seg_row *row, const stru
 
 /* Writes the live messages of a sealed or closed segment to gen + 1, sealed and synced (name: segs_sync_dirs). The
  * caller commits the new row in place of the old, publishes, drops the old view. Lost blocks make it ST_CORRUPT: a
- * damaged file is evidence and stays. */
+ * damaged file is evidence and stays. Nothing live: ST_OK and out->n == 0, and the segment may be dropped. */
 typedef bool (*seg_live_fn)(void *arg, uint64_t seq);
 MUST_USE enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation,
                              const char *account, const char *name, seg_live_fn live, void *arg,

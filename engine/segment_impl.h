@@ -137,7 +137,6 @@ struct seg_opening {
     struct seg_file *file; /* shared */
     struct seg_io io;
     struct seg_scratch sc;
-    bool first_head_bad;
     /* result */
     struct seg_bidx *bidx; /* owned until the view takes it */
     uint32_t ndata, ndata_cap;
@@ -156,6 +155,8 @@ MUST_USE enum st seg_rebuild(struct seg_opening *o, struct err *err);
 /* Opens file and header pages; *usable_out: there is something to read. Reports damage. */
 MUST_USE enum st seg_opening_begin(struct seg_opening *o, struct segs *s, const struct seg_row *row,
                                    const struct seg_visitor *v, bool *usable_out, struct err *err);
+/* Fills o from sections or footer and calls the visitor. ST_CORRUPT: nothing was called. */
+MUST_USE enum st seg_opening_sections(struct seg_opening *o, struct err *err);
 void seg_opening_end(struct seg_opening *o);
 /* True when the data blocks listed are those the row was written for. */
 bool seg_bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row);

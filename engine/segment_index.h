@@ -10,7 +10,7 @@
 #include "engine/segment_format.h"
 
 #define SEG_MSGS_MAX (1u << 24)    /* messages in one segment; the writer seals before, readers refuse more */
-#define SEG_POST_CHUNK 65536u      /* sequences given at once by seg_sect_subjects */
+#define SEG_POST_CHUNK 4096u       /* sequences given at once by seg_sect_subjects */
 
 struct seg_totals {
     uint64_t nmsgs, raw_bytes, logical_bytes;

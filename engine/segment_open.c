@@ -237,8 +237,7 @@ static enum st load(struct seg_opening *o, struct seg_sect_list *l, struct err *
     return ST_OK;
 }
 
-/* Fills o from sections or footer and calls the visitor. ST_CORRUPT: nothing was called. */
-static enum st from_sections(struct seg_opening *o, struct err *err)
+enum st seg_opening_sections(struct seg_opening *o, struct err *err)
 {
     struct seg_sect_list l = {0};
     enum st st = load(o, &l, err);
@@ -261,7 +260,7 @@ static enum st from_sections(struct seg_opening *o, struct err *err)
 static enum st open_usable(struct seg_opening *o, struct err *err)
 {
     struct err why = {0};
-    enum st st = from_sections(o, &why);
+    enum st st = seg_opening_sections(o, &why);
     if (st == ST_OK) {
         return ST_OK;
     }

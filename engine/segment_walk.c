@@ -5,7 +5,7 @@
  * known from the chain: prev_last_seq of the block found, and prev_hdr_crc, which names the block right before it. */
 #include "engine/segment_impl.h"
 
-#define SCAN_BYTES (256u * 1024u)
+#define SCAN_BYTES (32u * 1024u)
 
 struct walk {
     const struct seg_io *io;
@@ -127,6 +127,13 @@ static bool chain_broken(const struct walk *w, const struct seg_bh *bh)
     return w->started && bh->prev_hdr_crc != w->prev_hdr_crc;
 }
 
+static void check_padding(struct walk *w, uint64_t off, uint64_t end)
+{
+    if (w->ops->padding != NULL && !zeros(w, off, u64_min(end, w->io->limit))) {
+        w->ops->padding(w->ops->arg, off);
+    }
+}
+
 static enum st walk_all(struct walk *w, struct err *err)
 {
     uint64_t pos = SEG_PAGE;
@@ -148,11 +155,14 @@ static enum st walk_all(struct walk *w, struct err *err)
         if (bh.type == SEG_BT_DATA) {
             w->last_seq = seg_bh_last_seq(&bh);
         }
-        pos = align_up(at + SEG_BLOCK_HEAD + bh.stored_len, bh.type == SEG_BT_DATA ? SEG_ALIGN : SEG_PAGE);
+        uint64_t end = at + SEG_BLOCK_HEAD + bh.stored_len;
+        pos = align_up(end, bh.type == SEG_BT_DATA ? SEG_ALIGN : SEG_PAGE);
+        check_padding(w, end, pos);
         if (bh.type == SEG_BT_FOOTER) {
             break;
         }
     }
+    check_padding(w, pos, w->io->limit);
     if (w->last_seq < w->max_seq) {
         note_gap(w, pos, w->io->limit, w->max_seq);
     }
