@@ -66,7 +66,7 @@ void js_h_consumer_info(struct js_req *r)
 struct list_body {
     int64_t offset;
 };
-static const struct json_field list_fields[] = {{"offset", JSON_I64, offsetof(struct list_body, offset), NULL, NULL}};
+static const struct json_field list_fields[] = {{"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL}};
 static const struct json_schema list_schema = {"JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields,
                                                ARRAY_LEN(list_fields)};
 
@@ -205,6 +205,7 @@ static void make_name(struct js_req *r, struct js_stream *s, struct cons_cfg *c)
         js_unique_id(r->js, id);
     } while (js_consumer_find(s, (struct brk_str){id, 8}) != NULL);
     c->name = base_strndup(id, 8);
+    js_cons_mark_made_up(c);
 }
 
 static bool check_name(struct js_req *r, const char *name)

@@ -14,7 +14,7 @@ struct info_body {
     int64_t offset;
 };
 static const struct json_field info_fields[] = {
-    {"offset", JSON_I64, offsetof(struct info_body, offset), NULL, NULL},
+    {"offset", JSON_INT, offsetof(struct info_body, offset), NULL, NULL},
     {"deleted_details", JSON_BOOL, offsetof(struct info_body, deleted_details), NULL, NULL},
     {"subjects_filter", JSON_STRING, offsetof(struct info_body, subjects_filter), NULL, NULL},
 };
@@ -176,7 +176,9 @@ void js_h_stream_info(struct js_req *r)
     bool details = b.subjects_filter != NULL && b.subjects_filter[0] != '\0';
     if (details) {
         r->js->ops->stream_subjects(s->ss, b.subjects_filter, (uint32_t)strlen(b.subjects_filter), add_subject, &subjects);
-        qsort(subjects.v, subjects.n, sizeof *subjects.v, cmp_subject);
+        if (subjects.n > 1) {
+            qsort(subjects.v, subjects.n, sizeof *subjects.v, cmp_subject);
+        }
     }
     size_t from = b.offset < 0 ? 0 : (uint64_t)b.offset > subjects.n ? subjects.n : (size_t)b.offset;
     struct json_out *j = js_req_begin(r);
@@ -200,7 +202,7 @@ struct list_body {
     char *subject; /* owned */
 };
 static const struct json_field list_fields[] = {
-    {"offset", JSON_I64, offsetof(struct list_body, offset), NULL, NULL},
+    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL},
     {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
 };
 static const struct json_schema list_schema = {"JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest", list_fields,

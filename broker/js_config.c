@@ -156,9 +156,6 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
         if (!subject_valid(s, strlen(s))) {
             return fail_cfg(e, "invalid subject");
         }
-        if (!check_reserved(s, c, e)) {
-            return false;
-        }
     }
     for (size_t i = 0; i < c->nsubjects; i++) {
         for (size_t k = i + 1; k < c->nsubjects; k++) {
@@ -167,6 +164,11 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
                                c->subjects[k]);
                 return false;
             }
+        }
+    }
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        if (!check_reserved(c->subjects[i], c, e)) {
+            return false;
         }
     }
     return true;

@@ -76,6 +76,9 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, c
 bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next, struct api_error *e);
 bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
 void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c);
+/* The server made up the name: the config does not show it (kept in c->opaque). */
+void js_cons_mark_made_up(struct cons_cfg *c);
+bool js_cons_name_made_up(const struct cons_cfg *c);
 
 /* True for a name without white space, '.', '*', '>', '/', '\' and control characters. */
 bool js_name_valid(const char *s);

@@ -122,7 +122,7 @@ struct stream_in {
 #define F(member) offsetof(struct stream_in, member)
 static const struct json_field limits_fields[] = {
     {"inactive_threshold", JSON_DURATION, F(limits.inactive_threshold_ns), NULL, NULL},
-    {"max_ack_pending", JSON_I64, F(limits.max_ack_pending), NULL, NULL},
+    {"max_ack_pending", JSON_INT, F(limits.max_ack_pending), NULL, NULL},
 };
 static const struct json_schema limits_schema = {"StreamConfigRequest.StreamConfig.consumer_limits",
                                                  "server.StreamConsumerLimits", limits_fields,
@@ -132,7 +132,7 @@ static const struct json_field stream_fields[] = {
     {"description", JSON_STRING, F(description), NULL, NULL},
     {"subjects", JSON_STRINGS, F(subjects), NULL, NULL},
     {"retention", JSON_CUSTOM, F(retention), get_retention, NULL},
-    {"max_consumers", JSON_I64, F(max_consumers), NULL, NULL},
+    {"max_consumers", JSON_INT, F(max_consumers), NULL, NULL},
     {"max_msgs", JSON_I64, F(max_msgs), NULL, NULL},
     {"max_bytes", JSON_I64, F(max_bytes), NULL, NULL},
     {"max_age", JSON_DURATION, F(max_age), NULL, NULL},
@@ -140,7 +140,7 @@ static const struct json_field stream_fields[] = {
     {"max_msg_size", JSON_I32, F(max_msg_size), NULL, NULL},
     {"discard", JSON_CUSTOM, F(discard), get_discard, NULL},
     {"storage", JSON_CUSTOM, F(storage), get_storage, NULL},
-    {"num_replicas", JSON_I64, F(replicas), NULL, NULL},
+    {"num_replicas", JSON_INT, F(replicas), NULL, NULL},
     {"no_ack", JSON_BOOL, F(no_ack), NULL, NULL},
     {"duplicate_window", JSON_DURATION, F(duplicate_window), NULL, NULL},
     {"placement", JSON_UNSERVED, 0, NULL, NULL},
@@ -413,25 +413,25 @@ static const struct json_field cons_fields[] = {
     {"opt_start_time", JSON_TIME, F(opt_start_time), NULL, NULL},
     {"ack_policy", JSON_CUSTOM, F(ack), get_ack, NULL},
     {"ack_wait", JSON_DURATION, F(ack_wait), NULL, NULL},
-    {"max_deliver", JSON_I64, F(max_deliver), NULL, NULL},
+    {"max_deliver", JSON_INT, F(max_deliver), NULL, NULL},
     {"backoff", JSON_DURATIONS, F(backoff), NULL, NULL},
     {"filter_subject", JSON_STRING, F(filter), NULL, NULL},
     {"filter_subjects", JSON_STRINGS, F(filters), NULL, NULL},
     {"replay_policy", JSON_CUSTOM, F(replay), get_replay, NULL},
     {"rate_limit_bps", JSON_U64, F(rate_limit), NULL, NULL},
     {"sample_freq", JSON_STRING, F(sample_freq), NULL, NULL},
-    {"max_waiting", JSON_I64, F(max_waiting), NULL, NULL},
-    {"max_ack_pending", JSON_I64, F(max_ack_pending), NULL, NULL},
+    {"max_waiting", JSON_INT, F(max_waiting), NULL, NULL},
+    {"max_ack_pending", JSON_INT, F(max_ack_pending), NULL, NULL},
     {"flow_control", JSON_BOOL, F(flow_control), NULL, NULL},
     {"headers_only", JSON_BOOL, F(headers_only), NULL, NULL},
-    {"max_batch", JSON_I64, F(max_batch), NULL, NULL},
+    {"max_batch", JSON_INT, F(max_batch), NULL, NULL},
     {"max_expires", JSON_DURATION, F(max_expires), NULL, NULL},
-    {"max_bytes", JSON_I64, F(max_bytes), NULL, NULL},
+    {"max_bytes", JSON_INT, F(max_bytes), NULL, NULL},
     {"deliver_subject", JSON_STRING, F(deliver_subject), NULL, NULL},
     {"deliver_group", JSON_STRING, F(deliver_group), NULL, NULL},
     {"idle_heartbeat", JSON_DURATION, F(heartbeat), NULL, NULL},
     {"inactive_threshold", JSON_DURATION, F(inactive_threshold), NULL, NULL},
-    {"num_replicas", JSON_I64, F(replicas), NULL, NULL},
+    {"num_replicas", JSON_INT, F(replicas), NULL, NULL},
     {"mem_storage", JSON_BOOL, F(mem_storage), NULL, NULL},
     {"direct", JSON_BOOL, F(direct), NULL, NULL},
     {"metadata", JSON_MAP, F(metadata), NULL, NULL},
@@ -579,13 +579,29 @@ static void put_true(struct json_out *j, const char *key, bool v)
     }
 }
 
+static const char made_up[] = "{\"name_made_up\":true}";
+
+void js_cons_mark_made_up(struct cons_cfg *c)
+{
+    base_free(c->opaque);
+    c->opaque = (uint8_t *)base_strdup(made_up);
+    c->opaque_len = sizeof made_up - 1;
+}
+
+bool js_cons_name_made_up(const struct cons_cfg *c)
+{
+    return c->opaque_len == sizeof made_up - 1 && memcmp(c->opaque, made_up, c->opaque_len) == 0;
+}
+
 void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c)
 {
     json_out_begin(j);
     if (c->durable) {
         json_out_str(j, "durable_name", c->name);
     }
-    json_out_str(j, "name", c->name);
+    if (!js_cons_name_made_up(c)) {
+        json_out_str(j, "name", c->name);
+    }
     put_str_set(j, "description", c->description);
     json_out_str(j, "deliver_policy", deliver_words[c->deliver]);
     if (c->opt_start_seq != 0) {

@@ -17,15 +17,15 @@ struct pull_body {
 #define F(member) offsetof(struct pull_body, member)
 static const struct json_field pull_fields[] = {
     {"expires", JSON_DURATION, F(expires_ns), NULL, NULL},
-    {"batch", JSON_I64, F(batch), NULL, NULL},
-    {"max_bytes", JSON_I64, F(max_bytes), NULL, NULL},
+    {"batch", JSON_INT, F(batch), NULL, NULL},
+    {"max_bytes", JSON_INT, F(max_bytes), NULL, NULL},
     {"no_wait", JSON_BOOL, F(no_wait), NULL, NULL},
     {"idle_heartbeat", JSON_DURATION, F(heartbeat_ns), NULL, NULL},
     {"group", JSON_STRING, F(group), NULL, NULL},
     {"min_pending", JSON_I64, F(min_pending), NULL, NULL},
     {"min_ack_pending", JSON_I64, F(min_ack_pending), NULL, NULL},
     {"id", JSON_STRING, F(id), NULL, NULL},
-    {"priority", JSON_I64, F(priority), NULL, NULL},
+    {"priority", JSON_INT, F(priority), NULL, NULL},
 };
 #undef F
 static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest", "server.JSApiConsumerGetNextRequest",

@@ -378,9 +378,11 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
         *(char **)to = base_strdup(s);
         return ST_OK;
     case JSON_I64:
+    case JSON_INT:
     case JSON_DURATION:
         if (!integer(v, INT64_MIN, INT64_MAX, &n)) {
-            return json_in_type_error(v, where, f->kind == JSON_I64 ? "int64" : "time.Duration", err);
+            const char *type = f->kind == JSON_I64 ? "int64" : f->kind == JSON_INT ? "int" : "time.Duration";
+            return json_in_type_error(v, where, type, err);
         }
         *(int64_t *)to = n;
         return ST_OK;
@@ -455,6 +457,7 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s, con
         return ST_OK;
     case JSON_STRING:
     case JSON_I64:
+    case JSON_INT:
     case JSON_I32:
     case JSON_U64:
     case JSON_BOOL:

@@ -27,6 +27,7 @@ void json_in_fini(struct json_in *in);
 enum json_kind {
     JSON_STRING,    /* char *, owned by the target (the old value is freed) */
     JSON_I64,       /* int64_t */
+    JSON_INT,       /* as JSON_I64; Go's "int" in texts */
     JSON_I32,       /* int64_t target, range of int32 */
     JSON_U64,       /* uint64_t */
     JSON_BOOL,      /* bool */
