@@ -76,7 +76,7 @@ static void put_state(struct js *js, struct json_out *j, struct store_stream *ss
     json_out_open(j, "state");
     json_out_u64(j, "messages", st.msgs);
     json_out_u64(j, "bytes", st.bytes);
-    json_out_u64(j, "first_seq", st.first_seq);
+    json_out_u64(j, "first_seq", st.last_seq == 0 ? 0 : st.first_seq); /* nothing was ever stored */
     json_out_time(j, "first_ts", st.msgs == 0 ? 0 : st.first_ts_ns);
     json_out_u64(j, "last_seq", st.last_seq);
     json_out_time(j, "last_ts", st.last_ts_ns);

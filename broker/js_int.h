@@ -63,7 +63,6 @@ struct js_stream {
     uint32_t refs;
     bool gone;                 /* not in the account's table any more */
     bool no_ack, allow_rollup, allow_direct; /* copies of the config, for the publish path */
-    int32_t max_msg_size;
     struct brk_sub **subs;     /* owned: one per subject */
     size_t subs_count;
     struct brk_sub *direct[2]; /* owned: both forms of DIRECT.GET, or NULL */

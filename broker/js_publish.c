@@ -275,10 +275,6 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
                              .hdr_len = (uint32_t)m->hdr_len,
                              .data = m->payload,
                              .data_len = (uint32_t)m->payload_len};
-    if (s->max_msg_size >= 0 && m->hdr_len + m->payload_len > (size_t)s->max_msg_size) {
-        answer_id(s, m->reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
-        return true;
-    }
     if (m->hdr_len > 0 && !read_headers(s, m->hdr, m->hdr_len, &a, m->reply)) {
         return true;
     }

@@ -101,7 +101,6 @@ void js_stream_reload(struct js_stream *s)
     s->no_ack = c->no_ack;
     s->allow_rollup = c->allow_rollup;
     s->allow_direct = c->allow_direct;
-    s->max_msg_size = c->max_msg_size;
     take_subjects(s, c);
     take_direct(s);
 }
