@@ -116,6 +116,7 @@ bool jfx_put(struct jfx *x, unsigned g, enum rec_type type, uint32_t len, uint8_
 {
     struct jfx_gid *gid = &x->gids[g];
     struct jfx_rec m = {.oseq = gid->n, .len = len, .type = type, .flags = flags, .fill = prng_next(&x->rnd)};
+    m.sync = sync || x->opts.sync_interval_ns == 0;
     m.seq = type == REC_APPEND ? gid->last_seq + 1 : 0;
     uint8_t *p;
     struct jr_chunk *chunk;
@@ -159,6 +160,7 @@ static void entry_done(void *arg, uint64_t ticket, const struct jr_entry *e)
         struct jfx_rec *m = &gid->v[o];
         assert_int_equal(m->ticket, ticket);
         m->done = true;
+        m->durable = m->sync;
         m->lsn = o + 1 == e->first_oseq + e->nrec ? e->last_lsn : lsn; /* between: at least the first's */
     }
 }
@@ -168,8 +170,9 @@ void jfx_poll(struct jfx *x)
     (void)jw_poll(x->jw, entry_done, x);
     uint64_t durable = jr_durable_lsn(x->jr);
     for (size_t g = 0; g < JFX_GIDS; g++) {
-        for (size_t i = x->gids[g].n; i-- > 0 && !x->gids[g].v[i].durable;) {
-            x->gids[g].v[i].durable = x->gids[g].v[i].done && x->gids[g].v[i].lsn < durable;
+        for (size_t i = x->gids[g].skip; i < x->gids[g].n; i++) {
+            struct jfx_rec *m = &x->gids[g].v[i];
+            m->durable = m->durable || (m->done && m->lsn < durable);
         }
     }
 }

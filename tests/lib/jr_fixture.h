@@ -18,6 +18,7 @@ struct jfx_rec {
     uint32_t len; /* of the content */
     enum rec_type type;
     uint8_t flags;
+    bool sync; /* done means durable */
     bool done, durable;
 };
 struct jfx_gid {
