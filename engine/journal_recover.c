@@ -465,7 +465,7 @@ static void report_headers(struct jr_rd *rd, size_t from)
     }
 }
 
-/* The file in which the checkpoint lies, or the first there is. */
+/* The file in which the checkpoint lies; the one behind it where it lies in a void; or the first there is. */
 static size_t start_file(struct jr_rd *rd)
 {
     size_t at = 0;
@@ -474,7 +474,8 @@ static size_t start_file(struct jr_rd *rd)
             at = i;
         }
     }
-    return at;
+    size_t k = void_until(rd, at, rd->from_lsn);
+    return k != 0 ? k : at;
 }
 
 static enum st probe_old_files(struct jr_rd *rd, size_t until)
