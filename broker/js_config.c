@@ -247,6 +247,9 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
     if (c->persist != old->persist) {
         return fail_cfg(e, "stream configuration update can not change persist mode");
     }
+    if (old->allow_msg_ttl && !c->allow_msg_ttl) {
+        return fail_cfg(e, "message TTL status can not be disabled");
+    }
     if (c->sealed && !old->sealed) {
         c->max_age_ns = 0;
         c->discard = DISCARD_NEW;

@@ -113,7 +113,8 @@ struct stream_in {
     int64_t max_consumers, max_msgs, max_bytes, max_msgs_per_subject, max_age, max_msg_size, duplicate_window,
         replicas;
     uint64_t first_seq;
-    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct, discard_new_per;
+    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct, discard_new_per,
+        allow_msg_ttl;
     bool pedantic;
     struct js_cons_limits limits;
     struct json_map metadata;
@@ -158,7 +159,8 @@ static const struct json_field stream_fields[] = {
     {"deny_purge", JSON_BOOL, F(deny_purge), NULL, NULL},
     {"allow_rollup_hdrs", JSON_BOOL, F(allow_rollup), NULL, NULL},
     {"consumer_limits", JSON_OBJECT, 0, NULL, &limits_schema},
-    {"allow_msg_ttl", JSON_UNSERVED, 0, NULL, NULL},
+    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is refused (10166). */
+    {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
     {"subject_delete_marker_ttl", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_atomic", JSON_UNSERVED, 0, NULL, NULL},
@@ -228,6 +230,7 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     c->allow_direct = in->allow_direct;
     c->mirror_direct = in->mirror_direct;
     c->discard_new_per_subject = in->discard_new_per;
+    c->allow_msg_ttl = in->allow_msg_ttl;
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
     r->limits = in->limits;
     r->pedantic = in->pedantic;

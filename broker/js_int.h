@@ -62,7 +62,7 @@ struct js_stream {
     struct store_stream *ss;   /* borrowed; NULL once deleted */
     uint32_t refs;
     bool gone;                 /* not in the account's table any more */
-    bool no_ack, allow_rollup, allow_direct; /* copies of the config, for the publish path */
+    bool no_ack, allow_rollup, allow_direct, sealed; /* copies of the config, for the publish path */
     struct brk_sub **subs;     /* owned: one per subject */
     size_t subs_count;
     struct brk_sub *direct[2]; /* owned: both forms of DIRECT.GET, or NULL */

@@ -275,6 +275,10 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
                              .hdr_len = (uint32_t)m->hdr_len,
                              .data = m->payload,
                              .data_len = (uint32_t)m->payload_len};
+    if (s->sealed) {
+        answer_id(s, m->reply, API_STREAM_SEALED);
+        return true;
+    }
     if (m->hdr_len > 0 && !read_headers(s, m->hdr, m->hdr_len, &a, m->reply)) {
         return true;
     }

@@ -100,6 +100,7 @@ void js_stream_reload(struct js_stream *s)
     const struct stream_cfg *c = s->ja->js->ops->stream_cfg(s->ss);
     s->no_ack = c->no_ack;
     s->allow_rollup = c->allow_rollup;
+    s->sealed = c->sealed;
     s->allow_direct = c->allow_direct;
     take_subjects(s, c);
     take_direct(s);
