@@ -108,9 +108,12 @@ static void on_write_deadline(void *arg)
     if (c->account != NULL) {
         c->account->slow_consumers++;
     }
-    brk_conn_log(c, LOG_INF, "Slow Consumer Detected: WriteDeadline of %gs exceeded with %llu total bytes.",
-                 (double)c->server->opts->write_deadline_ns / (double)NS_PER_S,
-                 (unsigned long long)c->out.bytes);
+    struct iovec iov[BRK_IOV_MAX];
+    int n = brk_outbuf_iov(&c->out, iov, BRK_IOV_MAX);
+    brk_conn_log(c, LOG_INF,
+                 "Slow Consumer Detected: WriteDeadline of %gs exceeded with %d chunks of %llu total bytes.",
+                 (double)c->server->opts->write_deadline_ns / (double)NS_PER_S, n,
+                 (unsigned long long)c->write_len);
     brk_conn_close(c, BRK_CLOSE_SLOW_DEADLINE, NULL);
 }
 
@@ -292,7 +295,7 @@ static void on_ping_timer(void *arg)
     int64_t idle = brk_loop_now_ms(c->loop) * NS_PER_MS - c->last_boot_ns;
     bool need_rtt = c->rtt_ns == 0 || now - c->rtt_boot_ns > RTT_EVERY_NS;
     brk_timer_start(c->ping_timer, interval_ms, 0);
-    if (idle < o->ping_interval_ns && !need_rtt && c->pings_out == 0) {
+    if (idle < o->ping_interval_ns && !need_rtt) {
         return;
     }
     if (c->pings_out + 1 > o->ping_max) {

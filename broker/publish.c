@@ -7,6 +7,8 @@
 #include "broker/conn_priv.h"
 #include "engine/base/base.h"
 
+#define ONE_PIECE_MAX ((size_t)8 * 1024)
+
 /* A message ready to be encoded for many receivers. */
 struct frame {
     const struct brk_msg *msg; /* subject and reply as shown; origin */
@@ -90,12 +92,13 @@ static void append_body(struct brk_outbuf *o, const struct frame *f, size_t skip
     }
 }
 
+/* Small messages go into one chunk; of larger ones only the line has to stand in one piece. */
 static void encode(struct brk_conn *c, const struct brk_sub *sub, const struct frame *f, bool headers)
 {
     size_t skip = headers ? 0 : f->hdr_len;
     size_t body = f->hdr_len - skip + f->payload_len;
     size_t line = 5 + f->msg->subject.n + sub->sid.n + f->msg->reply.n + sizeof f->full + 5;
-    if (line + body + 2 <= BRK_RESERVE_MAX) {
+    if (line + body + 2 <= ONE_PIECE_MAX) {
         uint8_t *start = brk_outbuf_reserve(&c->out, line + body + 2);
         uint8_t *end = put_line(start, f, sub, headers);
         end = copy_body(end, f, skip);
@@ -103,9 +106,14 @@ static void encode(struct brk_conn *c, const struct brk_sub *sub, const struct f
         brk_outbuf_commit(&c->out, (size_t)(end - start));
         return;
     }
-    uint8_t *tmp = base_malloc(line);
-    brk_outbuf_append(&c->out, tmp, (size_t)(put_line(tmp, f, sub, headers) - tmp));
-    base_free(tmp);
+    if (line <= BRK_RESERVE_MAX) {
+        uint8_t *start = brk_outbuf_reserve(&c->out, line);
+        brk_outbuf_commit(&c->out, (size_t)(put_line(start, f, sub, headers) - start));
+    } else {
+        uint8_t *tmp = base_malloc(line);
+        brk_outbuf_append(&c->out, tmp, (size_t)(put_line(tmp, f, sub, headers) - tmp));
+        base_free(tmp);
+    }
     append_body(&c->out, f, skip);
     brk_outbuf_append(&c->out, "\r\n", 2);
 }

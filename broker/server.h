@@ -89,7 +89,8 @@ void brk_server_stop(struct brk_server *server);
 /* Stops listening, flushes and closes every client ("Server Shutdown"), then ends the loop. Loop thread.
  * Idempotent. */
 void brk_server_shutdown(struct brk_server *server);
-/* Frees. After run has returned (or was never called). NULL is a no-op. */
+/* Frees. After run has returned (or was never called). Internal subscriptions, watches, timers, slices and hooks of
+ * others must be gone by then; closing clients still runs turns. NULL is a no-op. */
 void brk_server_destroy(struct brk_server *server);
 
 /* fn is called once at the end of every loop turn, before output is flushed (broker/loop.h). */

@@ -7,6 +7,7 @@
 #include "broker/loop.h"
 #include "broker/transport.h"
 #include "engine/base/base.h"
+#include "engine/base/log.h"
 
 #define TCP_BACKLOG 1024
 
@@ -160,6 +161,7 @@ static void on_connection(uv_stream_t *s, int status)
 {
     struct brk_listener *l = s->data;
     if (status != 0) {
+        log_err("Temporary Client Accept Error (%s)", uv_strerror(status));
         return;
     }
     struct tcp *t = base_calloc(1, sizeof *t);
