@@ -315,7 +315,9 @@ void cons_on_floor(struct store_cons *c, uint64_t first_seq)
 
 void cons_on_purged(struct store_cons *c, uint64_t first_seq)
 {
-    if (!c->running || (c->delivered_sseq + 1 >= first_seq && c->pend.n == 0 && c->npending == 0)) {
+    bool settled = c->pend.n == 0 && c->npending == 0 && c->floor_sseq == c->delivered_sseq &&
+                   c->floor_cseq == c->delivered_cseq;
+    if (!c->running || (settled && c->delivered_sseq + 1 >= first_seq)) {
         return;
     }
     struct cons_pend *e;

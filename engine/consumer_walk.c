@@ -74,7 +74,7 @@ bool cons_wants_new(const struct store_cons *c, uint64_t seq, const struct sidx_
 
 static uint64_t newest_match(const struct store_cons *c)
 {
-    uint64_t last = 0;
+    uint64_t last = c->nfilters == 0 ? liveset_prev(c->s->live, c->s->last_seq) : 0;
     for (size_t i = 0; i < c->nfilters; i++) {
         last = u64_max(last, sidx_last_match(c->s->idx, c->filters[i].s, c->filters[i].len));
     }
@@ -126,7 +126,7 @@ void cons_position_fresh(struct store_cons *c)
     case DELIVER_ALL:
         break;
     case DELIVER_LAST:
-        start = c->nfilters > 0 ? newest_match(c) : s->last_seq;
+        start = c->cfg.nfilters > 0 ? newest_match(c) : s->last_seq;
         break;
     case DELIVER_NEW:
         start = s->last_seq + 1;
