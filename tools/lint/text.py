@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Text of all files: trailing blanks, tabs in C, carriage returns, a missing last new line, FIXME and its kin, machine
+paths, links in .md files that lead nowhere. text.py ROOT"""
+import os
+import re
+import sys
+
+import common
+
+MARK = re.compile(r"\b(FIXME|XXX|TODO|HACK)\b")
+MACHINE = re.compile(r"(?<![\w.])/(work|root|home)/\w")
+
+
+def check(root, path):
+    text = common.read(root, path)
+    if text and not text.endswith("\n"):
+        yield f"{path}:{text.count(chr(10)) + 1}: no new line at the end"
+    for number, line in enumerate(text.split("\n"), 1):
+        if line != line.rstrip(" \t"):
+            yield f"{path}:{number}: trailing blank"
+        if "\r" in line:
+            yield f"{path}:{number}: carriage return"
+        if "\t" in line and path.endswith((".c", ".h")):
+            yield f"{path}:{number}: tab"
+        if MARK.search(line) and not path.startswith("tools/lint/"):
+            yield f"{path}:{number}: {MARK.search(line)[1]}: finish it, or say in words what is missing"
+        if MACHINE.search(line) and not path.startswith("tools/lint/"):
+            yield f"{path}:{number}: a path of one machine"
+        if path.endswith(".md"):
+            for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", line):
+                if "://" not in link and not os.path.exists(os.path.join(root, os.path.dirname(path), link)):
+                    yield f"{path}:{number}: link to {link}, which is not there"
+
+
+def main():
+    root = sys.argv[1] if len(sys.argv) > 1 else "."
+    problems = []
+    for path in common.files(root, ".c", ".h", ".md", ".sh", ".py", ".sql", ".txt", ".mk", "Makefile"):
+        problems.extend(check(root, path))
+    common.finish("text", problems)
+
+
+main()
