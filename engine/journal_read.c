@@ -1,10 +1,11 @@
 /* Reading journal files for recovery and check: bytes, frames, the look forward (journal_read.h).
  *
  * Groups are read straight into chunks, which the visitor may keep: the tail after a restart is what was read. */
+#include "engine/journal_read.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "engine/journal_read.h"
 
 #define SCAN_BYTES MIB
 

@@ -11,16 +11,16 @@ def load(path):
     rules = []
     with open(path, encoding="utf-8") as f:
         for line in f:
-            words = line.split("#")[0].split()
-            if words:
-                rules.append((words[0], words[1].split(","), words[2].replace("_&_co", " & co"), words[3:]))
+            parts = [p.strip() for p in line.split("#")[0].split("|")]
+            if len(parts) >= 3:
+                rules.append((parts[0], parts[1].split(","), parts[2], parts[3].split() if len(parts) > 3 else []))
     return rules
 
 
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     problems = []
-    rules = load(os.path.join(root, "tools/lint/banned.txt"))
+    rules = load(os.path.join(common.TOOLS, "lint/banned.txt"))
     for path in common.files(root, ".c", ".h"):
         code = common.code_only(common.read(root, path))
         for scope, names, instead, allowed in rules:

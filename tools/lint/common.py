@@ -3,6 +3,7 @@ import os
 import re
 import sys
 
+TOOLS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SKIP = {"build", ".git", "corpus", "node_modules", "samples"}
 
 
@@ -18,7 +19,7 @@ def files(root, *suffixes):
 
 
 def read(root, path):
-    with open(os.path.join(root, path), encoding="utf-8", errors="replace") as f:
+    with open(os.path.join(root, path), encoding="utf-8", errors="replace", newline="") as f:
         return f.read()
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Includes against tools/layers.txt; no ../ in an include; a .c file includes its own header first. layers.py ROOT"""
+"""Includes against tools/layers.txt; no ../ in an include; a .c file starts with its own header (or a
+private one of its folder that holds more). layers.py ROOT"""
 import os
 import re
 import sys
@@ -45,13 +46,14 @@ def check(root, path, edges, libs):
             if lib and lib not in libs.get(who, []):
                 yield f"{path}:{number}: {who or 'this folder'} may not include <{header}> (tools/layers.txt)"
     own = path[:-2] + ".h"
-    if path.endswith(".c") and os.path.exists(os.path.join(root, own)) and first != own:
+    if path.endswith(".c") and os.path.exists(os.path.join(root, own)) and \
+            os.path.dirname(first or "") != os.path.dirname(path):
         yield f"{path}:1: includes its own header first: {own}"
 
 
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
-    edges, libs = load(os.path.join(root, "tools/layers.txt"))
+    edges, libs = load(os.path.join(common.TOOLS, "layers.txt"))
     problems = []
     for path in common.files(root, ".c", ".h"):
         problems.extend(check(root, path, edges, libs))

@@ -28,7 +28,7 @@ def functions(text):
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
     listed = {}
-    path = os.path.join(root, "tools/lint/sizes.txt")
+    path = os.path.join(common.TOOLS, "lint/sizes.txt")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as f:
             for line in f:

@@ -1,0 +1,4 @@
+void f(void)
+{
+    sleep(1);
+}

@@ -1,0 +1,3 @@
+#include <uv.h>
+
+#include "engine/store.h"

@@ -1,0 +1,6 @@
+int x; 
+	int y;
+int z;
+/* FIXME */
+char p[] = "/home/me/x";
+int w;
