@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-
 #define SCAN_BYTES MIB
 
 void rd_fini(struct jr_rd *rd)
