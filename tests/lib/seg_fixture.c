@@ -69,7 +69,7 @@ void seg_fix_close(struct seg_fix *f)
 
 static size_t fill(uint64_t seq, unsigned subjects, char *subj, size_t cap)
 {
-    return (size_t)snprintf(subj, cap, "s.%llu.x", (unsigned long long)(seq % subjects));
+    return (size_t)snprintf(subj, cap, "s.%llu.x", (unsigned long long)(seq / ((subjects >> 16) + 1) % (subjects & 0xffff)));
 }
 
 static uint8_t byte_of(uint64_t seq, size_t i) { return (uint8_t)((seq * 31 + i / 16 * 7 + (i & 3)) & 0xff); }

@@ -27,7 +27,9 @@ struct msg_set {
     size_t n, cap;
 };
 typedef size_t (*fix_size_fn)(uint64_t seq);
-/* Adds messages first..first+n-1 (every `step`-th). Subjects: s.<seq % subjects>. */
+/* Adds n messages from `first` on, every `step`-th sequence. Subjects: s.<seq % subjects>.x; with FIX_RUNS(r, n) the
+ * subject changes only every r sequences. */
+#define FIX_RUNS(r, n) ((unsigned)(((r) - 1) << 16 | (n)))
 void msg_set_add(struct msg_set *m, uint64_t first, size_t n, uint64_t step, unsigned subjects, fix_size_fn size);
 void msg_set_fini(struct msg_set *m);
 /* True when the message is what msg_set_add made for its sequence. */

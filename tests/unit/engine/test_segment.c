@@ -213,6 +213,115 @@ static void large_messages(void **state)
     seg_fix_close(&f);
 }
 
+/* Subjects in runs; a checkpoint that only removes; one subject with more messages than one call gives. */
+static void runs_and_removals(void **state)
+{
+    (void)state;
+    struct seg_fix f;
+    struct book b = {0};
+    struct msg_set m = {0};
+    struct seen sum;
+    struct seq_runs gone = {0};
+    unsigned subjects = FIX_RUNS(10, 3);
+    seg_fix_open(&f, NULL, NULL);
+    msg_set_add(&m, 1, 2000, 1, subjects, size_small);
+    flush(&f, &b, &m, 0, 1000, &(struct seg_flush_req){0});
+    seq_runs_add_run(&gone, 100, 50);
+    flush(&f, &b, &m, 1000, 0, &(struct seg_flush_req){.removed = &gone, .floor = 3});
+    flush(&f, &b, &m, 1000, 1000, &(struct seg_flush_req){0});
+    reopen_all(&f, &b, &m, subjects, &sum);
+    assert_int_equal(sum.removed, 50);
+    assert_int_equal(sum.floor, 3);
+    seq_runs_add_run(&gone, 120, 100);
+    flush(&f, &b, &m, 2000, 0, &(struct seg_flush_req){.removed = &gone, .seal = true});
+    assert_int_equal(b.n, 1);
+    assert_int_equal(b.v[0]->row.state, SEG_SEALED);
+    reopen_all(&f, &b, &m, subjects, &sum);
+    assert_int_equal(sum.removed, 120);
+    check_all(&f, &b, &m, subjects, size_small);
+    book_release(&b);
+    size_t from = m.n;
+    msg_set_add(&m, 5000, 9000, 1, 1, size_small);
+    struct msg_set tail = {.src = m.src + from, .n = m.n - from};
+    flush(&f, &b, &tail, 0, tail.n, &(struct seg_flush_req){.no_compress = true});
+    reopen_all(&f, &b, &tail, 1, &sum);
+    assert_int_equal(sum.subjects, 3); /* calls */
+    seq_runs_fini(&gone);
+    book_release(&b);
+    msg_set_fini(&m);
+    seg_fix_close(&f);
+}
+
+static bool every_third(void *arg, uint64_t seq)
+{
+    (void)arg;
+    return seq % 3 == 0;
+}
+
+static bool none(void *arg, uint64_t seq)
+{
+    (void)arg, (void)seq;
+    return false;
+}
+
+static void compaction(void **state)
+{
+    (void)state;
+    struct seg_fix f;
+    struct book b = {0};
+    struct msg_set m = {0};
+    struct msg_set live = {0};
+    struct seen sum;
+    struct err err = {0};
+    struct seg_flush_result out;
+    struct seq_runs gone = {0};
+    seg_fix_open(&f, NULL, NULL);
+    msg_set_add(&m, 1, 3000, 1, 50, size_small);
+    msg_set_add(&live, 3, 1000, 3, 50, size_small);
+    m.src[2].expire_ns = 11;
+    m.src[3].expire_ns = 12;
+    seq_runs_add_run(&gone, 1, 1);
+    flush(&f, &b, &m, 0, 2000, &(struct seg_flush_req){.removed = &gone, .floor = 2});
+    flush(&f, &b, &m, 2000, 1000, &(struct seg_flush_req){.seal = true});
+    assert_int_equal(b.n, 1);
+    assert_int_equal(seg_compact(f.segs, b.v[0], 9, "A", "N", none, NULL, &out, &err), ST_OK);
+    assert_int_equal(out.n, 0);
+    assert_int_equal(seg_compact(f.segs, b.v[0], 9, "A", "N", every_third, NULL, &out, &err), ST_OK);
+    assert_int_equal(out.n, 1);
+    assert_int_equal(segs_sync_dirs(f.segs, FIX_GID, &err), ST_OK);
+    struct seg_view *small = out.v[0].view;
+    out.v[0].view = NULL;
+    seg_flush_result_fini(&out);
+    assert_int_equal(small->row.gen, 1);
+    assert_int_equal(small->row.segno, b.v[0]->row.segno);
+    assert_int_equal(small->row.live_msgs, 1000);
+    assert_int_equal(small->row.min_expiry, 11);
+    assert_true(small->row.durable_len < b.v[0]->row.durable_len);
+    seg_view_drop(b.v[0]);
+    seg_view_release(b.v[0]);
+    assert_int_equal(segs_reap(f.segs), 0);
+    b.v[0] = small;
+    check_all(&f, &b, &live, 50, size_small);
+    struct seg_row row = small->row;
+    book_release(&b);
+    struct seg_visitor v;
+    seen_visitor(&v, &sum);
+    assert_int_equal(seg_open(f.segs, &row, &v, &b.v[0], &err), ST_OK);
+    assert_int_equal(seen_damage(&sum), 0);
+    assert_int_equal(sum.ttl, 1);
+    assert_int_equal(sum.floor, 2);
+    assert_int_equal(sum.subject_msgs, 1000);
+    struct seg_check_report rep = {0};
+    assert_int_equal(seg_check(f.segs, &row, &v, &rep, &err), ST_OK);
+    assert_int_equal(rep.findings, 0);
+    assert_int_equal(rep.msgs, 1000);
+    seg_view_release(b.v[0]);
+    seq_runs_fini(&gone);
+    msg_set_fini(&live);
+    msg_set_fini(&m);
+    seg_fix_close(&f);
+}
+
 static void ttl_is_kept(void **state)
 {
     (void)state;
@@ -297,7 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_flush),   cmocka_unit_test(many_flushes_and_seals), cmocka_unit_test(large_messages),
-        cmocka_unit_test(ttl_is_kept), cmocka_unit_test(drop_and_list),
+        cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction), cmocka_unit_test(ttl_is_kept), cmocka_unit_test(drop_and_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

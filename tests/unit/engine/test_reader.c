@@ -1,0 +1,246 @@
+/* engine/reader.c and blockcache.c: completions, joining, reading ahead, bounds, damage, forgetting; and real tasks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+/* cmocka wants these first */
+#include <cmocka.h>
+
+#include "engine/base/env_sim.h"
+#include "tests/lib/seg_fixture.h"
+
+#define NMSGS 400u
+
+static size_t size_of(uint64_t seq) { return 50 + seq % 50; }
+
+struct world {
+    struct env_sim *sim; /* NULL: the real one */
+    struct seg_fix f;
+    struct msg_set m;
+    struct seg_view *v;
+    struct blockcache *cache;
+    struct reader_pool *pool;
+    struct seen seen;
+    atomic_uint rings;
+};
+
+static void ring(void *arg) { atomic_fetch_add((atomic_uint *)arg, 1); }
+
+static void world_open(struct world *w, bool simulated, unsigned queue_max, uint64_t cache_bytes)
+{
+    struct err err = {0};
+    struct seg_flush_result out;
+    memset(w, 0, sizeof(*w));
+    if (simulated) {
+        w->sim = env_sim_create(5);
+        assert_int_equal(env_mkdir(env_sim_env(w->sim), "/r", &err), ST_OK);
+        seg_fix_open(&w->f, env_sim_env(w->sim), "/r");
+    } else {
+        seg_fix_open(&w->f, NULL, NULL);
+    }
+    msg_set_add(&w->m, 1, NMSGS, 1, 9, size_of);
+    struct seg_flush_req req = {
+        .gid = FIX_GID, .next_segno = 1, .msgs = w->m.src, .n = NMSGS, .block_raw_bytes = 1024, .no_compress = true};
+    assert_int_equal(seg_flush(w->f.segs, &req, &out, &err), ST_OK);
+    w->v = out.v[0].view;
+    out.v[0].view = NULL;
+    seg_flush_result_fini(&out);
+    w->cache = blockcache_create(cache_bytes);
+    struct seg_visitor v;
+    seen_visitor(&v, &w->seen);
+    struct reader_opts o = {.segs = w->f.segs,
+                            .cache = w->cache,
+                            .queue_max = queue_max,
+                            .doorbell = ring,
+                            .doorbell_arg = &w->rings,
+                            .damage = v.damage,
+                            .damage_arg = &w->seen};
+    assert_int_equal(reader_pool_create(w->f.env, &o, &w->pool, &err), ST_OK);
+    assert_true(w->v->ndata > 20);
+}
+
+static void world_close(struct world *w)
+{
+    reader_pool_destroy(w->pool);
+    blockcache_destroy(w->cache);
+    seg_view_release(w->v);
+    msg_set_fini(&w->m);
+    seg_fix_close(&w->f);
+    env_sim_destroy(w->sim);
+}
+
+struct got {
+    unsigned calls, good, corrupt;
+    struct world *w;
+    struct got *forget; /* forgotten in the callback */
+};
+
+static void on_block(void *arg, enum st st, struct block *b, const struct err *err)
+{
+    struct got *g = arg;
+    (void)err;
+    g->calls++;
+    g->corrupt += st == ST_CORRUPT;
+    for (uint32_t i = 0; st == ST_OK && i < b->nmsgs; i++) {
+        struct msg m;
+        assert_int_equal(block_msg(b, i, &m), ST_OK);
+        g->good += msg_is_right(&m, 9, size_of);
+    }
+    if (g->forget != NULL) {
+        reader_forget(g->w->pool, g->forget);
+    }
+}
+
+static void complete_and_join(void **state)
+{
+    (void)state;
+    struct world w;
+    struct got a = {0};
+    struct got b = {0};
+    world_open(&w, true, 0, 0);
+    assert_null(reader_get(w.pool, w.v, 0));
+    assert_int_equal(reader_submit(w.pool, w.v, 0, 3, on_block, &a), ST_OK);
+    assert_int_equal(reader_submit(w.pool, w.v, 0, 0, on_block, &b), ST_OK);
+    assert_int_equal(reader_submit(w.pool, w.v, 2, 0, on_block, &b), ST_OK); /* was read ahead, is wanted now */
+    assert_int_equal(a.calls, 0);
+    env_sim_run(w.sim, 1000);
+    assert_int_equal(a.calls, 0);
+    assert_true(atomic_load(&w.rings) >= 1);
+    assert_int_equal(reader_poll(w.pool), 4);
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(b.calls, 2);
+    assert_true(a.good > 5);
+    struct blockcache_stats st;
+    blockcache_stats_get(w.cache, &st);
+    assert_int_equal(st.inserts, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct block *blk = reader_get(w.pool, w.v, i);
+        assert_non_null(blk);
+        block_release(blk);
+    }
+    assert_int_equal(reader_poll(w.pool), 0);
+    world_close(&w);
+}
+
+static void bounds_and_forget(void **state)
+{
+    (void)state;
+    struct world w;
+    struct got a = {0};
+    struct got b = {0};
+    world_open(&w, true, 4, 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(reader_submit(w.pool, w.v, i, 8, on_block, i % 2 != 0 ? &a : &b), ST_OK);
+    }
+    assert_int_equal(reader_submit(w.pool, w.v, 9, 0, on_block, &a), ST_FULL);
+    reader_forget(w.pool, &a);
+    env_sim_run(w.sim, 1000);
+    assert_int_equal(reader_poll(w.pool), 4);
+    assert_int_equal(a.calls, 0);
+    assert_int_equal(b.calls, 2);
+    /* one callback forgets another of the same block */
+    struct got c = {.w = &w, .forget = &a};
+    assert_int_equal(reader_submit(w.pool, w.v, 11, 0, on_block, &c), ST_OK);
+    assert_int_equal(reader_submit(w.pool, w.v, 11, 0, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(c.calls, 1);
+    assert_int_equal(a.calls, 0);
+    /* what is in flight at the end is freed */
+    assert_int_equal(reader_submit(w.pool, w.v, 12, 4, on_block, &a), ST_OK);
+    world_close(&w);
+}
+
+static void damage_and_drop(void **state)
+{
+    (void)state;
+    struct world w;
+    struct got a = {0};
+    uint64_t lo;
+    uint64_t hi;
+    world_open(&w, true, 0, 0);
+    uint64_t off = (uint64_t)w.v->bidx[3].off8 * 8 + 200;
+    assert_int_equal(env_sim_flip_bit(w.sim, "/r/s/00000007/1.0.seg", off, 3), ST_OK);
+    assert_int_equal(reader_submit(w.pool, w.v, 2, 2, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(w.seen.lost, 0); /* read ahead only: said when somebody wants it */
+    assert_int_equal(reader_submit(w.pool, w.v, 3, 0, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(a.corrupt, 1);
+    seg_view_block_range(w.v, 3, &lo, &hi);
+    assert_int_equal(w.seen.lost, 1);
+    assert_true(w.seen.lost_lo == lo && w.seen.lost_hi == hi);
+    /* a dropped file is read on by those who hold it */
+    seg_view_drop(w.v);
+    assert_int_equal(segs_reap(w.f.segs), 1);
+    assert_int_equal(reader_submit(w.pool, w.v, 10, 0, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(a.calls, 3);
+    assert_int_equal(a.corrupt, 1);
+    world_close(&w);
+}
+
+static void cache_is_bounded(void **state)
+{
+    (void)state;
+    struct world w;
+    struct blockcache_stats st;
+    world_open(&w, true, 0, 16 * 1024);
+    struct block *first = NULL;
+    struct block *b = NULL;
+    assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, 0, &first, NULL), ST_OK);
+    for (uint32_t i = 1; i < w.v->ndata; i++) {
+        block_release(blockcache_get(w.cache, first->file_id, 0)); /* used again and again: survives the scan */
+        assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, i, &b, NULL), ST_OK);
+        block_release(b);
+        blockcache_stats_get(w.cache, &st);
+        assert_true(st.bytes <= 16 * 1024);
+    }
+    assert_true(st.evictions > 5);
+    assert_true(blockcache_has(w.cache, first->file_id, 0));
+    blockcache_forget_file(w.cache, first->file_id);
+    blockcache_stats_get(w.cache, &st);
+    assert_int_equal(st.blocks, 0);
+    assert_int_equal(st.bytes, 0);
+    struct msg m;
+    assert_int_equal(block_find(first, first->first_seq, &m), ST_OK); /* ours still */
+    block_release(first);
+    world_close(&w);
+}
+
+static void real_tasks(void **state)
+{
+    (void)state;
+    struct world w;
+    struct got a = {0};
+    world_open(&w, false, 0, 64 * 1024);
+    unsigned want = 0;
+    for (unsigned round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < w.v->ndata; i += 1 + round % 3) {
+            struct block *b = reader_get(w.pool, w.v, i);
+            if (b != NULL) {
+                block_release(b);
+                continue;
+            }
+            assert_int_equal(reader_submit(w.pool, w.v, i, 2, on_block, &a), ST_OK);
+            want++;
+        }
+        while (a.calls < want) {
+            reader_poll(w.pool);
+        }
+    }
+    assert_true(a.good > 0);
+    assert_int_equal(a.corrupt, 0);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget), cmocka_unit_test(damage_and_drop),
+        cmocka_unit_test(cache_is_bounded),  cmocka_unit_test(real_tasks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
