@@ -108,11 +108,9 @@ static void on_write_deadline(void *arg)
     if (c->account != NULL) {
         c->account->slow_consumers++;
     }
-    struct iovec iov[BRK_IOV_MAX];
-    int n = brk_outbuf_iov(&c->out, iov, BRK_IOV_MAX);
     brk_conn_log(c, LOG_INF,
                  "Slow Consumer Detected: WriteDeadline of %gs exceeded with %d chunks of %llu total bytes.",
-                 (double)c->server->opts->write_deadline_ns / (double)NS_PER_S, n,
+                 (double)c->server->opts->write_deadline_ns / (double)NS_PER_S, c->write_chunks,
                  (unsigned long long)c->write_len);
     brk_conn_close(c, BRK_CLOSE_SLOW_DEADLINE, NULL);
 }
@@ -123,6 +121,7 @@ static void queue_write(struct brk_conn *c)
     struct iovec iov[BRK_IOV_MAX];
     int n = brk_outbuf_iov(&c->out, iov, BRK_IOV_MAX);
     c->write_len = 0;
+    c->write_chunks = n;
     for (int i = 0; i < n; i++) {
         c->write_len += iov[i].iov_len;
     }

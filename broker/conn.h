@@ -103,6 +103,7 @@ struct brk_conn {
     /* output */
     struct brk_outbuf out;
     size_t write_len; /* bytes of the queued write */
+    int write_chunks; /* pieces of the queued write */
     bool writing;     /* a queued write is out */
     bool dirty;       /* in the list of connections to flush */
     struct brk_conn *dirty_next, *closing_next, *stall_next;
