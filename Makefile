@@ -41,6 +41,7 @@ TESTLIB_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/lib/*.c)))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/sim/test_*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 FUZZ := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+INTEGRATION := $(sort $(wildcard tests/integration/*.sh tests/integration/*.py tests/integration/*/run.py))
 PROGS := $(if $(wildcard broker/main.c),$(BIN)/millrace) $(if $(wildcard tools/jsadmin.c),$(BIN)/jsadmin)
 
 .DEFAULT_GOAL := all
@@ -114,15 +115,13 @@ run: ## build and start a server with JetStream: make run [STORE=folder] [PORT=n
 test: ## set up, build, run unit and integration tests
 	@sh tools/setup.sh build test
 	@$(MAKE) --no-print-directory MODE=$(MODE) all test-programs
-	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" $(UNIT) \
-	  $(wildcard tests/integration/*.sh tests/integration/*.py)
+	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" $(UNIT) $(INTEGRATION)
 
 unit: $(UNIT) ## unit tests only; T=name runs those whose path holds the name
 	@python3 tests/run.py -k "$(T)" $(UNIT)
 
 integration: all ## integration tests only (scripts that drive the real binary)
-	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" \
-	  $(wildcard tests/integration/*.sh tests/integration/*.py)
+	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" $(INTEGRATION)
 
 .PHONY: test-programs
 test-programs: $(UNIT)

@@ -73,6 +73,7 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
 void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64_t max_memory, int64_t max_file)
 {
     char size[32];
+    log_inf("Starting JetStream");
     log_inf("---------------- JETSTREAM ----------------");
     log_inf("  Strict:          %s", o->js.strict ? "true" : "false");
     log_inf("  Max Memory:      %s", brk_friendly_bytes(max_memory, size));
