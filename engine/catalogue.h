@@ -143,6 +143,8 @@ struct cat_opts {
     const uint8_t *store_uuid; /* 16 bytes, from STORE */
     uint32_t crc_seed;         /* from STORE */
     bool create;               /* make a catalogue when there is neither a copy of one nor any data of a store */
+    uint64_t wal_bytes_max;    /* fold the WAL beyond; 0: 4 MiB */
+    uint64_t log_bytes_min;    /* never compact a row log below; 0: 4 MiB */
 };
 
 /* Opens the catalogue: compares the copies, applies, rebuilds, sets aside (see above). Blocking.

@@ -243,7 +243,7 @@ void cat_maintain(struct cat *cat)
     if (cat->sql.db == NULL || cat->sql_gen != cat->log.last_generation || cat->log.failed) {
         return;
     }
-    if (meta_vfs_wal_bytes(cat->vfs) > CAT_WAL_BYTES_MAX) {
+    if (meta_vfs_wal_bytes(cat->vfs) > cat->wal_bytes_max) {
         enum st st = cat_sql_checkpoint(&cat->sql, &err);
         if (meta_is_bad(st)) {
             st = replace_meta(cat, &err, &err);
@@ -253,7 +253,7 @@ void cat_maintain(struct cat *cat)
             return;
         }
     }
-    uint64_t limit = u64_max(CAT_LOG_BYTES_MIN, 4 * cat->log.dump_bytes);
+    uint64_t limit = u64_max(cat->log_bytes_min, 4 * cat->log.dump_bytes);
     if (cat->log.end_off > limit && cat_log_redump(cat, &err) != ST_OK) {
         log_wrn("catalogue: could not compact the row log: %s", err.msg);
     }

@@ -2,7 +2,8 @@
  *
  * Rebuilding meta.db: the new database is whole and synced under another name before the old one is moved to
  * quarantine/, so at every step the row log is untouched and meta.db is old, absent, or new. A crash in between leaves
- * meta.db absent; the next open builds it again. */
+ * meta.db absent; the next open builds it again. The old WAL is gone *durably* before the new database gets its name:
+ * one that came back (SQLite does not sync its truncation) would be played onto a database it does not belong to. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,20 +67,43 @@ static enum st set_aside(struct cat *cat, struct err *err)
     return quarantine_move(cat->env, cat->root, "meta.db-wal", NULL, err);
 }
 
+enum st cat_wal_empty(struct env *env, const char *root, struct err *err)
+{
+    char path[STORE_PATH_MAX];
+    struct env_file *f = NULL;
+
+    enum st st = store_path(path, root, "meta.db-wal", err);
+    if (st != ST_OK) {
+        return st;
+    }
+    st = env_open(env, path, ENV_RDWR, &f, err);
+    if (st == ST_NOTFOUND) {
+        err_clear(err);
+        if ((st = env_open(env, path, ENV_RDWR | ENV_CREATE, &f, err)) == ST_OK) {
+            env_close(env, f);
+        }
+        return st;
+    }
+    if (st != ST_OK) {
+        return st;
+    }
+    st = env_truncate(env, f, 0, err);
+    if (st == ST_OK) {
+        st = env_datasync(env, f, err);
+    }
+    env_close(env, f);
+    return st;
+}
+
 /* Gives the finished database its name, with an empty WAL beside it. */
 static enum st install(struct cat *cat, const char *built, struct err *err)
 {
-    char path[STORE_PATH_MAX], wal[STORE_PATH_MAX];
-    struct env_file *f = NULL;
+    char path[STORE_PATH_MAX];
     enum st st;
 
     if ((st = store_path(path, cat->root, "meta.db", err)) != ST_OK ||
-        (st = store_path(wal, cat->root, "meta.db-wal", err)) != ST_OK ||
-        (st = env_open(cat->env, wal, ENV_RDWR | ENV_CREATE, &f, err)) != ST_OK) {
-        return st;
-    }
-    env_close(cat->env, f);
-    if ((st = env_rename(cat->env, built, path, err)) != ST_OK) {
+        (st = cat_wal_empty(cat->env, cat->root, err)) != ST_OK ||
+        (st = env_rename(cat->env, built, path, err)) != ST_OK) {
         return st;
     }
     return env_dirsync(cat->env, cat->root, err);

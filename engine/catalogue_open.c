@@ -232,15 +232,13 @@ static enum st dump_row(void *arg, const struct cat_row *row, struct err *err)
 /* Makes generation 1, both copies under temporary names first; one directory sync makes them durable. */
 static enum st create(struct cat *cat, struct err *err)
 {
-    char built[STORE_PATH_MAX], path[STORE_PATH_MAX], wal[STORE_PATH_MAX];
-    struct env_file *f = NULL;
+    char built[STORE_PATH_MAX], path[STORE_PATH_MAX];
     struct rowlog_dump d;
     struct cat_sql s;
     enum st st;
 
     if ((st = store_path(built, cat->root, "meta.db.new", err)) != ST_OK ||
         (st = store_path(path, cat->root, "meta.db", err)) != ST_OK ||
-        (st = store_path(wal, cat->root, "meta.db-wal", err)) != ST_OK ||
         (st = cat_sql_build_begin(&s, cat->env, cat->vfs, built, migrations_count, cat->ident.store_uuid, err)) !=
             ST_OK) {
         return st;
@@ -260,12 +258,7 @@ static enum st create(struct cat *cat, struct err *err)
     }
     cat->log_n = 1;
     if ((st = cat_sql_build_finish(&s, built, 1, err)) != ST_OK ||
-        (st = env_open(cat->env, wal, ENV_RDWR | ENV_CREATE, &f, err)) != ST_OK) {
-        return st;
-    }
-    st = env_truncate(cat->env, f, 0, err); /* one that lies there without its database is nobody's */
-    env_close(cat->env, f);
-    if (st != ST_OK || (st = env_rename(cat->env, built, path, err)) != ST_OK ||
+        (st = cat_wal_empty(cat->env, cat->root, err)) != ST_OK || (st = env_rename(cat->env, built, path, err)) != ST_OK ||
         (st = env_dirsync(cat->env, cat->root, err)) != ST_OK) {
         return st;
     }
@@ -342,11 +335,7 @@ static uint64_t run_end(const struct rowlog_scan *s, uint64_t from)
 static enum st rebuild(struct opening *o, const struct err *why, struct err *err)
 {
     struct cat *cat = o->cat;
-    if (o->log != COPY_WHOLE) {
-        return err_set(err, ST_CORRUPT, 0, "both copies of the catalogue are damaged: %s; %s: nothing was changed",
-                       o->meta == COPY_MISSING ? "meta.db is missing" : why->msg,
-                       o->nlogs == 0 ? "no meta.<n>.log" : o->log_text);
-    }
+    ASSERT(o->log == COPY_WHOLE);
     if (o->meta != COPY_MISSING) {
         cat_incident(cat, "%s; set aside, rebuilt from the row log", why->msg);
     } else if (chain_last(&o->scan) > 1) {
@@ -461,6 +450,18 @@ static enum st take_log(struct opening *o, struct err *err)
     return ST_OK;
 }
 
+/* What the page cache shows after the death of a process alone may not be on the disk yet: the names and the row log's
+ * last batch are put there before anything is built on them. (SQLite's WAL is synced before it is folded.) */
+static enum st settle_names(struct opening *o, struct err *err)
+{
+    struct cat *cat = o->cat;
+    if (o->meta == COPY_WHOLE && o->info.clean) {
+        return ST_OK;
+    }
+    enum st st = env_dirsync(cat->env, cat->root, err);
+    return st == ST_OK && o->log == COPY_WHOLE ? rowlog_sync(&cat->ident, o->scan.n, err) : st;
+}
+
 struct tmp_ctx {
     struct cat *cat;
 };
@@ -490,6 +491,14 @@ static enum st open_copies(struct opening *o, bool may_create, struct err *err)
     cat->found_sql_gen = o->info.generation;
     if (o->meta == COPY_MISSING && o->nlogs == 0) {
         return neither(o, may_create, err);
+    }
+    if (o->meta != COPY_WHOLE && o->log != COPY_WHOLE) {
+        return err_set(err, ST_CORRUPT, 0, "both copies of the catalogue are damaged: %s; %s: nothing was changed",
+                       o->meta == COPY_MISSING ? "meta.db is missing" : o->meta_err.msg,
+                       o->nlogs == 0 ? "no meta.<n>.log" : o->log_text);
+    }
+    if ((st = settle_names(o, err)) != ST_OK) {
+        return st;
     }
     st = o->meta == COPY_WHOLE ? reconcile(o, err) : rebuild(o, &o->meta_err, err);
     if (st != ST_OK) {
@@ -526,6 +535,8 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
     cat->root = base_strdup(opts->root);
     cat->ident = (struct rowlog_ident){.env = env, .root = cat->root, .crc_seed = opts->crc_seed};
     memcpy(cat->ident.store_uuid, opts->store_uuid, 16);
+    cat->wal_bytes_max = opts->wal_bytes_max != 0 ? opts->wal_bytes_max : CAT_WAL_BYTES_MAX;
+    cat->log_bytes_min = opts->log_bytes_min != 0 ? opts->log_bytes_min : CAT_LOG_BYTES_MIN;
     (void)pthread_mutex_init(&cat->incident_lock, NULL);
     (void)pthread_mutex_init(&cat->queue_lock, NULL);
     ballast_init(&cat->ballast, env, cat->root);

@@ -49,6 +49,7 @@ struct cat {
     unsigned nold;
     uint64_t old_gen;
 
+    uint64_t wal_bytes_max, log_bytes_min;
     uint64_t c4_bytes_max; /* the largest commit seen: row log and WAL */
     atomic_uint_fast64_t flush_want;
     struct ballast ballast;
@@ -70,6 +71,8 @@ void cat_incident(struct cat *cat, const char *fmt, ...) __attribute__((format(p
 /* Puts meta.db and its WAL into quarantine, builds a new one from the chain of `scan`, and opens it: sql_gen is then the
  * chain's last generation. On failure meta.db may be out of service (sql closed); the row log stays whole. */
 MUST_USE enum st cat_meta_rebuild(struct cat *cat, const struct rowlog_scan *scan, struct err *err);
+/* Makes an empty meta.db-wal; one that is there is emptied durably, a new one is durable with the directory. */
+MUST_USE enum st cat_wal_empty(struct env *env, const char *root, struct err *err);
 /* Opens meta.db for work; on ST_OK sql_gen and next_gid are set. */
 MUST_USE enum st cat_meta_open(struct cat *cat, struct err *err);
 /* Writes a new row log from meta.db and makes it the current one; the one before becomes old. */

@@ -328,7 +328,10 @@ static enum st open_identity(struct eng *e, struct err *err)
         if (note == STORE_FILE_REPAIRED) {
             eng_note_damage(e, 0, 0, 0, "one of STORE and STORE.2 was damaged or missing and was written again");
         }
-        struct cat_opts co = {e->root, e->ident.store_uuid, e->ident.crc_seed, !e->opts.read_only_check};
+        struct cat_opts co = {.root = e->root,
+                              .store_uuid = e->ident.store_uuid,
+                              .crc_seed = e->ident.crc_seed,
+                              .create = !e->opts.read_only_check};
         st = cat_open(e->env, &co, &e->cat, err);
     }
     return st;

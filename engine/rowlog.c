@@ -537,6 +537,18 @@ enum st rowlog_read_batch(const struct rowlog_ident *ident, const struct rowlog_
     return st;
 }
 
+enum st rowlog_sync(const struct rowlog_ident *ident, uint64_t n, struct err *err)
+{
+    char path[STORE_PATH_MAX];
+    struct env_file *f = NULL;
+    enum st st = log_path(path, ident->root, n, "", err);
+    if (st == ST_OK && (st = env_open(ident->env, path, ENV_RDWR, &f, err)) == ST_OK) {
+        st = env_datasync(ident->env, f, err);
+        env_close(ident->env, f);
+    }
+    return st;
+}
+
 enum st rowlog_open(const struct rowlog_ident *ident, const struct rowlog_scan *scan, struct rowlog *rl_out,
                     struct err *err)
 {

@@ -110,6 +110,9 @@ void rowlog_scan_fini(struct rowlog_scan *scan);
 typedef enum st (*rowlog_row_fn)(void *arg, const struct cat_row *row, struct err *err);
 MUST_USE enum st rowlog_read_batch(const struct rowlog_ident *ident, const struct rowlog_scan *scan, size_t index,
                                    rowlog_row_fn fn, void *arg, struct err *err);
+/* Syncs file n: after the death of a process alone its last batch may be in the page cache only, and nothing may be built
+ * on it before it is on the disk. */
+MUST_USE enum st rowlog_sync(const struct rowlog_ident *ident, uint64_t n, struct err *err);
 /* Opens a scanned file for appending behind its chain. */
 MUST_USE enum st rowlog_open(const struct rowlog_ident *ident, const struct rowlog_scan *scan, struct rowlog *rl_out,
                              struct err *err);
