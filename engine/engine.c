@@ -158,9 +158,9 @@ static int64_t op_timers(struct store *st)
 {
     struct eng *e = eng_of(st);
     e->now_ns = e->boot_ns = 0;
-    int64_t next = eng_run_timers(e);
-    op_turn(st);
-    return e->ndeferred > 0 || e->ready.n > 0 || e->nkick > 0 ? env_boot_ns(e->env) : next;
+    (void)eng_run_timers(e);
+    op_turn(st); /* may set new timers: what it delivers has deadlines */
+    return e->ndeferred > 0 || e->ready.n > 0 || e->nkick > 0 ? env_boot_ns(e->env) : wheel_next(&e->wheel);
 }
 
 /* --- ops -------------------------------------------------------------------------------------------------------------------- */

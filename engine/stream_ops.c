@@ -220,6 +220,9 @@ static enum st purge_front(struct store_stream *s, const struct store_purge *p, 
     }
     uint64_t before = s->msgs;
     enum st st = floor > s->first_seq ? stream_floor_logged(s, floor, REASON_PURGE, 0) : ST_OK;
+    for (size_t i = 0; i < s->ncons && st == ST_OK; i++) {
+        cons_on_purged(s->cons[i], floor);
+    }
     *n_out = before - s->msgs;
     return st;
 }
