@@ -21,7 +21,10 @@ const char *brk_friendly_bytes(int64_t bytes, char out[32])
     return out;
 }
 
-static bool plaintext(const char *pass) { return pass != NULL && pass[0] != '\0' && !brk_pass_is_bcrypt(pass); }
+static bool plaintext(const char *pass)
+{
+    return pass != NULL && pass[0] != '\0' && !brk_pass_is_bcrypt(pass);
+}
 
 static bool has_plaintext(const struct brk_opts *o)
 {
@@ -47,7 +50,8 @@ static void warn_not_served(const struct brk_conf_lines *l)
     }
 }
 
-void brk_banner_start(const struct brk_opts *o, const char *name, const char *id, const struct brk_conf_notes *notes)
+void brk_banner_start(const struct brk_opts *o, const char *name, const char *id,
+                      const struct brk_conf_notes *notes)
 {
     log_inf("Starting nats-server");
     log_inf("  Version:  %s", BRK_NATS_VERSION);
@@ -70,7 +74,8 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
     warn_not_served(&notes->not_served);
 }
 
-void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64_t max_memory, int64_t max_file)
+void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64_t max_memory,
+                          int64_t max_file)
 {
     char size[32];
     log_inf("Starting JetStream");
@@ -123,8 +128,8 @@ static void reachable(const char *host, int port, char *out, size_t out_size)
     snprintf(out, out_size, "%s%s%s:%d", v6 ? "[" : "", any ? "127.0.0.1" : host, v6 ? "]" : "", port);
 }
 
-enum st brk_write_ports_file(struct env *env, const struct brk_opts *o, const char *program, int port, int http_port,
-                             char **path_out, struct err *err)
+enum st brk_write_ports_file(struct env *env, const struct brk_opts *o, const char *program, int port,
+                             int http_port, char **path_out, struct err *err)
 {
     char path[4096], text[1024], nats[300], http[300];
     const char *slash = strrchr(program, '/');
@@ -133,8 +138,9 @@ enum st brk_write_ports_file(struct env *env, const struct brk_opts *o, const ch
     reachable(o->http_host != NULL ? o->http_host : o->host, http_port, http, sizeof http);
     snprintf(path, sizeof path, "%s/%s_%d.ports", o->ports_file_dir, slash == NULL ? program : slash + 1,
              (int)getpid());
-    snprintf(text, sizeof text, "{\"nats\":[\"nats://%s\"]%s%s%s}", nats, http_port > 0 ? ",\"monitoring\":[\"http://" : "",
-             http_port > 0 ? http : "", http_port > 0 ? "\"]" : "");
+    snprintf(text, sizeof text, "{\"nats\":[\"nats://%s\"]%s%s%s}", nats,
+             http_port > 0 ? ",\"monitoring\":[\"http://" : "", http_port > 0 ? http : "",
+             http_port > 0 ? "\"]" : "");
     enum st st = write_text(env, path, text, err);
     if (st != ST_OK) {
         err_prefix(err, "could not write ports file");

@@ -132,13 +132,18 @@ static const char usage[] =
     "    -h, --help                       Show this message\n"
     "    -v, --version                    Show version\n"
     "\n"
-    "This is Millrace, a JetStream server that takes nats-server's flags and config files. Flags override the\n"
+    "This is Millrace, a JetStream server that takes nats-server's flags and config files. Flags override "
+    "the\n"
     "file. An acknowledged publish is on disk, unless the file's sync_interval says otherwise.\n"
-    "Not served yet, and refused when given: TLS, clusters, gateways, leaf nodes, syslog, --signal, profiling.\n"
+    "Not served yet, and refused when given: TLS, clusters, gateways, leaf nodes, syslog, --signal, "
+    "profiling.\n"
     "Signals: INT and TERM stop the server, USR1 reopens the log file.\n"
     "\n";
 
-const char *brk_cli_usage(void) { return usage; }
+const char *brk_cli_usage(void)
+{
+    return usage;
+}
 
 static const struct flag *find(const char *name, size_t len)
 {
@@ -210,11 +215,16 @@ static void set_string(struct brk_cli *c, enum flag_id id, const char *v)
         char **slot;
         unsigned bit;
     } slots[] = {
-        {ID_HOST, &o->host, BRK_OPT_HOST},           {ID_NAME, &o->server_name, BRK_OPT_SERVER_NAME},
-        {ID_PID, &o->pid_file, BRK_OPT_PID_FILE},    {ID_LOG, &o->log_file, BRK_OPT_LOG_FILE},
-        {ID_STORE, &o->js.store_dir, BRK_OPT_STORE_DIR}, {ID_PORTS_DIR, &o->ports_file_dir, BRK_OPT_PORTS_DIR},
-        {ID_USER, &o->user, BRK_OPT_AUTH},           {ID_PASS, &o->pass, BRK_OPT_AUTH},
-        {ID_AUTH, &o->token, BRK_OPT_AUTH},          {ID_CONFIG, &c->config_file, 0},
+        {ID_HOST, &o->host, BRK_OPT_HOST},
+        {ID_NAME, &o->server_name, BRK_OPT_SERVER_NAME},
+        {ID_PID, &o->pid_file, BRK_OPT_PID_FILE},
+        {ID_LOG, &o->log_file, BRK_OPT_LOG_FILE},
+        {ID_STORE, &o->js.store_dir, BRK_OPT_STORE_DIR},
+        {ID_PORTS_DIR, &o->ports_file_dir, BRK_OPT_PORTS_DIR},
+        {ID_USER, &o->user, BRK_OPT_AUTH},
+        {ID_PASS, &o->pass, BRK_OPT_AUTH},
+        {ID_AUTH, &o->token, BRK_OPT_AUTH},
+        {ID_CONFIG, &c->config_file, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
         if (slots[i].id == id) {
@@ -226,7 +236,8 @@ static void set_string(struct brk_cli *c, enum flag_id id, const char *v)
     ASSERT_NEVER("a flag of kind string has no slot");
 }
 
-static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name, const char *v, struct err *err)
+static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name, const char *v,
+                       struct err *err)
 {
     char *end = NULL;
     errno = 0;
@@ -235,7 +246,8 @@ static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name
         return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: parse error", v, name);
     }
     if (errno != 0 || n < -1 || n > 65535) {
-        return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: value out of range", v, name);
+        return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: value out of range", v,
+                       name);
     }
     if (f->id == ID_PORT) {
         c->flags.port = (int)n;
@@ -249,12 +261,13 @@ static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name
 
 static enum st refuse(const struct flag *f, const char *name, struct err *err)
 {
-    return err_set(err, ST_UNSUPPORTED, 0, "flag -%s%s is not served yet%s%s", strlen(name) > 2 ? "-" : "", name,
-                   f->note != NULL ? "; " : "", f->note != NULL ? f->note : "");
+    return err_set(err, ST_UNSUPPORTED, 0, "flag -%s%s is not served yet%s%s", strlen(name) > 2 ? "-" : "",
+                   name, f->note != NULL ? "; " : "", f->note != NULL ? f->note : "");
 }
 
 /* One flag; *used_next says that it took the next argument as its value. */
-static enum st read_flag(struct brk_cli *c, const char *arg, const char *next, bool *used_next, struct err *err)
+static enum st read_flag(struct brk_cli *c, const char *arg, const char *next, bool *used_next,
+                         struct err *err)
 {
     const char *name = arg + 1 + (arg[1] == '-');
     const char *equals = strchr(name, '=');
@@ -273,7 +286,8 @@ static enum st read_flag(struct brk_cli *c, const char *arg, const char *next, b
     }
     if (f->kind == F_BOOL || f->kind == F_REFUSED_BOOL) {
         if (value != NULL && !parse_bool(value, &on)) {
-            return err_set(err, ST_INVALID, 0, "invalid boolean value \"%.64s\" for -%s: parse error", value, shown);
+            return err_set(err, ST_INVALID, 0, "invalid boolean value \"%.64s\" for -%s: parse error", value,
+                           shown);
         }
         if (f->kind == F_REFUSED_BOOL) {
             return on ? refuse(f, shown, err) : ST_OK;

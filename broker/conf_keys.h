@@ -1,10 +1,11 @@
-/* Every config key that the served level of nats-server knows, by block, and what we do with it. The table drives the
- * mapping (conf_map.c), the warnings and the refusals: adding a key is adding a line to conf_keys.c.
+/* Every config key that the served level of nats-server knows, by block, and what we do with it. The table
+ * drives the mapping (conf_map.c), the warnings and the refusals: adding a key is adding a line to
+ * conf_keys.c.
  *
  *   SERVED   takes effect; `kind` says what value it takes and `offset` where in struct brk_opts it lands
- *   WARNED   known, has no effect yet: listed in one warning at start; what it lacks costs neither safety nor data
- *   REFUSED  known, not served, and starting without it would be weaker in security or durability than the file asks,
- *            or would route messages differently: the start fails. `note` completes "remove it to ..."
+ *   WARNED   known, has no effect yet: listed in one warning at start; what it lacks costs neither safety nor
+ * data REFUSED  known, not served, and starting without it would be weaker in security or durability than the
+ * file asks, or would route messages differently: the start fails. `note` completes "remove it to ..."
  *
  * The keys inside a REFUSED block are not listed: the block itself is the error. */
 #ifndef BROKER_CONF_KEYS_H

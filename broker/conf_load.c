@@ -13,7 +13,10 @@ static enum st read_file(void *arg, const char *path, char **text_out, size_t *l
     return st;
 }
 
-static const char *get_variable(void *arg, const char *name) { return env_getenv(arg, name); }
+static const char *get_variable(void *arg, const char *name)
+{
+    return env_getenv(arg, name);
+}
 
 enum st brk_conf_load(struct env *env, const char *path, struct brk_opts *opts, struct brk_conf_notes *notes)
 {

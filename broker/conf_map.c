@@ -1,5 +1,5 @@
-/* Walks the tree block by block: looks each key up in the table, sets plain values by their offset, and hands keys of
- * their own kind to a function of their block. Nothing stops at the first error. */
+/* Walks the tree block by block: looks each key up in the table, sets plain values by their offset, and hands
+ * keys of their own kind to a function of their block. Nothing stops at the first error. */
 #include "broker/conf_map.h"
 
 #include <stdarg.h>
@@ -16,14 +16,15 @@ struct map {
     struct brk_opts *o;
     struct brk_conf_notes *notes;
     /* where a block being walked puts its values */
-    struct brk_user_opt *user;       /* BRK_KEYS_USER */
-    size_t account;                  /* index; BRK_KEYS_ACCOUNT, BRK_KEYS_ACCOUNT_JS */
-    const char *users_account;       /* whose users an array of users holds */
+    struct brk_user_opt *user;        /* BRK_KEYS_USER */
+    size_t account;                   /* index; BRK_KEYS_ACCOUNT, BRK_KEYS_ACCOUNT_JS */
+    const char *users_account;        /* whose users an array of users holds */
     struct brk_conf_pos store_dir_at; /* file is NULL while no store_dir was seen */
     bool js_block_enabled;
 };
 
-/* --- notes ----------------------------------------------------------------------------------------------------- */
+/* --- notes
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void add_line(struct brk_conf_lines *l, const char *text)
 {
@@ -60,7 +61,8 @@ static void note(struct brk_conf_lines *l, struct brk_conf_pos pos, const char *
     add_line(l, line);
 }
 
-static void error_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void error_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 static void error_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...)
 {
     va_list ap;
@@ -69,7 +71,8 @@ static void error_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ..
     va_end(ap);
 }
 
-static void warn_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void warn_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 static void warn_at(struct map *m, struct brk_conf_pos pos, const char *fmt, ...)
 {
     va_list ap;
@@ -82,13 +85,14 @@ static void note_not_served(struct map *m, const struct brk_conf_entry *e, const
 {
     char line[512];
     if (m->notes->not_served.count < BRK_CONF_ERRORS_MAX) {
-        snprintf(line, sizeof line, "\"%.64s\" at %.200s:%u:%u (%s)", e->key, e->pos.file, e->pos.line, e->pos.column,
-                 k->note);
+        snprintf(line, sizeof line, "\"%.64s\" at %.200s:%u:%u (%s)", e->key, e->pos.file, e->pos.line,
+                 e->pos.column, k->note);
         add_line(&m->notes->not_served, line);
     }
 }
 
-/* --- plain values ---------------------------------------------------------------------------------------------- */
+/* --- plain values
+ * ---------------------------------------------------------------------------------------------- */
 
 /* True when the value is of this kind; says so when not. */
 static bool want(struct map *m, const struct brk_conf_entry *e, enum brk_conf_kind kind)
@@ -154,7 +158,8 @@ static bool want_duration(struct map *m, const struct brk_conf_entry *e, int64_t
     return true;
 }
 
-/* -1 or bytes: an integer, or a string that ends in K, M, G or T (with an optional B, I or IB), powers of 1024. */
+/* -1 or bytes: an integer, or a string that ends in K, M, G or T (with an optional B, I or IB), powers of
+ * 1024. */
 static void want_size(struct map *m, const struct brk_conf_entry *e, int64_t *slot)
 {
     if (e->value->kind != BRK_CONF_STRING) {
@@ -166,8 +171,8 @@ static void want_size(struct map *m, const struct brk_conf_entry *e, int64_t *sl
     char *end = NULL;
     long long n = strtoll(s, &end, 10);
     const char *l = *end == '\0' ? NULL : strchr(letters, *end | 0x20);
-    bool tail = l != NULL && (end[1] == '\0' || strcasecmp(end + 1, "b") == 0 || strcasecmp(end + 1, "i") == 0 ||
-                              strcasecmp(end + 1, "ib") == 0);
+    bool tail = l != NULL && (end[1] == '\0' || strcasecmp(end + 1, "b") == 0 ||
+                              strcasecmp(end + 1, "i") == 0 || strcasecmp(end + 1, "ib") == 0);
     int64_t bytes = 0;
     if (end == s || !tail || n < 0) {
         error_at(m, e->value->pos, "%.64s sizes defined as strings must end in K, M, G, T", e->key);
@@ -236,7 +241,8 @@ static void set_plain(struct map *m, const struct brk_key *k, const struct brk_c
     ASSERT_NEVER("a key of this kind has no plain value");
 }
 
-/* --- walking a block ------------------------------------------------------------------------------------------- */
+/* --- walking a block
+ * ------------------------------------------------------------------------------------------- */
 
 static void set_custom(struct map *m, const struct brk_key *k, const struct brk_conf_entry *e);
 
@@ -277,7 +283,8 @@ static void walk(struct map *m, enum brk_key_block block, const struct brk_conf_
     }
 }
 
-/* --- listen, http ---------------------------------------------------------------------------------------------- */
+/* --- listen, http
+ * ---------------------------------------------------------------------------------------------- */
 
 enum st brk_parse_hostport(const char *text, char **host_out, int *port_out, struct err *err)
 {
@@ -324,7 +331,8 @@ static void set_address(struct map *m, const struct brk_conf_entry *e, char **ho
     base_free(parsed);
 }
 
-/* --- users, accounts ------------------------------------------------------------------------------------------- */
+/* --- users, accounts
+ * ------------------------------------------------------------------------------------------- */
 
 static void add_user(struct map *m, const struct brk_conf_value *v)
 {
@@ -401,7 +409,8 @@ static void set_auth_timeout(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
-static void add_account(struct map *m, const char *name, struct brk_conf_pos pos, const struct brk_conf_value *block)
+static void add_account(struct map *m, const char *name, struct brk_conf_pos pos,
+                        const struct brk_conf_value *block)
 {
     if (strcmp(name, BRK_ACC_GLOBAL) == 0) {
         error_at(m, pos, "\"%s\" is a Reserved Account", name);
@@ -423,7 +432,8 @@ static void set_accounts(struct map *m, const struct brk_conf_entry *e)
 {
     const struct brk_conf_value *v = e->value;
     if (v->kind != BRK_CONF_MAP && v->kind != BRK_CONF_ARRAY) {
-        error_at(m, v->pos, "\"accounts\" must be a block or an array of names, not %s", brk_conf_kind_text(v->kind));
+        error_at(m, v->pos, "\"accounts\" must be a block or an array of names, not %s",
+                 brk_conf_kind_text(v->kind));
         return;
     }
     for (size_t i = 0; i < v->entries_count; i++) {
@@ -431,7 +441,8 @@ static void set_accounts(struct map *m, const struct brk_conf_entry *e)
         if (v->kind == BRK_CONF_ARRAY && a->value->kind == BRK_CONF_STRING) {
             add_account(m, a->value->text, a->pos, NULL);
         } else if (v->kind == BRK_CONF_ARRAY) {
-            error_at(m, a->pos, "expected the name of an account, got %s", brk_conf_kind_text(a->value->kind));
+            error_at(m, a->pos, "expected the name of an account, got %s",
+                     brk_conf_kind_text(a->value->kind));
         } else if (a->value->kind == BRK_CONF_MAP) {
             add_account(m, a->key, a->pos, a->value);
         } else if (!a->used_as_variable) {
@@ -440,7 +451,8 @@ static void set_accounts(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
-/* --- JetStream ------------------------------------------------------------------------------------------------- */
+/* --- JetStream
+ * ------------------------------------------------------------------------------------------------- */
 
 /* Reads `jetstream: true | enabled | { ... }` into *on; walks the block with `block`. */
 static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_key_block block, bool *on)
@@ -470,7 +482,8 @@ static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_k
     case BRK_CONF_ARRAY:
         break;
     }
-    error_at(m, v->pos, "Expected map, bool or string to define JetStream, got %s", brk_conf_kind_text(v->kind));
+    error_at(m, v->pos, "Expected map, bool or string to define JetStream, got %s",
+             brk_conf_kind_text(v->kind));
 }
 
 static void set_enabled(struct map *m, const struct brk_conf_entry *e, bool value_when_true)
@@ -514,7 +527,8 @@ static void set_limits(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
-/* --- keys of their own kind ------------------------------------------------------------------------------------ */
+/* --- keys of their own kind
+ * ------------------------------------------------------------------------------------ */
 
 static bool is_key(const struct brk_key *k, const char *first)
 {

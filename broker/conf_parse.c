@@ -1,8 +1,9 @@
 /* The parser of the config language: one pass over the text, recursive descent, no token list.
  *
- * A file is read into the tree's memory and stays there. `struct scope` is a block under construction; scopes are
- * linked to the enclosing ones, which is where variables are looked up. An included file and the text of an
- * environment variable have scopes of their own: they see nothing of the file that refers to them (as upstream).
+ * A file is read into the tree's memory and stays there. `struct scope` is a block under construction; scopes
+ * are linked to the enclosing ones, which is where variables are looked up. An included file and the text of
+ * an environment variable have scopes of their own: they see nothing of the file that refers to them (as
+ * upstream).
  *
  * Bounds: BRK_CONF_DEPTH_MAX on nesting (recursion depth with it), BRK_CONF_INCLUDE_MAX on includes,
  * BRK_CONF_BYTES_MAX on what is read in all, ENV_MAX on variables that refer to variables. */
@@ -56,8 +57,8 @@ static void scope_close(struct brk_conf *c, struct scope *s, struct brk_conf_val
 static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struct brk_conf_value **value_out);
 
 /* Parses the text of an environment variable as a value that stands at `pos`. */
-static enum st parse_env(struct brk_conf_parser *p, const char *name, const char *text, struct brk_conf_pos pos,
-                         struct brk_conf_value **value_out)
+static enum st parse_env(struct brk_conf_parser *p, const char *name, const char *text,
+                         struct brk_conf_pos pos, struct brk_conf_value **value_out)
 {
     struct brk_conf_env frame = {p->env, name};
     unsigned depth = 0;
@@ -97,15 +98,17 @@ static enum st parse_env(struct brk_conf_parser *p, const char *name, const char
     struct scope none = {0};
     char buf[24];
     enum st st = parse_value(&sub, &none, value_out);
-    if (st == ST_OK && brk_conf_skip_space(&sub) == false && brk_conf_peek(&sub) != BRK_CONF_END && brk_conf_peek(&sub) != ',' && brk_conf_peek(&sub) != ';') {
-        return brk_conf_fail(p, pos, "variable reference for '%.64s' could not be parsed: unexpected %s after the value", name,
-                       brk_conf_found(&sub, buf));
+    if (st == ST_OK && brk_conf_skip_space(&sub) == false && brk_conf_peek(&sub) != BRK_CONF_END &&
+        brk_conf_peek(&sub) != ',' && brk_conf_peek(&sub) != ';') {
+        return brk_conf_fail(
+            p, pos, "variable reference for '%.64s' could not be parsed: unexpected %s after the value", name,
+            brk_conf_found(&sub, buf));
     }
     return st;
 }
 
-static enum st parse_variable(struct brk_conf_parser *p, struct scope *scope, const char *name, struct brk_conf_pos pos,
-                              struct brk_conf_value **value_out)
+static enum st parse_variable(struct brk_conf_parser *p, struct scope *scope, const char *name,
+                              struct brk_conf_pos pos, struct brk_conf_value **value_out)
 {
     for (struct scope *s = scope; s != NULL; s = s->up) {
         for (size_t i = s->count; i > 0; i--) {
@@ -170,11 +173,14 @@ static enum st parse_block_text(struct brk_conf_parser *p, struct brk_conf_value
             return ST_OK;
         }
     }
-    return brk_conf_fail(p, v->pos, "unexpected end of file in a text block that starts here; it ends with a line that holds "
-                              "only ')'");
+    return brk_conf_fail(
+        p, v->pos,
+        "unexpected end of file in a text block that starts here; it ends with a line that holds "
+        "only ')'");
 }
 
-/* --- blocks and arrays ----------------------------------------------------------------------------------------- */
+/* --- blocks and arrays
+ * ----------------------------------------------------------------------------------------- */
 
 static void note_depth(struct scope *s, const struct brk_conf_value *v)
 {
@@ -183,8 +189,8 @@ static void note_depth(struct scope *s, const struct brk_conf_value *v)
     }
 }
 
-/* After an element: skips to the next one or to `closer`. Blocks take ',' ';' or a new line, arrays ',' or a new
- * line; one separator only, before or after new lines. */
+/* After an element: skips to the next one or to `closer`. Blocks take ',' ';' or a new line, arrays ',' or a
+ * new line; one separator only, before or after new lines. */
 static enum st end_of_entry(struct brk_conf_parser *p, int closer, const char *what)
 {
     char buf[24];
@@ -213,7 +219,8 @@ static enum st parse_array(struct brk_conf_parser *p, struct scope *outer, struc
         if (brk_conf_peek(p) == BRK_CONF_END) {
             st = brk_conf_fail(p, v->pos, "unexpected end of file in an array that starts here");
         } else if (brk_conf_ends_word(brk_conf_peek(p))) {
-            st = brk_conf_fail(p, pos, "expected an array element or ']', but got %s", brk_conf_found(p, buf));
+            st =
+                brk_conf_fail(p, pos, "expected an array element or ']', but got %s", brk_conf_found(p, buf));
         } else {
             st = parse_value(p, outer, &element);
         }
@@ -235,7 +242,8 @@ free_scope:
     return st;
 }
 
-static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int closer, struct brk_conf_pos open);
+static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int closer,
+                             struct brk_conf_pos open);
 
 static enum st parse_map(struct brk_conf_parser *p, struct scope *outer, struct brk_conf_value *v)
 {
@@ -260,7 +268,8 @@ static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struc
     v->pos = brk_conf_here(p);
     *value_out = v;
     if (p->nesting >= BRK_CONF_DEPTH_MAX) {
-        return brk_conf_fail(p, v->pos, "more than %d blocks and arrays inside each other", BRK_CONF_DEPTH_MAX);
+        return brk_conf_fail(p, v->pos, "more than %d blocks and arrays inside each other",
+                             BRK_CONF_DEPTH_MAX);
     }
     p->nesting++;
     if (c == '{') {
@@ -277,16 +286,18 @@ static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struc
     }
     p->nesting--;
     if (st == ST_OK && (*value_out)->depth + p->nesting >= BRK_CONF_DEPTH_MAX) {
-        return brk_conf_fail(p, v->pos, "more than %d blocks and arrays inside each other", BRK_CONF_DEPTH_MAX);
+        return brk_conf_fail(p, v->pos, "more than %d blocks and arrays inside each other",
+                             BRK_CONF_DEPTH_MAX);
     }
     return st;
 }
 
-/* --- includes -------------------------------------------------------------------------------------------------- */
+/* --- includes
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Reads a file into the tree's memory. */
-static enum st load(struct brk_conf *c, const struct brk_conf_source *src, const char *path, const char **text_out,
-                    size_t *len_out, struct err *err)
+static enum st load(struct brk_conf *c, const struct brk_conf_source *src, const char *path,
+                    const char **text_out, size_t *len_out, struct err *err)
 {
     char *text = NULL;
     size_t len = 0;
@@ -324,8 +335,8 @@ static const char *beside(struct brk_conf *c, const char *file, const char *name
 
 static enum st parse_whole(struct brk_conf_parser *p, struct scope *s);
 
-/* `include path`: the cursor stands on the path. Upstream joins even an absolute path to the folder of the file; we
- * try that first and then the path as it stands. */
+/* `include path`: the cursor stands on the path. Upstream joins even an absolute path to the folder of the
+ * file; we try that first and then the path as it stands. */
 static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
 {
     struct brk_conf_pos pos = brk_conf_here(p);
@@ -335,7 +346,8 @@ static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
     int c = brk_conf_peek(p);
     struct err why = {0};
     if (c != '"' && c != '\'' && brk_conf_ends_word(c)) {
-        return brk_conf_fail(p, pos, "expected the name of a file to include, but got %s", brk_conf_found(p, buf));
+        return brk_conf_fail(p, pos, "expected the name of a file to include, but got %s",
+                             brk_conf_found(p, buf));
     }
     enum st st = brk_conf_read_text(p, c == '"' || c == '\'' ? (char)c : 0, &name, &name_len);
     if (st != ST_OK) {
@@ -374,7 +386,8 @@ static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
     return st;
 }
 
-/* --- entries --------------------------------------------------------------------------------------------------- */
+/* --- entries
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Reads a key: quoted (as it stands, no escapes) or bare (up to a blank, ':' or '='). */
 static enum st read_key(struct brk_conf_parser *p, struct brk_conf_entry *e)
@@ -394,7 +407,8 @@ static enum st read_key(struct brk_conf_parser *p, struct brk_conf_entry *e)
         if (c == BRK_CONF_END && quote != 0) {
             return brk_conf_fail(p, e->pos, "unexpected end of file in a quoted key that starts here");
         }
-        if (quote != 0 ? c == quote : c == BRK_CONF_END || c == '\n' || brk_conf_is_blank(c) || c == ':' || c == '=') {
+        if (quote != 0 ? c == quote
+                       : c == BRK_CONF_END || c == '\n' || brk_conf_is_blank(c) || c == ':' || c == '=') {
             break;
         }
     }
@@ -457,8 +471,9 @@ static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int clo
         enum st st = parse_entry(p, s);
         if (st == ST_OK) {
             st = end_of_entry(p, closer,
-                              closer == BRK_CONF_END ? "a new line, ',', a comment or the end of the file after the value"
-                                            : "a new line, ',' or '}' after the value");
+                              closer == BRK_CONF_END
+                                  ? "a new line, ',', a comment or the end of the file after the value"
+                                  : "a new line, ',' or '}' after the value");
         }
         if (st != ST_OK) {
             return st;
@@ -492,14 +507,17 @@ static enum st parse_whole(struct brk_conf_parser *p, struct scope *s)
     }
     brk_conf_step(p);
     brk_conf_skip_space(p);
-    return brk_conf_peek(p) == BRK_CONF_END ? ST_OK : brk_conf_fail(p, brk_conf_here(p), "expected the end of the file after '}', but got %s",
-                                            brk_conf_found(p, buf));
+    return brk_conf_peek(p) == BRK_CONF_END
+               ? ST_OK
+               : brk_conf_fail(p, brk_conf_here(p), "expected the end of the file after '}', but got %s",
+                               brk_conf_found(p, buf));
 }
 
-/* --- entry points ---------------------------------------------------------------------------------------------- */
+/* --- entry points
+ * ---------------------------------------------------------------------------------------------- */
 
-static enum st parse_top(struct brk_conf *c, const struct brk_conf_source *src, const char *name, const char *text,
-                         size_t len, struct brk_conf **conf_out, struct err *err)
+static enum st parse_top(struct brk_conf *c, const struct brk_conf_source *src, const char *name,
+                         const char *text, size_t len, struct brk_conf **conf_out, struct err *err)
 {
     struct brk_conf_parser p = {.conf = c, .src = src, .text = text, .len = len, .line = 1, .err = err};
     struct scope top = {0};

@@ -18,7 +18,8 @@ struct brk_conf_block {
     _Alignas(16) char data[];
 };
 
-/* --- memory of the tree ---------------------------------------------------------------------------------------- */
+/* --- memory of the tree
+ * ---------------------------------------------------------------------------------------- */
 
 void *brk_conf_grab(struct brk_conf *c, size_t n)
 {
@@ -57,9 +58,13 @@ void brk_conf_destroy(struct brk_conf *c)
     base_free(c);
 }
 
-const struct brk_conf_value *brk_conf_root(const struct brk_conf *c) { return c->root; }
+const struct brk_conf_value *brk_conf_root(const struct brk_conf *c)
+{
+    return c->root;
+}
 
-/* --- characters, positions, errors ----------------------------------------------------------------------------- */
+/* --- characters, positions, errors
+ * ----------------------------------------------------------------------------- */
 
 static int peek_at(const struct brk_conf_parser *p, size_t ahead)
 {
@@ -107,7 +112,10 @@ const char *brk_conf_found(const struct brk_conf_parser *p, char buf[24])
     return buf;
 }
 
-bool brk_conf_is_blank(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f'; }
+bool brk_conf_is_blank(int c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
+}
 
 static bool at_comment(const struct brk_conf_parser *p)
 {
@@ -145,7 +153,8 @@ bool brk_conf_skip_space(struct brk_conf_parser *p)
     }
 }
 
-/* --- words and strings ----------------------------------------------------------------------------------------- */
+/* --- words and strings
+ * ----------------------------------------------------------------------------------------- */
 
 static int hex_digit(int c)
 {
@@ -172,8 +181,9 @@ static enum st read_escape(struct brk_conf_parser *p, char *out)
         }
     }
     if (c != 'x') {
-        return brk_conf_fail(p, pos, "invalid escape character %s; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed",
-                       brk_conf_found(p, buf));
+        return brk_conf_fail(p, pos,
+                             "invalid escape character %s; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed",
+                             brk_conf_found(p, buf));
     }
     int hi = hex_digit(peek_at(p, 1));
     int lo = hi < 0 ? -1 : hex_digit(peek_at(p, 2));
@@ -192,7 +202,8 @@ static enum st read_escape(struct brk_conf_parser *p, char *out)
 
 bool brk_conf_ends_word(int c)
 {
-    return c == BRK_CONF_END || brk_conf_is_blank(c) || c == '\n' || c == ',' || c == ';' || c == ']' || c == '}';
+    return c == BRK_CONF_END || brk_conf_is_blank(c) || c == '\n' || c == ',' || c == ';' || c == ']' ||
+           c == '}';
 }
 
 enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **text_out, size_t *len_out)
@@ -201,10 +212,12 @@ enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **t
     if (quote != 0) {
         brk_conf_step(p);
     }
-    /* The text never grows by unescaping: the rest of its file is room enough, but only what is needed is kept. */
+    /* The text never grows by unescaping: the rest of its file is room enough, but only what is needed is
+     * kept. */
     size_t start = p->at, n = 0;
     struct brk_conf_parser look = *p;
-    while (quote != 0 ? brk_conf_peek(&look) != BRK_CONF_END && brk_conf_peek(&look) != quote : !brk_conf_ends_word(brk_conf_peek(&look))) {
+    while (quote != 0 ? brk_conf_peek(&look) != BRK_CONF_END && brk_conf_peek(&look) != quote
+                      : !brk_conf_ends_word(brk_conf_peek(&look))) {
         if (brk_conf_peek(&look) == '\\' && quote != '\'' && peek_at(&look, 1) != BRK_CONF_END) {
             look.at++;
         }
@@ -233,7 +246,8 @@ enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **t
     return ST_OK;
 }
 
-/* --- scalars --------------------------------------------------------------------------------------------------- */
+/* --- scalars
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool word_is(const char *s, const char *const list[3])
 {

@@ -40,7 +40,8 @@ const char *brk_conf_kind_text(enum brk_conf_kind kind)
     return "nothing";
 }
 
-/* --- durations ------------------------------------------------------------------------------------------------ */
+/* --- durations
+ * ------------------------------------------------------------------------------------------------ */
 
 struct unit {
     const char *text;
@@ -49,8 +50,8 @@ struct unit {
 
 /* The longer spellings first, so that "ms" is not taken for "m". */
 static const struct unit units[] = {
-    {"ns", 1},   {"us", 1e3},  {"\xc2\xb5s", 1e3}, {"\xce\xbcs", 1e3}, {"ms", 1e6},
-    {"s", 1e9},  {"m", 60e9},  {"h", 3600e9},
+    {"ns", 1},   {"us", 1e3}, {"\xc2\xb5s", 1e3}, {"\xce\xbcs", 1e3},
+    {"ms", 1e6}, {"s", 1e9},  {"m", 60e9},        {"h", 3600e9},
 };
 
 static const struct unit *find_unit(const char *s)
@@ -63,8 +64,8 @@ static const struct unit *find_unit(const char *s)
     return NULL;
 }
 
-/* Reads digits[.digits]; returns the end, or NULL when there is no digit. Whole and fraction are kept apart, so that
- * nanoseconds stay exact. */
+/* Reads digits[.digits]; returns the end, or NULL when there is no digit. Whole and fraction are kept apart,
+ * so that nanoseconds stay exact. */
 static const char *read_number(const char *s, uint64_t *whole, double *fraction)
 {
     size_t digits = 0;
@@ -124,7 +125,8 @@ enum st brk_conf_duration(const char *text, int64_t *ns_out, struct err *err)
     return ST_OK;
 }
 
-/* --- canonical JSON ------------------------------------------------------------------------------------------- */
+/* --- canonical JSON
+ * ------------------------------------------------------------------------------------------- */
 
 struct out {
     char *buf;
@@ -147,14 +149,19 @@ static void out_bytes(struct out *o, const char *p, size_t n)
     o->buf[o->len] = '\0';
 }
 
-static void out_text(struct out *o, const char *s) { out_bytes(o, s, strlen(s)); }
+static void out_text(struct out *o, const char *s)
+{
+    out_bytes(o, s, strlen(s));
+}
 
 /* Length of a valid UTF-8 sequence at p, 0 when there is none. */
 static size_t utf8_len(const unsigned char *p, size_t left)
 {
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-                             : p[0] >= 0xf0 && p[0] < 0xf5   ? 4
-                                                             : 0;
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
     if (n == 0 || n > left) {
         return 0;
     }
@@ -241,7 +248,8 @@ static void out_map(struct out *o, const struct brk_conf_value *v)
     base_free(sorted);
 }
 
-/* The shortest decimal that reads back as the same number; with an exponent only below 1e-6 and from 1e21 on. */
+/* The shortest decimal that reads back as the same number; with an exponent only below 1e-6 and from 1e21 on.
+ */
 static void out_float(struct out *o, double f)
 {
     char num[400];

@@ -1,4 +1,5 @@
-/* The log sink over env: appends at the end that the file has now, so that truncation from outside is harmless. */
+/* The log sink over env: appends at the end that the file has now, so that truncation from outside is
+ * harmless. */
 #include "broker/logfile.h"
 
 #include <pthread.h>
@@ -41,8 +42,8 @@ static void sink(void *arg, enum log_level level, const char *line, size_t len)
     pthread_mutex_unlock(&l->mutex);
 }
 
-enum st brk_logfile_open(struct env *env, const char *path, bool logtime, bool utc, struct brk_logfile **log_out,
-                         struct err *err)
+enum st brk_logfile_open(struct env *env, const char *path, bool logtime, bool utc,
+                         struct brk_logfile **log_out, struct err *err)
 {
     *log_out = NULL;
     struct env_file *file = NULL;

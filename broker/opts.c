@@ -175,8 +175,8 @@ bool brk_opts_account_jetstream(const struct brk_opts *o, const char *account)
 
 bool brk_pass_is_bcrypt(const char *pass)
 {
-    return pass != NULL && pass[0] == '$' && pass[1] == '2' && pass[2] != '\0' && strchr("abxy", pass[2]) != NULL &&
-           pass[3] == '$';
+    return pass != NULL && pass[0] == '$' && pass[1] == '2' && pass[2] != '\0' &&
+           strchr("abxy", pass[2]) != NULL && pass[3] == '$';
 }
 
 static enum st check_users(const struct brk_opts *o, struct err *err)
@@ -189,8 +189,8 @@ static enum st check_users(const struct brk_opts *o, struct err *err)
             }
         }
         if (strcmp(u->account, BRK_ACC_GLOBAL) != 0 && brk_opts_account(o, u->account) == NULL) {
-            return err_set(err, ST_INVALID, 0, "user \"%s\" belongs to account \"%s\", which does not exist", u->user,
-                           u->account);
+            return err_set(err, ST_INVALID, 0, "user \"%s\" belongs to account \"%s\", which does not exist",
+                           u->user, u->account);
         }
     }
     return ST_OK;
@@ -227,8 +227,10 @@ enum st brk_opts_check(const struct brk_opts *o, struct err *err)
                        o->no_auth_user);
     }
     if (o->no_auth_user != NULL && brk_opts_user(o, o->no_auth_user) == NULL) {
-        return err_set(err, ST_INVALID, 0, "no_auth_user: \"%s\" not present as user in authorization block or "
-                       "account configuration", o->no_auth_user);
+        return err_set(err, ST_INVALID, 0,
+                       "no_auth_user: \"%s\" not present as user in authorization block or "
+                       "account configuration",
+                       o->no_auth_user);
     }
     if (o->max_payload > o->max_pending) {
         return err_set(err, ST_INVALID, 0, "max_payload (%lld) cannot be higher than max_pending (%lld)",

@@ -1,6 +1,6 @@
-/* Fuzz target: the config language and its mapping onto options. The first byte says how the input splits into the file
- * and what an `include` of any name and any environment variable yield. Must hold: no crash, an error has text, every
- * key and value has a place, a good file applies without reading wild memory. */
+/* Fuzz target: the config language and its mapping onto options. The first byte says how the input splits
+ * into the file and what an `include` of any name and any environment variable yield. Must hold: no crash, an
+ * error has text, every key and value has a place, a good file applies without reading wild memory. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,7 +39,8 @@ static void walk(const struct brk_conf_value *v, unsigned depth)
     if (depth > BRK_CONF_DEPTH_MAX || v->pos.line == 0 || v->pos.column == 0 || v->pos.file == NULL) {
         abort();
     }
-    for (size_t i = 0; i < v->entries_count && i < 3; i++) { /* shared values: a full walk may be exponential */
+    for (size_t i = 0; i < v->entries_count && i < 3;
+         i++) { /* shared values: a full walk may be exponential */
         walk(v->entries[i].value, depth + 1);
         if (depth > 8) {
             break;
@@ -58,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct brk_conf_source src = {.read = read_input, .getenv = get_input, .arg = &in};
     struct brk_conf *c = NULL;
     struct err err = {0};
-    if (brk_conf_parse_text(&src, "fuzz.conf", (const char *)data + 1 + part, size - 1 - part, &c, &err) == ST_OK) {
+    if (brk_conf_parse_text(&src, "fuzz.conf", (const char *)data + 1 + part, size - 1 - part, &c, &err) ==
+        ST_OK) {
         struct brk_opts o;
         struct brk_conf_notes notes = {0};
         brk_opts_init(&o);

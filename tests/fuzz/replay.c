@@ -1,4 +1,5 @@
-/* Runs a fuzz target on files, in builds without libFuzzer: replays a corpus, or one found input under a debugger. */
+/* Runs a fuzz target on files, in builds without libFuzzer: replays a corpus, or one found input under a
+ * debugger. */
 #include <stdint.h>
 #include <stdio.h>
 

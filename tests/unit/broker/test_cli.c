@@ -54,8 +54,9 @@ static void booleans(void **state)
         const char *words;
         bool debug, trace, verbose;
     } cases[] = {
-        {"-D", true, false, false},     {"-V", false, true, false},   {"-DV", true, true, false},
-        {"-VV", false, true, true},     {"-DVV", true, true, true},   {"-D=false", false, false, false},
+        {"-D", true, false, false},        {"-V", false, true, false},
+        {"-DV", true, true, false},        {"-VV", false, true, true},
+        {"-DVV", true, true, true},        {"-D=false", false, false, false},
         {"--debug=T", true, false, false}, {"-D=0 -V=1", false, true, false},
     };
     struct brk_cli c;
@@ -75,11 +76,21 @@ static void actions(void **state)
         const char *words;
         enum brk_cli_action action;
     } cases[] = {
-        {"", BRK_CLI_RUN},           {"-v", BRK_CLI_VERSION},     {"--version", BRK_CLI_VERSION},
-        {"version", BRK_CLI_VERSION}, {"-h", BRK_CLI_HELP},       {"--help", BRK_CLI_HELP},
-        {"help", BRK_CLI_HELP},      {"-t -c x", BRK_CLI_TEST},   {"-t -c x -v", BRK_CLI_VERSION},
-        {"-h -v", BRK_CLI_VERSION},  {"--help_tls", BRK_CLI_HELP_TLS}, {"-v=false", BRK_CLI_RUN},
-        {"-v x", BRK_CLI_VERSION},   {"-- version", BRK_CLI_VERSION},  {"--", BRK_CLI_RUN},
+        {"", BRK_CLI_RUN},
+        {"-v", BRK_CLI_VERSION},
+        {"--version", BRK_CLI_VERSION},
+        {"version", BRK_CLI_VERSION},
+        {"-h", BRK_CLI_HELP},
+        {"--help", BRK_CLI_HELP},
+        {"help", BRK_CLI_HELP},
+        {"-t -c x", BRK_CLI_TEST},
+        {"-t -c x -v", BRK_CLI_VERSION},
+        {"-h -v", BRK_CLI_VERSION},
+        {"--help_tls", BRK_CLI_HELP_TLS},
+        {"-v=false", BRK_CLI_RUN},
+        {"-v x", BRK_CLI_VERSION},
+        {"-- version", BRK_CLI_VERSION},
+        {"--", BRK_CLI_RUN},
     };
     struct brk_cli c;
     (void)state;
@@ -145,7 +156,8 @@ static void flags_win_over_the_file(void **state)
     o.debug = o.logtime = o.js.enabled = true;
     brk_opts_set_str(&o.token, "file");
     brk_opts_set_str(&o.server_name, "file");
-    assert_int_equal(parse("-p 9 -D=false -js=false --user u --pass w -c f.conf -T=false -sd d", &c, NULL), ST_OK);
+    assert_int_equal(parse("-p 9 -D=false -js=false --user u --pass w -c f.conf -T=false -sd d", &c, NULL),
+                     ST_OK);
     brk_cli_apply(&c, &o);
     assert_int_equal(o.port, 9);
     assert_int_equal(o.http_port, 2); /* not on the command line */
@@ -163,8 +175,11 @@ static void flags_win_over_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_spelling_sets_the_option), cmocka_unit_test(booleans), cmocka_unit_test(actions),
-        cmocka_unit_test(errors),                         cmocka_unit_test(flags_win_over_the_file),
+        cmocka_unit_test(every_spelling_sets_the_option),
+        cmocka_unit_test(booleans),
+        cmocka_unit_test(actions),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(flags_win_over_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

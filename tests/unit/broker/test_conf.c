@@ -1,7 +1,7 @@
 /* The config language: what each text means, as canonical JSON, and the exact error of each bad one.
  *
- * The JSON of every line of `good` but those marked "ours" was compared with a real nats-server 2.14: its `-t` prints
- * the SHA-256 of the same JSON. Lines marked "ours" are accepted here and not there. */
+ * The JSON of every line of `good` but those marked "ours" was compared with a real nats-server 2.14: its
+ * `-t` prints the SHA-256 of the same JSON. Lines marked "ours" are accepted here and not there. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -18,15 +18,9 @@ struct file {
 };
 
 static const struct file files[] = {
-    {"inc.conf", "Y: foo\n"},
-    {"sub/a.conf", "include b.conf\nz: 1"},
-    {"sub/b.conf", "deep: yes"},
-    {"/abs.conf", "abs: 1"},
-    {"self.conf", "include self.conf"},
-    {"bad.conf", "a: 1\n  b: [1"},
-    {"uses.conf", "v: $X"},
-    {"braces.conf", "{\"q\": 1}"},
-    {"empty.conf", ""},
+    {"inc.conf", "Y: foo\n"}, {"sub/a.conf", "include b.conf\nz: 1"}, {"sub/b.conf", "deep: yes"},
+    {"/abs.conf", "abs: 1"},  {"self.conf", "include self.conf"},     {"bad.conf", "a: 1\n  b: [1"},
+    {"uses.conf", "v: $X"},   {"braces.conf", "{\"q\": 1}"},          {"empty.conf", ""},
 };
 
 static enum st read_fake(void *arg, const char *path, char **text_out, size_t *len_out, struct err *err)
@@ -45,9 +39,10 @@ static enum st read_fake(void *arg, const char *path, char **text_out, size_t *l
 static const char *env_fake(void *arg, const char *name)
 {
     static const char *const vars[][2] = {
-        {"E_INT", "7"},     {"E_STR", "foo"},       {"E_QUOTED", "\"q x\""}, {"E_MAP", "{a:1}"},   {"E_LIST", "[a,b]"},
-        {"E_REF", "$E_STR"}, {"E_TWO", "a b"},      {"E_EMPTY", ""},         {"E_CYCLE", "$E_CYCLE"}, {"E_SIZE", "8k"},
-        {"E_COMMENT", "x # y"}, {"E_A", "$E_B"},    {"E_B", "$E_A"},         {"E_BAD", "[1"},
+        {"E_INT", "7"},          {"E_STR", "foo"},    {"E_QUOTED", "\"q x\""}, {"E_MAP", "{a:1}"},
+        {"E_LIST", "[a,b]"},     {"E_REF", "$E_STR"}, {"E_TWO", "a b"},        {"E_EMPTY", ""},
+        {"E_CYCLE", "$E_CYCLE"}, {"E_SIZE", "8k"},    {"E_COMMENT", "x # y"},  {"E_A", "$E_B"},
+        {"E_B", "$E_A"},         {"E_BAD", "[1"},
     };
     (void)arg;
     for (size_t i = 0; i < ARRAY_LEN(vars); i++) {
@@ -76,7 +71,9 @@ static const char *const good[][2] = {
     {"{\"a\":1,\n\"b\":[true,null,\"c\"]\n}\n", "{\"a\":1,\"b\":[true,\"null\",\"c\"]}"},
     {"", "{}"},
     {"\n# only a comment", "{}"},
-    {"\xef\xbb\xbf" "a: 1", "{\"a\":1}"}, /* ours */
+    {"\xef\xbb\xbf"
+     "a: 1",
+     "{\"a\":1}"},                         /* ours */
     {"a: 1\n, b: 2", "{\"a\":1,\"b\":2}"}, /* ours */
     /* keys */
     {"'a b': 1, \"c d\" 2, x.y: 3, 5: 6", "{\"5\":6,\"a b\":1,\"c d\":2,\"x.y\":3}"},
@@ -93,14 +90,16 @@ static const char *const good[][2] = {
      "1000000000000000000]}"},
     {"a: [-1, -5k, 007, 9223372036854775807 ]", "{\"a\":[-1,-5000,7,9223372036854775807]}"},
     {"a: -9223372036854775808", "{\"a\":-9223372036854775808}"},
-    {"a: [1.5, -2.25, 1.0, 0.000001, 0.0000001, 1.0 ]", "{\"a\":[1.5,-2.25,1,0.000001,1e-7,1]}"}, /* 1e-7: ours */
+    {"a: [1.5, -2.25, 1.0, 0.000001, 0.0000001, 1.0 ]",
+     "{\"a\":[1.5,-2.25,1,0.000001,1e-7,1]}"}, /* 1e-7: ours */
     {"a: [10s, 5kx, 1.2.3.4, 1_000, 0x10, 1b, +5]",
      "{\"a\":[\"10s\",\"5kx\",\"1.2.3.4\",\"1_000\",\"0x10\",\"1b\",\"+5\"]}"},
     {"a: [1,2]", "{\"a\":[1,2]}"}, /* ours: upstream wants a blank before ']' */
     {"a: {b: {c: 1}}", "{\"a\":{\"b\":{\"c\":1}}}"},
     {"a: [1e5, 2024-prod, -x, 5k5]", "{\"a\":[\"1e5\",\"2024-prod\",\"-x\",\"5k5\"]}"}, /* ours */
     /* booleans, dates */
-    {"a: [true, yes, on, TRUE, Yes, false, no, off, False]", "{\"a\":[true,true,true,true,true,false,false,false,false]}"},
+    {"a: [true, yes, on, TRUE, Yes, false, no, off, False]",
+     "{\"a\":[true,true,true,true,true,false,false,false,false]}"},
     {"a: [trueish, \"true\", t]", "{\"a\":[\"trueish\",\"true\",\"t\"]}"},
     {"a: 2026-05-04T18:53:41Z", "{\"a\":\"2026-05-04T18:53:41Z\"}"},
     {"a: 2024-02-29T00:00:00Z", "{\"a\":\"2024-02-29T00:00:00Z\"}"},
@@ -156,11 +155,13 @@ static const char *const bad[][2] = {
     {"a:", "t.conf:1:1: key \"a\" has no value"},
     {"b: 1\n  a:\n", "t.conf:2:3: key \"a\" has no value"},
     {": 5", "t.conf:1:1: expected a key, but got ':'"},
-    {"a: 1 2", "t.conf:1:6: expected a new line, ',', a comment or the end of the file after the value, but got '2'"},
+    {"a: 1 2",
+     "t.conf:1:6: expected a new line, ',', a comment or the end of the file after the value, but got '2'"},
     {"a: 1;;", "t.conf:1:6: expected a key, but got ';'"},
     {"a: ,", "t.conf:1:4: expected a value, but got ','"},
     {"a: }", "t.conf:1:4: expected a value, but got '}'"},
-    {"a: 1}", "t.conf:1:5: expected a new line, ',', a comment or the end of the file after the value, but got '}'"},
+    {"a: 1}",
+     "t.conf:1:5: expected a new line, ',', a comment or the end of the file after the value, but got '}'"},
     {"}", "t.conf:1:1: expected a key, but got '}'"},
     {"{a: 1} b", "t.conf:1:8: expected the end of the file after '}', but got 'b'"},
     {"a {", "t.conf:1:3: unexpected end of file in a block that starts here"},
@@ -176,14 +177,17 @@ static const char *const bad[][2] = {
     {"a: \"b", "t.conf:1:4: unexpected end of file in a quoted string that starts here"},
     {"a: 'b\n\n", "t.conf:1:4: unexpected end of file in a quoted string that starts here"},
     {"'a", "t.conf:1:1: unexpected end of file in a quoted key that starts here"},
-    {"a: \"b\" c", "t.conf:1:8: expected a new line, ',', a comment or the end of the file after the value, but got 'c'"},
+    {"a: \"b\" c",
+     "t.conf:1:8: expected a new line, ',', a comment or the end of the file after the value, but got 'c'"},
     {"a: \"b\\q\"",
      "t.conf:1:6: invalid escape character 'q'; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed"},
-    {"a: b\\", "t.conf:1:5: invalid escape character the end of the file; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are "
-              "allowed"},
+    {"a: b\\",
+     "t.conf:1:5: invalid escape character the end of the file; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are "
+     "allowed"},
     {"a: \"\\x4g\"", "t.conf:1:5: expected two hexadecimal digits after '\\x'"},
     {"a: \"\\x00\"", "t.conf:1:5: a zero byte cannot stand in a string"},
-    {"a: (b)", "t.conf:1:4: unexpected end of file in a text block that starts here; it ends with a line that holds only "
+    {"a: (b)", "t.conf:1:4: unexpected end of file in a text block that starts here; it ends with a line "
+               "that holds only "
                "')'"},
     {"a: 9223372036854775808", "t.conf:1:4: integer '9223372036854775808' is out of range"},
     {"a: 10e", "t.conf:1:4: integer '10e' is out of range"},
@@ -193,7 +197,8 @@ static const char *const bad[][2] = {
     {"a: $a", "t.conf:1:4: variable reference for 'a' can not be found"},
     {"a: $X\nX: 1", "t.conf:1:4: variable reference for 'X' can not be found"},
     {"A {b: 1}\na: $b", "t.conf:2:4: variable reference for 'b' can not be found"},
-    {"a: $E_TWO", "t.conf:1:4: variable reference for 'E_TWO' could not be parsed: unexpected 'b' after the value"},
+    {"a: $E_TWO",
+     "t.conf:1:4: variable reference for 'E_TWO' could not be parsed: unexpected 'b' after the value"},
     {"a: $E_CYCLE", "t.conf:1:4: variable reference cycle for 'E_CYCLE'"},
     {"a: $E_A", "t.conf:1:4: variable reference cycle for 'E_A'"},
     {"a: $E_BAD", "t.conf:1:4: unexpected end of file in an array that starts here"},
@@ -293,7 +298,8 @@ static void json_is_bounded(void **state)
     struct brk_conf *c = NULL;
     (void)state;
     size_t at = (size_t)snprintf(text, sizeof text, "v0: [x]\n");
-    for (int i = 1; i < 30; i++) { /* each twice the one before: 2^30 elements, a few hundred bytes in memory */
+    for (int i = 1; i < 30;
+         i++) { /* each twice the one before: 2^30 elements, a few hundred bytes in memory */
         at += (size_t)snprintf(text + at, sizeof text - at, "v%d: [$v%d,$v%d]\n", i, i - 1, i - 1);
     }
     assert_int_equal(brk_conf_parse_text(&source, "t.conf", text, at, &c, NULL), ST_OK);
@@ -307,9 +313,9 @@ static void durations(void **state)
         const char *text;
         int64_t ns;
     } ok[] = {
-        {"2m", 120000000000}, {"1h30m", 5400000000000}, {"1.5s", 1500000000}, {"250ms", 250000000}, {"1us", 1000},
-        {"1\xc2\xb5s", 1000}, {"7ns", 7}, {"0", 0}, {"-2s", -2000000000}, {"+1s", 1000000000}, {".5s", 500000000},
-        {"1.s", 1000000000},
+        {"2m", 120000000000}, {"1h30m", 5400000000000}, {"1.5s", 1500000000}, {"250ms", 250000000},
+        {"1us", 1000},        {"1\xc2\xb5s", 1000},     {"7ns", 7},           {"0", 0},
+        {"-2s", -2000000000}, {"+1s", 1000000000},      {".5s", 500000000},   {"1.s", 1000000000},
     };
     static const char *const wrong[][2] = {
         {"", "invalid duration \"\""},
