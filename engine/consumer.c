@@ -290,9 +290,12 @@ void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry 
         c->peeked.sseq = 0;
     }
     if (seq >= c->next_seq) {
-        if (seq <= c->counted_to && cons_wants_new(c, seq, entry)) {
-            ASSERT(c->npending > 0);
-            c->npending--;
+        if (cons_wants_new(c, seq, entry)) {
+            ASSERT(c->npending > 0 || seq > c->counted_to);
+            c->npending -= seq <= c->counted_to;
+            if (seq <= c->lps_resume) {
+                cons_lps_replace(c, seq, entry);
+            }
         }
         return;
     }
@@ -304,13 +307,21 @@ void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry 
     }
 }
 
-/* Everything was removed at once. Upstream moves `delivered` and the floor up to the end then, as purges do. */
+/* Message by message, cons_on_remove has seen to it; but when everything goes, it goes without telling. */
 void cons_on_floor(struct store_cons *c, uint64_t first_seq)
 {
-    if (!c->running || c->s->msgs > 0) {
-        return; /* message by message: cons_on_remove has seen to it */
+    (void)first_seq;
+    if (!c->running || c->s->msgs > 0 || (c->pend.n == 0 && c->npending == 0)) {
+        return;
     }
-    cons_on_purged(c, first_seq);
+    struct cons_pend *e;
+    while ((e = pends_begin(&c->pend)) != NULL) {
+        cons_settle(c, e);
+    }
+    c->peeked.sseq = 0;
+    cons_recount(c);
+    cons_mark_position(c, false);
+    cons_ready_soon(c);
 }
 
 void cons_on_purged(struct store_cons *c, uint64_t first_seq)

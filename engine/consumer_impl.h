@@ -151,6 +151,9 @@ bool cons_wants_new(const struct store_cons *c, uint64_t seq, const struct sidx_
 void cons_position_fresh(struct store_cons *c);
 /* Computes npending from the stream, and the rest of the last_per_subject phase. */
 void cons_recount(struct store_cons *c);
+/* last_per_subject: `seq` of this subject is about to go before it was delivered; what stands before it is the subject's
+ * last then. So the phase is a function of the stream and lps_resume, and a restart finds the same. */
+void cons_lps_replace(struct store_cons *c, uint64_t seq, const struct sidx_entry *e);
 /* The next live matching sequence from next_seq on, at most counted_to; 0 = none. Moves next_seq over what does not
  * match. */
 uint64_t cons_next_new(struct store_cons *c);

@@ -104,6 +104,24 @@ static void find_lps(struct store_cons *c)
     seqs_sort(&c->lps);
 }
 
+/* Inserts into the rest of the list. */
+static void lps_insert(struct store_cons *c, uint64_t seq)
+{
+    size_t at = seqs_find(&c->lps, c->lps_at, seq);
+    seqs_push(&c->lps, seq);
+    memmove(c->lps.v + at + 1, c->lps.v + at, (c->lps.n - 1 - at) * sizeof c->lps.v[0]);
+    c->lps.v[at] = seq;
+}
+
+void cons_lps_replace(struct store_cons *c, uint64_t seq, const struct sidx_entry *e)
+{
+    uint64_t before = sidx_prev(e, seq - 1);
+    if (before >= c->next_seq && before != 0) {
+        lps_insert(c, before);
+        c->npending += before <= c->counted_to;
+    }
+}
+
 static uint64_t start_lps(struct store_cons *c)
 {
     const struct store_stream *s = c->s;

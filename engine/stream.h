@@ -113,7 +113,7 @@ void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry 
 /* The floor moved over many messages at once (purge of all, big floors): recompute what was counted. */
 void cons_on_floor(struct store_cons *c, uint64_t first_seq);
 /* A purge by request moved the floor to first_seq (its messages have been removed): consumers that stood below move
- * there, as upstream's do. cons_on_floor does this when the stream is empty. */
+ * there, as upstream's do (limits and expiry do not move them). */
 void cons_on_purged(struct store_cons *c, uint64_t first_seq);
 
 /* ---- what consumer.c may use ----------------------------------------------------------------------------------- */

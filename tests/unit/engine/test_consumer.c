@@ -278,7 +278,6 @@ struct mcons {
     struct cons_cfg cfg;
     uint64_t delivered_cseq, delivered_sseq, floor_cseq, floor_sseq;
     uint64_t next, lps_resume;
-    bool lps[SEQS];
     struct mpend p[SEQS];
     uint64_t queue[SEQS * 4];
     size_t q_head, q_tail;
@@ -308,9 +307,19 @@ static bool m_matches(const struct mcons *m, uint64_t seq)
     }
     return m->cfg.nfilters == 0;
 }
+/* The newest of its subject as of lps_resume. */
+static bool m_last(const struct mcons *m, uint64_t seq)
+{
+    for (uint64_t k = seq + 1; k <= m->lps_resume; k++) {
+        if (live(k) && subj_of[k] == subj_of[seq]) {
+            return false;
+        }
+    }
+    return true;
+}
 static bool m_new(const struct mcons *m, uint64_t seq)
 {
-    return live(seq) && seq >= m->next && m_matches(m, seq) && (seq > m->lps_resume || m->lps[seq]);
+    return live(seq) && seq >= m->next && m_matches(m, seq) && (seq > m->lps_resume || m_last(m, seq));
 }
 static uint64_t m_npending(const struct mcons *m)
 {
@@ -379,7 +388,6 @@ static void m_position(struct mcons *m)
 {
     uint64_t start = s->first_seq, last = 0;
     m->lps_resume = 0;
-    memset(m->lps, 0, sizeof m->lps);
     for (uint64_t seq = s->first_seq; seq <= s->last_seq; seq++) {
         last = live(seq) && m_matches(m, seq) ? seq : last;
     }
@@ -397,7 +405,6 @@ static void m_position(struct mcons *m)
                 of = live(seq) && subj_of[seq] == i && m_matches(m, seq) ? seq : of;
             }
             if (of != 0) {
-                m->lps[of] = true;
                 start = m->lps_resume == 0 ? of : u64_min(start, of);
                 m->lps_resume = s->last_seq;
             }
@@ -788,21 +795,23 @@ static void floor_up(void)
     if (first <= s->first_seq || first > s->last_seq + 1) {
         return;
     }
-    bool all = first > s->last_seq;
     bool was[SEQS];
     for (uint64_t k = s->first_seq; k <= s->last_seq; k++) {
         was[k] = live(k);
     }
     uint64_t from = s->first_seq;
     assert_int_equal(stream_floor_logged(s, first, REASON_LIMIT, 0), ST_OK);
-    for (uint64_t k = from; k < first && !all; k++) {
+    for (uint64_t k = from; k < first; k++) {
         if (was[k]) {
             m_removed(k);
         }
     }
-    for (size_t i = 0; i < CONS; i++) {
-        if (model[i].there && s->msgs == 0) {
-            m_purged(&model[i], s->first_seq);
+    if (rnd(2) == 0) { /* a purge by request, not a limit */
+        for (size_t i = 0; i < CONS; i++) {
+            if (model[i].there) {
+                cons_on_purged(real_of(&model[i]), first);
+                m_purged(&model[i], first);
+            }
         }
     }
 }
@@ -840,16 +849,6 @@ static void update(struct mcons *m)
         cons_cfg_fini(&old);
         if (!same) {
             m->next = m->delivered_sseq + 1;
-            for (uint64_t k = 1; k <= m->lps_resume; k++) { /* of the new filters, as of the old time */
-                m->lps[k] = false;
-            }
-            for (size_t i = 0; i < ARRAY_LEN(subjects) && m->lps_resume > 0; i++) {
-                uint64_t of = 0;
-                for (uint64_t k = 1; k <= m->lps_resume; k++) {
-                    of = live(k) && subj_of[k] == i ? k : of;
-                }
-                m->lps[of] = of != 0;
-            }
         }
     } else {
         m->cfg.max_ack_pending = rnd(2) == 0 ? -1 : (int64_t)(1 + rnd(20));
@@ -1000,10 +999,6 @@ static void crash(void)
         m->floor_sseq = c->floor_sseq;
         m->next = c->next_seq;
         m->lps_resume = c->lps_resume;
-        memset(m->lps, 0, sizeof m->lps);
-        for (size_t k = c->lps_at; k < c->lps.n; k++) {
-            m->lps[c->lps.v[k]] = true;
-        }
         for (uint64_t seq = 1; seq < SEQS; seq++) {
             const struct cons_pend *e = pends_find(&c->pend, seq);
             m->p[seq] = (struct mpend){0};
