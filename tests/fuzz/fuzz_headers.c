@@ -1,0 +1,30 @@
+/* Fuzz target: header blocks of messages. Values must lie inside the block and hold no line end. */
+#include <stdlib.h>
+
+#include "broker/js_header.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct js_headers h;
+    js_headers_read(&h, data, size);
+    for (unsigned i = 0; i < JS_HDR_COUNT; i++) {
+        if (!js_hdr_has(&h, i)) {
+            continue;
+        }
+        const uint8_t *v = (const uint8_t *)h.value[i].p;
+        if (h.value[i].n == 0 || v < data || v + h.value[i].n > data + size) {
+            abort();
+        }
+        for (size_t k = 0; k < h.value[i].n; k++) {
+            if (v[k] == '\n') {
+                abort();
+            }
+        }
+        uint64_t n;
+        (void)js_parse_u64(h.value[i], &n);
+        (void)js_ttl_parse(h.value[i]);
+    }
+    return 0;
+}
