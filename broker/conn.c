@@ -219,6 +219,40 @@ void brk_conn_after_parse(struct brk_conn *c, enum brk_parse r)
     }
 }
 
+/* Counts what a connection read in this turn; one that had its share waits for the next. */
+static void share_turn(struct brk_conn *c, size_t len)
+{
+    struct brk_impl *im = brk_impl_of(c->server);
+    c->turn_bytes = c->turn == im->turn ? c->turn_bytes + len : len;
+    c->turn = im->turn;
+    if (c->turn_bytes >= BRK_TURN_READ_BYTES && !c->yielded && c->state != BRK_CONN_CLOSING) {
+        c->trans->ops->read_stop(c->trans);
+        c->yielded = true;
+        c->yield_next = im->yielded;
+        im->yielded = c;
+    }
+}
+
+/* Reading is stopped for one of several reasons; it goes on when none is left. */
+void brk_conn_read_on(struct brk_conn *c)
+{
+    if (c->state != BRK_CONN_CLOSING && c->state != BRK_CONN_AUTH && !c->stalled && !c->yielded) {
+        c->trans->ops->read_start(c->trans);
+    }
+}
+
+void brk_conns_next_turn(struct brk_server *s)
+{
+    struct brk_impl *im = brk_impl_of(s);
+    im->turn++;
+    while (im->yielded != NULL) {
+        struct brk_conn *c = im->yielded;
+        im->yielded = c->yield_next;
+        c->yielded = false;
+        brk_conn_read_on(c);
+    }
+}
+
 static void on_read(void *arg, uint8_t *buf, size_t len)
 {
     struct brk_conn *c = arg;
@@ -228,6 +262,7 @@ static void on_read(void *arg, uint8_t *buf, size_t len)
     c->last_real_ns = env_real_ns(c->server->env);
     c->last_boot_ns = brk_loop_now_ms(c->loop) * NS_PER_MS;
     brk_conn_after_parse(c, brk_parser_feed(&c->parser, buf, len));
+    share_turn(c, len);
 }
 
 static void on_end(void *arg, int os_errno)
@@ -270,9 +305,7 @@ void brk_conns_unstall(void *server)
         struct brk_conn *c = im->stalled;
         im->stalled = c->stall_next;
         c->stalled = false;
-        if (c->state != BRK_CONN_CLOSING && c->state != BRK_CONN_AUTH) {
-            c->trans->ops->read_start(c->trans);
-        }
+        brk_conn_read_on(c);
     }
 }
 
@@ -523,6 +556,7 @@ static void on_closed(void *arg)
     struct brk_conn *c = arg;
     ASSERT(c->state == BRK_CONN_CLOSING);
     ASSERT(!c->dirty);
+    ASSERT(!c->yielded);
     stall_forget(c);
     brk_parser_fini(&c->parser);
     brk_outbuf_fini(&c->out);

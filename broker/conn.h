@@ -99,6 +99,9 @@ struct brk_conn {
     /* input */
     struct brk_parser parser;
     struct brk_connect *login;  /* owned; the CONNECT whose login is being checked (state AUTH) */
+    bool yielded;               /* read its share of this turn; goes on in the next */
+    uint64_t turn;              /* of turn_bytes */
+    size_t turn_bytes;          /* read in that turn */
     bool stall_wanted, stalled; /* as a publisher: a subscriber is slow; reading is stopped */
     /* output */
     struct brk_outbuf out;
@@ -106,7 +109,7 @@ struct brk_conn {
     int write_chunks; /* pieces of the queued write */
     bool writing;     /* a queued write is out */
     bool dirty;       /* in the list of connections to flush */
-    struct brk_conn *dirty_next, *closing_next, *stall_next;
+    struct brk_conn *dirty_next, *closing_next, *stall_next, *yield_next;
 };
 
 /* What stays of a closed connection for /connz?state=closed. All strings are owned by the ring. */

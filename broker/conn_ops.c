@@ -193,9 +193,7 @@ void brk_conn_login_done(void *server, uint64_t cid, const struct brk_auth_user 
         return;
     }
     enum brk_parse r = brk_parser_resume(&c->parser);
-    if (r == BRK_PARSE_OK && c->state != BRK_CONN_CLOSING && !c->stalled) {
-        c->trans->ops->read_start(c->trans);
-    }
+    brk_conn_read_on(c);
     brk_conn_after_parse(c, r);
 }
 

@@ -17,6 +17,9 @@
 
 /* One read takes at most this; all connections of the loop share the buffer. */
 #define BRK_READ_BYTES ((size_t)128 * 1024)
+/* What one connection may read in a turn before the others, the journal and the output get theirs: libuv
+ * alone would read 32 buffers in a row. */
+#define BRK_TURN_READ_BYTES ((size_t)256 * 1024)
 /* Output beyond this is written at once instead of at the end of the turn, while it is warm in the cache. */
 #define BRK_FLUSH_EARLY_BYTES ((uint64_t)128 * 1024)
 /* A publisher is held back while a subscriber's output is above this part of max_pending. */
@@ -30,7 +33,8 @@ struct brk_impl {
     uint8_t *read_buf; /* owned; read_len bytes */
     size_t read_len;
     struct htab by_cid;
-    struct brk_conn *dirty, *closing, *stalled;
+    struct brk_conn *dirty, *closing, *stalled, *yielded;
+    uint64_t turn;                 /* counts up */
     struct brk_timer *stall_timer; /* owned */
     struct brk_watch *watches_due;
     struct brk_closed **closed;                  /* owned ring of owned */
@@ -85,8 +89,12 @@ void brk_conn_log(const struct brk_conn *c, enum log_level level, const char *fm
 void brk_conns_flush(struct brk_server *s);
 void brk_conns_reap(struct brk_server *s);
 void brk_conns_unstall(void *server);
+/* Lets the connections that had their share of the turn read on. */
+void brk_conns_next_turn(struct brk_server *s);
 /* Stops reading until the stall timer ends. */
 void brk_conn_stall(struct brk_conn *c);
+/* Reads on, where nothing speaks against it. */
+void brk_conn_read_on(struct brk_conn *c);
 /* Looks at the state after input was parsed. */
 void brk_conn_after_parse(struct brk_conn *c, enum brk_parse r);
 

@@ -60,6 +60,7 @@ static void turn_end(void *arg)
         brk_conns_flush(s);
         brk_conns_reap(s);
     }
+    brk_conns_next_turn(s);
     if (s->shutting_down && im->conns_alive == 0) {
         brk_loop_stop(s->loop);
     }

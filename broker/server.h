@@ -89,8 +89,8 @@ void brk_server_stop(struct brk_server *server);
 /* Stops listening, flushes and closes every client ("Server Shutdown"), then ends the loop. Loop thread.
  * Idempotent. */
 void brk_server_shutdown(struct brk_server *server);
-/* Frees. After run has returned (or was never called). Internal subscriptions, watches, timers, slices and hooks of
- * others must be gone by then; closing clients still runs turns. NULL is a no-op. */
+/* Frees. After run has returned (or was never called). Internal subscriptions, watches, timers, slices and
+ * hooks of others must be gone by then; closing clients still runs turns. NULL is a no-op. */
 void brk_server_destroy(struct brk_server *server);
 
 /* fn is called once at the end of every loop turn, before output is flushed (broker/loop.h). */
@@ -99,8 +99,7 @@ void brk_server_on_turn(struct brk_server *server, brk_hook_fn fn, void *arg);
 /* Looks up an open connection; NULL when there is none. Borrowed until the turn ends. */
 struct brk_conn *brk_server_conn(struct brk_server *server, uint64_t cid);
 
-/* --- closed connections, newest first; at most max_closed_clients are kept
- * ------------------------------------- */
+/* --- closed connections, newest first; at most max_closed_clients are kept --- */
 typedef bool (*brk_closed_fn)(void *arg, const struct brk_closed *c); /* false ends the walk */
 void brk_server_each_closed(struct brk_server *server, brk_closed_fn fn, void *arg);
 
