@@ -111,6 +111,31 @@ static enum st run(struct flush *f, struct err *err)
     return st;
 }
 
+/* Nothing of a failed flush will be named by a row: new files go, the continued one is cut back. Room matters, because
+ * a full disk is what makes flushes fail. */
+static void undo(struct flush *f)
+{
+    struct seg_flush_result *r = f->out;
+    for (size_t i = 0; i < r->n; i++) {
+        if (!r->v[i].replaces_active) {
+            seg_view_drop(r->v[i].view);
+            continue;
+        }
+        const struct seg_row *row = &f->req->active->row;
+        char path[SEG_PATH_MAX];
+        struct env_file *file = NULL;
+        segs_path_file(f->s, row->gid, row->segno, row->gen, path);
+        enum st st = env_open(f->s->env, path, ENV_RDWR, &file, NULL);
+        if (st == ST_OK) {
+            st = env_truncate(f->s->env, file, row->durable_len, NULL);
+            env_close(f->s->env, file);
+        }
+        (void)st;
+    }
+    seg_flush_result_fini(r);
+    (void)segs_reap(f->s);
+}
+
 enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_flush_result *out, struct err *err)
 {
     *out = (struct seg_flush_result){0};
@@ -135,12 +160,7 @@ enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_fl
     seg_writer_destroy(f.w);
     if (st != ST_OK) {
         err_prefix(err, "flush of stream %u", req->gid);
-        for (size_t i = 0; i < out->n; i++) {
-            if (!out->v[i].replaces_active) {
-                seg_view_drop(out->v[i].view); /* no row will name it */
-            }
-        }
-        seg_flush_result_fini(out);
+        undo(&f);
     }
     return st;
 }

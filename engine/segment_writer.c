@@ -112,6 +112,11 @@ void seg_writer_destroy(struct seg_writer *w)
     if (w == NULL) {
         return;
     }
+    if (w->file != NULL && w->old != NULL && !w->ended) {
+        /* what was written past the durable part is needed by nobody, and its room by others */
+        enum st st = env_truncate(w->segs->env, w->file, w->old->row.durable_len, NULL);
+        (void)st;
+    }
     env_close(w->segs->env, w->file);
     if (w->file != NULL && w->old == NULL && !w->ended) {
         /* nothing refers to it; on a full disk its bytes are needed */

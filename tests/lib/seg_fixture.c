@@ -46,9 +46,23 @@ static void unlink_one(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bo
     (void)st;
 }
 
+static void unlink_quarantined(void *arg, const char *name, bool is_dir)
+{
+    struct seg_fix *f = arg;
+    char path[512];
+    (void)is_dir;
+    snprintf(path, sizeof(path), "%s/quarantine/%s", f->root, name);
+    enum st st = env_unlink(f->env, path, NULL);
+    (void)st;
+}
+
 void seg_fix_close(struct seg_fix *f)
 {
     if (f->own_env) {
+        char quarantine[256];
+        snprintf(quarantine, sizeof(quarantine), "%s/quarantine", f->root);
+        enum st ignored = env_list(f->env, quarantine, unlink_quarantined, f, NULL);
+        (void)ignored;
         static const char *const dirs[] = {"s/00000007", "s", "quarantine", ""};
         enum st st = segs_list(f->segs, unlink_one, f, NULL);
         (void)st;

@@ -5,6 +5,8 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "tests/lib/seg_fixture.h"
 
 #define VIEWS_MAX 64u
@@ -213,6 +215,45 @@ static void large_messages(void **state)
     seg_fix_close(&f);
 }
 
+static void any_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t generation,
+                     const char *path)
+{
+    char *last = arg;
+    (void)gid, (void)segno, (void)gen, (void)dropped, (void)generation;
+    snprintf(last, 256, "%s", path);
+}
+
+static void strange_files(void **state)
+{
+    (void)state;
+    struct seg_fix f;
+    struct book b = {0};
+    struct msg_set m = {0};
+    struct err err = {0};
+    char path[256] = "";
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    seg_fix_open(&f, NULL, NULL);
+    msg_set_add(&m, 1, 10, 1, 3, size_small);
+    flush(&f, &b, &m, 0, 10, &(struct seg_flush_req){0});
+    assert_int_equal(segs_list(f.segs, any_file, path, &err), ST_OK);
+    assert_int_equal(segs_quarantine(f.segs, path, &err), ST_OK);
+    assert_int_equal(env_read_file(f.env, path, MIB, &bytes, &len, &err), ST_NOTFOUND);
+    assert_int_equal(segs_quarantine(f.segs, "/etc/passwd", &err), ST_INVALID);
+    /* the number is free again; then the file is found to be garbage */
+    book_release(&b);
+    flush(&f, &b, &m, 0, 10, &(struct seg_flush_req){0});
+    book_release(&b);
+    /* a number that is taken by a file nobody knows is passed by */
+    flush(&f, &b, &m, 0, 10, &(struct seg_flush_req){0});
+    assert_int_equal(b.v[0]->row.segno, 2);
+    book_release(&b);
+    assert_int_equal(segs_remove_unknown(f.segs, path, &err), ST_OK);
+    assert_int_equal(segs_remove_unknown(f.segs, path, &err), ST_NOTFOUND);
+    msg_set_fini(&m);
+    seg_fix_close(&f);
+}
+
 /* Subjects in runs; a checkpoint that only removes; one subject with more messages than one call gives. */
 static void runs_and_removals(void **state)
 {
@@ -406,7 +447,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_flush),   cmocka_unit_test(many_flushes_and_seals), cmocka_unit_test(large_messages),
-        cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction), cmocka_unit_test(ttl_is_kept), cmocka_unit_test(drop_and_list),
+        cmocka_unit_test(strange_files), cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction), cmocka_unit_test(ttl_is_kept), cmocka_unit_test(drop_and_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,6 +249,70 @@ static void fail_everywhere(void **state)
     msg_set_fini(&m);
 }
 
+/* Writes and syncs that say yes and do nothing, then a power loss: what is gone is an error on read and reported; what is
+ * served is right. */
+static void lying_disk(void **state)
+{
+    (void)state;
+    struct msg_set m = {0};
+    msg_set_add(&m, 5, PER_FLUSH * FLUSHES, 2, SUBJECTS, size_of);
+    uint64_t n = count_ops(&m);
+    unsigned lost_somewhere = 0;
+    for (uint64_t at = 0; at < n; at++) {
+        struct env_sim *sim = env_sim_create(at + 7);
+        struct stream s;
+        stream_begin(&s, sim);
+        env_sim_fault(sim, &(struct env_sim_fault){
+                               .kinds = ENV_SIM_BIT(ENV_SIM_WRITE) | ENV_SIM_BIT(ENV_SIM_DATASYNC),
+                               .skip = at,
+                               .times = 1 + at % 3,
+                               .effect = ENV_SIM_LIE});
+        assert_true(run(&s, &m));
+        env_sim_faults_clear(sim);
+        views_release(&s);
+        segs_close(s.f.segs);
+        s.f.segs = NULL;
+        env_sim_power_loss(sim, at);
+        seg_fix_reopen(&s.f);
+        struct seg_visitor v;
+        struct seen seen;
+        seen_visitor(&v, &seen);
+        for (size_t i = 0; i < s.c.n; i++) {
+            assert_int_equal(seg_open(s.f.segs, &s.c.rows[i], &v, &s.v[i], NULL), ST_OK);
+            s.n++;
+        }
+        unsigned bad = 0;
+        for (size_t i = 0; i < m.n; i++) {
+            struct msg want;
+            struct msg got;
+            uint32_t no = 0;
+            struct block *b = NULL;
+            assert_int_equal(msg_get(m.src[i].msg, m.src[i].len, &want), ST_OK);
+            size_t k = seg_views_find(s.v, s.n, want.seq);
+            assert_true(k < s.n && seg_view_block_of(s.v[k], want.seq, &no));
+            enum st st = reader_read_sync(s.f.segs, NULL, s.v[k], no, &b, NULL);
+            if (st == ST_OK) {
+                assert_int_equal(block_find(b, want.seq, &got), ST_OK);
+                assert_true(msg_is_right(&got, SUBJECTS, size_of));
+                block_release(b);
+            } else {
+                assert_int_equal(st, ST_CORRUPT);
+                bad++;
+            }
+        }
+        struct seg_check_report rep = {0};
+        for (size_t i = 0; i < s.c.n; i++) {
+            assert_int_equal(seg_check(s.f.segs, &s.c.rows[i], &v, &rep, NULL), ST_OK);
+        }
+        assert_true(bad == 0 || rep.lost_blocks != 0);
+        lost_somewhere += bad != 0;
+        stream_end(&s);
+        env_sim_destroy(sim);
+    }
+    assert_true(lost_somewhere > 3);
+    msg_set_fini(&m);
+}
+
 /* A full disk: flushes fail, nothing committed suffers, no file is left over; with room again it goes on. */
 static void full_disk(void **state)
 {
@@ -263,6 +327,7 @@ static void full_disk(void **state)
     env_sim_set_disk_bytes(sim, used + 8 * KIB);
     assert_int_equal(checkpoint(&s, &m, 400, false), ST_NOSPACE);
     assert_int_equal(checkpoint(&s, &m, 400, false), ST_NOSPACE);
+    assert_int_equal(env_sim_used_bytes(sim), used);
     check(&s, &m);
     env_sim_set_disk_bytes(sim, GIB);
     assert_int_equal(checkpoint(&s, &m, 400, false), ST_OK);
@@ -280,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crash_everywhere),
         cmocka_unit_test(fail_everywhere),
+        cmocka_unit_test(lying_disk),
         cmocka_unit_test(full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
