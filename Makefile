@@ -41,7 +41,7 @@ TESTLIB_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/lib/*.c)))
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c tests/sim/test_*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 FUZZ := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-INTEGRATION := $(sort $(wildcard tests/integration/*.sh tests/integration/*.py tests/integration/*/run.py))
+INTEGRATION := $(sort $(wildcard tests/integration/*.sh tests/integration/*.py))
 PROGS := $(if $(wildcard broker/main.c),$(BIN)/millrace) $(if $(wildcard tools/jsadmin.c),$(BIN)/jsadmin)
 
 .DEFAULT_GOAL := all
