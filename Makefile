@@ -85,7 +85,7 @@ $(BIN)/millrace: $(B)/broker/main.o $(LIB)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 	@ln -sf millrace $(BIN)/nats-server
-$(BIN)/jsadmin: $(B)/tools/jsadmin.o $(LIB)
+$(BIN)/jsadmin: $(B)/tools/jsadmin.o $(B)/tools/table.o $(LIB)
 	@mkdir -p $(@D)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

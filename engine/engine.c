@@ -496,8 +496,6 @@ void eng_close(struct store *store)
         ckpt_stop(e);
         cat_stop(e->cat);
     }
-    reader_pool_destroy(e->pool);
-    e->pool = NULL;
     cat_close(e->cat, clean);
     e->cat = NULL;
     destroy(e);

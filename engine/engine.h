@@ -53,7 +53,7 @@ void eng_incidents(struct store *store, void (*fn)(void *arg, const char *accoun
 /* Damage of one stream, oldest first. */
 void eng_stream_damage(struct store_stream *s, void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text), void *arg);
 /* Verifies every checksum of the store: STORE pages, catalogue copies, segments, journal. The store was opened with
- * read_only_check. fn is called per finding; object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
+ * read_only_check; afterwards it can only be closed. fn is called per finding; object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
 struct eng_check_report {
     uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files, journal_groups, records,
         bytes, torn_bytes, findings, lost_messages;
