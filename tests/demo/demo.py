@@ -87,7 +87,7 @@ def drive(s, client, args, rng):
     """Kills at random moments while the job runs, spread over it; returns how many kills there were."""
     killed = 0
     tty = sys.stdout.isatty()
-    due = sorted(rng.random() * 0.95 for _ in range(args.kills))
+    due = sorted(rng.random() * 0.85 for _ in range(args.kills))
     last, end = 0, time.monotonic() + args.timeout
     while client.is_alive() and client.summary is None:
         if time.monotonic() > end:
@@ -97,7 +97,7 @@ def drive(s, client, args, rng):
         # Progress over both publishing and completing, so that kills hit every stage.
         done = (client.stats.get("received", 0) + client.stats.get("completed", 0)) / (2 * args.orders)
         if killed < args.kills and (done >= due[killed] or client.stats.get("completed", 0) > 0.97 * args.orders):
-            client.join(rng.random() * 0.4)
+            client.join(rng.random() * 0.2)
             s.restart(kill=True)
             killed += 1
         if time.monotonic() - last > (0.2 if tty else 5):
