@@ -270,6 +270,9 @@ void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
     c->counted_to = to_seq;
     if (c->nfilters == 0 && lo > c->lps_resume) {
         n = liveset_rank(s->live, lo, to_seq + 1);
+    } else if (c->nfilters == 1 && !c->wild[0] && lo > c->lps_resume) { /* many consumers of one subject each */
+        const struct sidx_entry *e = sidx_find(s->idx, c->filters[0].s, c->filters[0].len);
+        n = e == NULL || sidx_last(e) < lo ? 0 : sidx_rank_from(e, lo) - sidx_rank_from(e, to_seq + 1);
     } else {
         for (uint64_t seq = liveset_next(s->live, lo); seq != 0 && seq <= to_seq; seq = liveset_next(s->live, seq + 1)) {
             n += cons_wants_new(c, seq, stream_entry(s, seq));
