@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "broker/json_out.h"
 #include "engine/base/base.h"
 
 /* --- documents -------------------------------------------------------------------------------------------- */
@@ -34,11 +35,28 @@ static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, s
                    at + 1);
 }
 
+/* json-c looks at the shape of sequences only; overlong forms and surrogates would slip through. */
+static enum st check_utf8(const unsigned char *p, size_t len, struct err *err)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = json_utf8_len(p + i, len - i);
+        if (n == 0) {
+            return err_set(err, ST_INVALID, 0, "invalid UTF-8 at offset %zu", i);
+        }
+        i += n;
+    }
+    return ST_OK;
+}
+
 enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err)
 {
     in->root = NULL;
     if (len > INT32_MAX) {
         return err_set(err, ST_TOOBIG, 0, "request too large");
+    }
+    enum st utf8 = check_utf8(p, len, err);
+    if (utf8 != ST_OK) {
+        return utf8;
     }
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (tok == NULL) {

@@ -102,8 +102,7 @@ void json_out_array_end(struct json_out *j)
     j->comma = true;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none. */
-static size_t utf8_len(const unsigned char *p, size_t left)
+size_t json_utf8_len(const unsigned char *p, size_t left)
 {
     if (p[0] < 0x80) {
         return 1;
@@ -178,7 +177,7 @@ static void put_string(struct json_out *j, const char *s, size_t len)
             i++;
             continue;
         }
-        size_t n = utf8_len(p + i, len - i);
+        size_t n = json_utf8_len(p + i, len - i);
         bool line_sep = n == 3 && p[i] == 0xE2 && p[i + 1] == 0x80 && (p[i + 2] == 0xA8 || p[i + 2] == 0xA9);
         if (n > 1 && !line_sep) {
             i += n;

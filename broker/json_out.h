@@ -50,6 +50,9 @@ void json_out_time(struct json_out *j, const char *key, int64_t unix_ns);
 /* A member whose name needs escapes, as in maps. */
 void json_out_key_escaped(struct json_out *j, const char *key, size_t len);
 
+/* Length of the valid UTF-8 sequence at p (left > 0 bytes), 0 when there is none. */
+size_t json_utf8_len(const unsigned char *p, size_t left);
+
 /* The text of a time as above. `out` has room for JSON_TIME_MAX bytes; returns the length, no NUL. */
 #define JSON_TIME_MAX 40u
 size_t json_time_text(char *out, int64_t unix_ns);
