@@ -115,7 +115,7 @@ struct js *js_create(const struct js_deps *deps)
     return js;
 }
 
-void js_enable_account(struct js *js, struct brk_account *acc)
+static struct js_account *add_account(struct js *js, struct brk_account *acc)
 {
     ASSERT(acc->js == NULL);
     struct js_account *ja = base_calloc(1, sizeof *ja);
@@ -128,6 +128,12 @@ void js_enable_account(struct js *js, struct brk_account *acc)
     *tail = ja;
     acc->js = ja;
     js_api_enable(ja);
+    return ja;
+}
+
+void js_enable_account(struct js *js, struct brk_account *acc)
+{
+    struct js_account *ja = add_account(js, acc);
     ja->ack_sub = brk_isub_create(acc, BRK_STR("$JS.ACK.>"), (struct brk_str){0}, js_ack_cb, ja);
     ja->fc_sub = brk_isub_create(acc, BRK_STR("$JS.FC.>"), (struct brk_str){0}, js_push_fc_cb, ja);
     struct store_stream *ss = NULL;
@@ -139,8 +145,13 @@ void js_enable_account(struct js *js, struct brk_account *acc)
 void js_start(struct js *js, struct brk_account *first)
 {
     for (struct brk_account *a = first; a != NULL; a = a->next) {
-        if (a->jetstream && !a->system && a->js == NULL) {
+        if (a->system || a->js != NULL) {
+            continue;
+        }
+        if (a->jetstream) {
             js_enable_account(js, a);
+        } else {
+            add_account(js, a)->disabled = true;
         }
     }
     brk_loop_on_wake(js->d.loop, store_poll, js);

@@ -192,7 +192,11 @@ bool js_api_slice(void *arg)
     js->requests--;
     ja->api_inflight++;
     ja->changing += r->route->changes ? 1 : 0;
-    r->route->fn(r);
+    if (ja->disabled) {
+        js_req_fail_with(r, API_NOT_ENABLED_FOR_ACCOUNT);
+    } else {
+        r->route->fn(r);
+    }
     return true;
 }
 

@@ -53,6 +53,7 @@ struct js_account {
     struct js_req *req_first, *req_last; /* waiting, in order */
     uint32_t changing;        /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
+    bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing else is served */
     bool stopped;
 };
 
