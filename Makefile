@@ -59,14 +59,17 @@ help: ## this list
 
 # --- building -------------------------------------------------------------------------------------------------------
 
-$(LIB): $(LIB_OBJ)
+$(LIB): $(LIB_OBJ) $(B)/objects
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar rcs $@ $(LIB_OBJ)
 
-# Written only when the flags change.
+# Written only when the flags change; or the list of objects, so that a removed source leaves the library too.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(CFLAGS) | $(LDFLAGS) $(LIBS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) | $(LDFLAGS) $(LIBS)' > $@
+$(B)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJ)' | cmp -s - $@ || echo '$(LIB_OBJ)' > $@
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)

@@ -13,5 +13,6 @@ for rule in layers banned sizes text; do
         failed=$((failed + 1))
     fi
 done
+python3 -B tools/lint/untested.py "$root"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
