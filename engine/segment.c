@@ -237,6 +237,7 @@ struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, u
     static atomic_uint_fast64_t next_id = 1;
     struct seg_file *f = base_calloc(1, sizeof(*f));
     atomic_init(&f->refs, 1);
+    atomic_init(&f->written_len, 0);
     f->segs = s;
     f->id = atomic_fetch_add(&next_id, 1);
     f->gid = gid;

@@ -144,7 +144,9 @@ struct seg_flush_result {
 /* Writes the messages as blocks, closes each file touched with an index section or, at the target size, with a footer
  * (then the next one is begun), and fdatasyncs it. Nothing in memory changes: the caller commits the rows, then
  * publishes the views. Names of new files are not durable before segs_sync_dirs. On an error the touched files are
- * abandoned: retry with active = NULL and higher segnos, and close the old one with seg_view_closed.
+ * abandoned: retry with active = NULL and higher segnos, and close the old one with seg_view_closed. An `active` whose
+ * last flush failed, or was never published (the commit's outcome is not known), or whose file is missing or short, is
+ * not continued but left as it is; new segments are begun.
  * ST_NOSPACE, ST_IO; ST_CORRUPT when the source bytes are not valid MSG forms in order. Files
  * that this call made are unlinked again after an error. */
 MUST_USE enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_flush_result *out,

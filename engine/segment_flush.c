@@ -100,6 +100,10 @@ static enum st run(struct flush *f, struct err *err)
     enum st st = ST_OK;
     if (req->active != NULL) {
         st = seg_writer_continue(f->s, &f->wo, req->active, &f->w, err);
+        if (st == ST_CLOSED || st == ST_NOTFOUND || st == ST_CORRUPT) {
+            err_clear(err); /* a new one is begun */
+            st = ST_OK;
+        }
     }
     for (size_t i = 0; st == ST_OK && i < req->n; i++) {
         st = add_one(f, &req->msgs[i], err);
@@ -122,6 +126,7 @@ static void undo(struct flush *f)
             continue;
         }
         const struct seg_row *row = &f->req->active->row;
+        atomic_store(&r->v[i].view->file->written_len, UINT64_MAX);
         char path[SEG_PATH_MAX];
         struct env_file *file = NULL;
         segs_path_file(f->s, row->gid, row->segno, row->gen, path);

@@ -19,6 +19,9 @@ struct seg_file {
     uint32_t gen;
     uint64_t segno;
     uint8_t uuid[16];
+    /* Up to where a flush has ended and synced, UINT64_MAX after a failed one. Beyond a view's durable_len: some row, of
+     * a commit whose outcome is not known, may name those bytes, or the file is abandoned: not to be continued. */
+    atomic_uint_fast64_t written_len;
     struct env_file *rf;   /* for reading; guarded by: segs->mutex */
     unsigned rf_pins;      /* reads under way; guarded by: segs->mutex */
     struct seg_file *lru_prev, *lru_next; /* while rf is open; guarded by: segs->mutex */
@@ -177,6 +180,7 @@ struct seg_writer_opts {
 MUST_USE enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno, uint32_t gen,
                                   uint64_t base_seq, uint64_t prev_last_seq, struct seg_writer **w_out,
                                   struct err *err);
+/* ST_CLOSED: the file must not be continued; ST_NOTFOUND, ST_CORRUPT: it is missing or short. */
 MUST_USE enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, const struct seg_view *v,
                                      struct seg_writer **w_out, struct err *err);
 /* ST_FULL: the message belongs into the next segment; nothing was added. */

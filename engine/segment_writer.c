@@ -113,6 +113,7 @@ void seg_writer_destroy(struct seg_writer *w)
         return;
     }
     if (w->file != NULL && w->old != NULL && !w->ended) {
+        atomic_store(&w->sf->written_len, UINT64_MAX);
         /* what was written past the durable part is needed by nobody, and its room by others */
         enum st st = env_truncate(w->segs->env, w->file, w->old->row.durable_len, NULL);
         (void)st;
@@ -226,18 +227,23 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, con
     char path[SEG_PATH_MAX];
     segs_path_file(s, v->row.gid, v->row.segno, v->row.gen, path);
     uint64_t size = 0;
-    enum st st = env_open(s->env, path, ENV_RDWR, &w->file, err);
+    struct env_file *file = NULL;
+    enum st st = atomic_load(&v->file->written_len) > v->row.durable_len
+                     ? err_set(err, ST_CLOSED, 0, "segment %llu is not to be continued", (unsigned long long)v->row.segno)
+                     : env_open(s->env, path, ENV_RDWR, &file, err);
     if (st == ST_OK) {
-        st = env_size(s->env, w->file, &size, err);
+        st = env_size(s->env, file, &size, err);
     }
     if (st == ST_OK && size < v->row.durable_len) {
         st = err_set(err, ST_CORRUPT, 0, "segment %llu is shorter than its durable part",
                      (unsigned long long)v->row.segno);
     }
     if (st != ST_OK) {
+        env_close(s->env, file);
         seg_writer_destroy(w);
         return st;
     }
+    w->file = file;
     w->sf = seg_file_acquire(v->file);
     head_fill(w); /* for the copy in the last page; the creation time is read from the first */
     *w_out = w;
@@ -597,6 +603,7 @@ enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out,
         return st;
     }
     w->ended = true;
+    atomic_store(&w->sf->written_len, w->off);
     row_update(w);
     *out = (struct seg_flushed){
         .view = make_view(w),

@@ -249,6 +249,58 @@ static void fail_everywhere(void **state)
     msg_set_fini(&m);
 }
 
+/* A commit fails after its row became durable in one of the two places: what that row names must stay as it is, so the
+ * next flush, which goes out from the view before, does not touch it. */
+static void unknown_commit(void **state)
+{
+    (void)state;
+    struct msg_set m = {0};
+    struct stream s;
+    struct env_sim *sim = env_sim_create(3);
+    struct seg_flush_result out;
+    msg_set_add(&m, 5, 100, 1, SUBJECTS, size_of);
+    stream_begin(&s, sim);
+    assert_int_equal(checkpoint(&s, &m, 10, false), ST_OK);
+    struct seg_flush_req req = {.gid = FIX_GID, .active = s.v[0], .next_segno = 2, .msgs = m.src + 10, .n = 20};
+    assert_int_equal(seg_flush(s.f.segs, &req, &out, NULL), ST_OK);
+    assert_int_equal(out.n, 1);
+    assert_true(out.v[0].replaces_active);
+    struct seg_row maybe = out.v[0].view->row;
+    seg_flush_result_fini(&out); /* the commit failed, or so it seemed */
+    assert_int_equal(checkpoint(&s, &m, 30, false), ST_OK);
+    assert_int_equal(s.n, 2);
+    check(&s, &m);
+    struct seg_visitor v;
+    struct seen seen;
+    struct seg_view *view = NULL;
+    seen_visitor(&v, &seen);
+    assert_int_equal(seg_open(s.f.segs, &maybe, &v, &view, NULL), ST_OK);
+    assert_int_equal(seen_damage(&seen), 0);
+    assert_int_equal(seen.subject_msgs, 30);
+    seg_view_release(view);
+    stream_end(&s);
+    env_sim_destroy(sim);
+    msg_set_fini(&m);
+}
+
+/* A file that was lost while the store was up: the next checkpoint begins a new one. */
+static void active_is_gone(void **state)
+{
+    (void)state;
+    struct msg_set m = {0};
+    struct stream s;
+    struct env_sim *sim = env_sim_create(3);
+    msg_set_add(&m, 5, 100, 1, SUBJECTS, size_of);
+    stream_begin(&s, sim);
+    assert_int_equal(checkpoint(&s, &m, 10, false), ST_OK);
+    assert_int_equal(env_unlink(s.f.env, "/st/s/00000007/1.0.seg", NULL), ST_OK);
+    assert_int_equal(checkpoint(&s, &m, 10, false), ST_OK);
+    assert_int_equal(s.n, 2);
+    stream_end(&s);
+    env_sim_destroy(sim);
+    msg_set_fini(&m);
+}
+
 /* Writes and syncs that say yes and do nothing, then a power loss: what is gone is an error on read and reported; what is
  * served is right. */
 static void lying_disk(void **state)
@@ -345,6 +397,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crash_everywhere),
         cmocka_unit_test(fail_everywhere),
+        cmocka_unit_test(unknown_commit),
+        cmocka_unit_test(active_is_gone),
         cmocka_unit_test(lying_disk),
         cmocka_unit_test(full_disk),
     };
