@@ -103,6 +103,9 @@ enum st cat_load(struct cat *cat, const struct cat_loader *loader, void *arg, st
     };
 
     ASSERT(cat->magic == CAT_MAGIC);
+    if (cat->sql.db == NULL) {
+        return err_set(err, ST_IO, 0, "load the catalogue: meta.db is out of service");
+    }
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         if (tables[i].wanted) {
             enum st st = cat_sql_each(&cat->sql, tables[i].table, tables[i].fn, &ctx, err);
@@ -119,6 +122,9 @@ enum st cat_load(struct cat *cat, const struct cat_loader *loader, void *arg, st
 /* --- close --------------------------------------------------------------------------------------------------- */
 static enum st close_clean(struct cat *cat, struct err *err)
 {
+    if (cat->in_doubt) {
+        return err_set(err, ST_POISONED, 0, "a commit's outcome is not known");
+    }
     enum st st = cat_heal(cat, err);
     if (st != ST_OK) {
         return st;

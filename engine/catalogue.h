@@ -225,9 +225,9 @@ void cat_del_damage(struct cat_txn *, uint32_t gid, uint64_t lo, uint64_t hi);
 /* Commits (C4): row-log batch and sync, then SQLite. Blocking; meta task, or the starting thread before cat_start.
  * The transaction stays the caller's and may be committed again after an error. On ST_OK *gen_out is its generation.
  * ST_EXISTS: two live streams would have one name (nothing changed; a retry is useless). ST_INVALID, ST_TOOBIG,
- * ST_NOMEM: nothing changed. ST_NOSPACE, ST_IO: the outcome is *open*: the rows may be found after a restart, so
- * nothing may be released and no byte that a row refers to may be altered until a later commit, normally of the same
- * transaction, succeeded. */
+ * ST_NOMEM, ST_NOSPACE, ST_IO: nothing changed, and no restart will find the rows. ST_POISONED: whether they count is
+ * known after a restart; until then nothing may be released, no byte that a row refers to may be altered, and every
+ * commit gives ST_POISONED. */
 MUST_USE enum st cat_commit(struct cat *cat, struct cat_txn *txn, uint64_t *gen_out, struct err *err);
 
 /* --- the meta task ------------------------------------------------------------------------------------------- */

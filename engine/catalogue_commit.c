@@ -4,9 +4,10 @@
  *   row-log batch, fdatasync                              C4a: from here on the rows may be found after a crash
  *   COMMIT (WAL, fdatasync)                               C4b
  *
- * After an error between C4a and C4b the row log is one generation ahead; the next commit first catches up. A row-log
- * file whose sync failed is given up for a new one, dumped from meta.db. A database whose page or sync failed is set
- * aside and rebuilt. A full disk takes the ballast once. */
+ * A row-log file whose sync failed is given up for a new one, dumped from meta.db. A database whose page or sync failed
+ * is set aside and rebuilt from the row log. A full disk takes the ballast once. What still fails is taken back: the
+ * batch is wiped from the row log, so that no restart finds a generation whose commit failed (the owner may have reused
+ * what its rows refer to). If that fails as well the outcome is in doubt, and there are no more commits. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -144,11 +145,21 @@ static enum st stage_or_repair(struct cat *cat, const struct cat_row_ref *refs, 
     return err_set(err, st, why.os_errno, "%s", why.msg);
 }
 
-/* C4a. May replace the row-log file; SQLite's transaction is then rolled back and has to be staged again. */
+/* After a failure whose effects could not be undone: a restart may find the generation or not. */
+static enum st doubt(struct cat *cat, const struct err *why, struct err *err)
+{
+    cat->in_doubt = true;
+    cat_incident(cat, "%s; checkpoints stop until a restart", why->msg);
+    return err_set(err, ST_POISONED, why->os_errno, "%s; whether generation %" PRIu64 " counts is known after a restart",
+                   why->msg, cat->sql_gen + 1);
+}
+
+/* C4a. May replace the row-log file; SQLite's transaction is then staged again. On any error but ST_POISONED the batch
+ * will not be found. */
 static enum st log_batch(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, size_t bytes,
                          uint64_t generation, struct err *err)
 {
-    struct err why = {0};
+    struct err why = {0}, undo = {0};
     enum st st = rowlog_append(&cat->log, refs, nrefs, bytes, &why);
     if (st == ST_NOSPACE && !cat->log.failed && ballast_release(&cat->ballast)) {
         st = rowlog_append(&cat->log, refs, nrefs, bytes, &why);
@@ -156,15 +167,41 @@ static enum st log_batch(struct cat *cat, const struct cat_row_ref *refs, size_t
     if (st == ST_OK) {
         return ST_OK;
     }
-    if (!cat->log.failed) {
+    if (st == ST_NOMEM || st == ST_TOOBIG) { /* nothing was written */
         return err_set(err, st, why.os_errno, "%s", why.msg);
+    }
+    bool failed = cat->log.failed;
+    bool undone = rowlog_undo(&cat->log, &undo) == ST_OK;
+    if (!failed) {
+        return undone ? err_set(err, st, why.os_errno, "%s", why.msg) : doubt(cat, &undo, err);
     }
     cat_incident(cat, "%s; the row log goes on in a new file", why.msg);
     cat_sql_rollback(&cat->sql);
-    if ((st = cat_heal(cat, err)) != ST_OK || (st = stage(cat, refs, nrefs, generation, err)) != ST_OK) {
-        return st;
+    cat->log.failed = true;
+    if ((st = cat_heal(cat, &why)) == ST_OK && (st = stage(cat, refs, nrefs, generation, &why)) == ST_OK) {
+        st = rowlog_append(&cat->log, refs, nrefs, bytes, &why);
+        if (st == ST_OK) {
+            return ST_OK; /* the new file is believed, whatever became of the batch in the old one */
+        }
+        undone = undone && rowlog_undo(&cat->log, &undo) == ST_OK;
     }
-    return rowlog_append(&cat->log, refs, nrefs, bytes, err);
+    return undone ? err_set(err, st, why.os_errno, "%s", why.msg) : doubt(cat, &why, err);
+}
+
+/* C4b failed with the batch in the row log: go on if meta.db can be brought up to it, else take the batch back. */
+static enum st commit_failed(struct cat *cat, enum st st, const struct err *why, struct err *err)
+{
+    struct err then = {0};
+    cat->sql_doubt = st != ST_NOSPACE; /* SQLite writes the commit mark last: without room for it there is none */
+    cat_sql_rollback(&cat->sql);
+    st = meta_is_bad(st) ? replace_meta(cat, why, &then) : cat_heal(cat, &then);
+    if (st == ST_OK) {
+        return ST_OK;
+    }
+    if (cat->installing || cat->sql_doubt || rowlog_undo(&cat->log, &then) != ST_OK) {
+        return doubt(cat, &then, err);
+    }
+    return err_set(err, st, then.os_errno, "%s", then.msg);
 }
 
 static enum st commit_rows(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, size_t bytes,
@@ -187,8 +224,7 @@ static enum st commit_rows(struct cat *cat, const struct cat_row_ref *refs, size
         cat->sql_gen = generation;
         return ST_OK;
     }
-    cat_sql_rollback(&cat->sql);
-    return meta_is_bad(st) ? replace_meta(cat, &why, err) : cat_heal(cat, err);
+    return commit_failed(cat, st, &why, err);
 }
 
 enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, uint64_t *gen_out, struct err *err)
@@ -199,6 +235,9 @@ enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, 
 
     ASSERT(cat->magic == CAT_MAGIC);
     *gen_out = 0;
+    if (cat->in_doubt) {
+        return err_set(err, ST_POISONED, 0, "catalogue: an earlier commit failed; its outcome is known after a restart");
+    }
     enum st st = cat_txns_sort(txns, n, &refs, &nrefs, &bytes, err);
     if (st != ST_OK || (st = cat_heal(cat, err)) != ST_OK) {
         goto free_refs;
@@ -240,7 +279,7 @@ void cat_maintain(struct cat *cat)
 {
     struct err err = {0};
 
-    if (cat->sql.db == NULL || cat->sql_gen != cat->log.last_generation || cat->log.failed) {
+    if (cat->in_doubt || cat->sql.db == NULL || cat->sql_gen != cat->log.last_generation || cat->log.failed) {
         return;
     }
     if (meta_vfs_wal_bytes(cat->vfs) > cat->wal_bytes_max) {

@@ -134,9 +134,11 @@ enum st cat_meta_rebuild(struct cat *cat, const struct rowlog_scan *scan, struct
     ASSERT(scan->nchain > 0);
     cat_sql_close(&cat->sql);
     enum st st = store_path(path, cat->root, "meta.db.new", err);
-    if (st == ST_OK && (st = build_from(cat, scan, path, err)) == ST_OK && (st = set_aside(cat, err)) == ST_OK &&
-        (st = install(cat, path, err)) == ST_OK) {
-        st = cat_meta_open(cat, err);
+    if (st == ST_OK && (st = build_from(cat, scan, path, err)) == ST_OK && (st = set_aside(cat, err)) == ST_OK) {
+        cat->installing = true;
+        if ((st = install(cat, path, err)) == ST_OK && (st = cat_meta_open(cat, err)) == ST_OK) {
+            cat->installing = cat->sql_doubt = false;
+        }
     }
     if (st != ST_OK) {
         err_prefix(err, "rebuild meta.db from the row log");
@@ -161,8 +163,8 @@ enum st cat_meta_catch_up(struct cat *cat, const struct rowlog_scan *scan, struc
         if (st == ST_OK) {
             st = cat_sql_set_state(&cat->sql, b->generation, false, err);
         }
-        if (st == ST_OK) {
-            st = cat_sql_commit(&cat->sql, err);
+        if (st == ST_OK && (st = cat_sql_commit(&cat->sql, err)) != ST_OK) {
+            cat->sql_doubt = st != ST_NOSPACE;
         }
         if (st != ST_OK) {
             cat_sql_rollback(&cat->sql);

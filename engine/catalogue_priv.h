@@ -40,6 +40,9 @@ struct cat {
     uint64_t log_n;    /* the highest row-log number seen */
     uint32_t next_gid;
     bool clean, fresh;
+    bool in_doubt;     /* a commit's outcome is not known: no more commits until the next open */
+    bool sql_doubt;    /* a commit of SQLite failed on the disk: meta.db may hold it */
+    bool installing;   /* meta.db is being replaced: which one has the name is not known */
     bool dead; /* abandoned: the disk is not touched any more */
     atomic_uint_fast64_t generation; /* durable in both */
     uint64_t found_sql_gen;          /* meta.db's generation as cat_open found it */

@@ -595,6 +595,12 @@ static void finish_lap(struct eng *e, bool done)
 static void lap_failed(struct eng *e, enum st st, const struct err *err)
 {
     struct ckpt *k = e->ckpt;
+    if (st == ST_POISONED) { /* a flush would write over blocks which the rows in doubt refer to */
+        log_err("could not checkpoint: %s; no checkpoint until a restart", err->msg);
+        k->in_doubt = true;
+        finish_lap(e, false);
+        return;
+    }
     log_err("could not checkpoint: %s (%s); nothing is released, trying again in 1 s", err->msg, st_text(st));
     if (st == ST_NOSPACE) {
         e->low_space = true;
@@ -631,7 +637,7 @@ static bool due(struct eng *e)
 {
     const struct ckpt *k = e->ckpt;
     uint64_t used = jr_window_used(e->jr);
-    if (eng_boot_ns(e) < k->retry_boot_ns) {
+    if (k->in_doubt || eng_boot_ns(e) < k->retry_boot_ns) {
         return false;
     }
     return k->wanted || k->tombstones_wait || used > e->opts.journal_window_bytes / 2;
@@ -868,7 +874,7 @@ bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)
     struct ckpt *k = e->ckpt;
     struct err err;
     e->base.ops->poll(&e->base);
-    if (e->poisoned != ST_OK) {
+    if (e->poisoned != ST_OK || k->in_doubt) {
         return false;
     }
     k->end_lsn = end_lsn;

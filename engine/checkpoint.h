@@ -69,6 +69,7 @@ struct ckpt {
     uint64_t commit_gen;
     struct err commit_err;
     bool wanted, tombstones_wait;
+    bool in_doubt;             /* the catalogue cannot say whether a commit counts: nothing more is flushed until a restart */
     int64_t retry_boot_ns;
     struct eng_timer *timer;   /* owned: wakes the owner for a retry */
     struct env_task *flusher;  /* owned */

@@ -277,6 +277,9 @@ static int x_sync(sqlite3_file *base, int flags)
         return SQLITE_OK;
     }
     enum st st = env_datasync(v->env, vf->f, &err);
+    if (st == ST_NOSPACE) { /* unlike a write's: what was written may be there */
+        st = ST_IO;
+    }
     return st == ST_OK ? SQLITE_OK : fault_set(v, st, &err, SQLITE_IOERR_FSYNC);
 }
 

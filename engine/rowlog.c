@@ -133,6 +133,9 @@ enum st rowlog_append(struct rowlog *rl, const struct cat_row_ref *rows, size_t 
     uint32_t crc = crc32c(rl->seed, buf + ROWLOG_BATCH_HEAD, bytes);
     batch_head(buf, crc, generation, (uint32_t)bytes, (uint32_t)nrows, rl->last_crc);
     crc = get_u32le(buf + 4);
+    rl->try_off = rl->end_off;
+    rl->before_generation = rl->last_generation;
+    rl->before_crc = rl->last_crc;
     reserve(rl, rl->end_off + total);
     enum st st = env_pwrite(rl->env, rl->file, buf, (size_t)total, rl->end_off, err);
     base_free(buf);
@@ -149,6 +152,31 @@ enum st rowlog_append(struct rowlog *rl, const struct cat_row_ref *rows, size_t 
     rl->end_off += total;
     rl->last_generation = generation;
     rl->last_crc = crc;
+    return ST_OK;
+}
+
+enum st rowlog_undo(struct rowlog *rl, struct err *err)
+{
+    uint8_t page[ROWLOG_PAGE];
+    size_t got = 0;
+
+    ASSERT(rl->try_off != 0);
+    /* A write that found no room may have left nothing; then there is no block to write zeros to either. */
+    enum st st = rl->failed ? ST_IO : env_pread(rl->env, rl->file, page, sizeof(page), rl->try_off, &got, NULL);
+    if (st != ST_OK || memcmp(page, zeros, got) != 0) {
+        st = env_pwrite(rl->env, rl->file, zeros, sizeof(zeros), rl->try_off, err);
+        if (st == ST_OK) {
+            st = env_datasync(rl->env, rl->file, err);
+        }
+    }
+    if (st != ST_OK) {
+        rl->failed = true;
+        err_prefix(err, "take back generation %llu of the row log", (unsigned long long)rl->before_generation + 1);
+        return st;
+    }
+    rl->end_off = rl->try_off;
+    rl->last_generation = rl->before_generation;
+    rl->last_crc = rl->before_crc;
     return ST_OK;
 }
 

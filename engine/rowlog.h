@@ -9,8 +9,10 @@
  * The first batch is a dump of the whole catalogue at base_generation; each later one is the generation after the one
  * before it. Behind the last batch lie zeros (space reserved ahead) or the remains of a torn append.
  *
- * Invariants: bytes of a batch whose append returned ST_OK are never written again. After an error of append the file
- * is given up: the next batch goes to a new file (but ST_NOSPACE from the write, before the sync, may be retried).
+ * Invariants: bytes of a batch are never written again once its generation counts. After an error of append the file
+ * is given up: the next batch goes to a new file (but ST_NOSPACE from the write, before the sync, may be retried). A
+ * batch whose generation failed is taken back by zeroing its first page. Of two files the one that reaches the higher
+ * generation is believed, the higher-numbered one when equal.
  * A new file is written under a temporary name and synced before its rename, so meta.<n>.log is whole or absent.
  * Runs on the thread of the catalogue; blocking. */
 #ifndef ENGINE_ROWLOG_H
@@ -45,12 +47,17 @@ struct rowlog {
     uint64_t end_off;     /* where the next batch goes */
     uint64_t alloc_off;   /* reserved up to here */
     uint64_t dump_bytes;  /* size of the first batch */
-    bool failed;          /* a write or sync failed: given up */
+    uint64_t try_off;     /* where the last append went or tried to; 0: none since the file was opened */
+    uint64_t before_generation; /* as before that append */
+    uint32_t before_crc;
+    bool failed; /* a write or sync failed: given up */
 };
 
 /* Appends generation last_generation + 1 and syncs. ST_NOSPACE with failed unset: nothing durable, may be retried. */
 MUST_USE enum st rowlog_append(struct rowlog *rl, const struct cat_row_ref *rows, size_t nrows, size_t bytes,
                                struct err *err);
+/* Takes the last append back, whether it said ST_OK or not: on ST_OK its batch will never be read. On an error it may be. */
+MUST_USE enum st rowlog_undo(struct rowlog *rl, struct err *err);
 void rowlog_close(struct rowlog *rl);
 
 /* Writes file n with its dump: begin, row for every row, finish (which leaves the file synced and renamed, but the
