@@ -79,80 +79,85 @@ void segs_close(struct segs *s)
     (void)segs_reap(s);
     ASSERT(atomic_load(&s->files) == 0);
     ASSERT(pthread_mutex_destroy(&s->mutex) == 0);
-    base_free(s->synced_gids);
+    base_free(s->dirs);
     base_free(s->root);
     base_free(s);
 }
 
 /* --- which directories are durable ------------------------------------------------------------------------------------------- */
 
-static bool gid_known(const struct segs *s, uint32_t gid)
-{
-    if (s->synced_cap == 0) {
-        return false;
-    }
-    size_t mask = s->synced_cap - 1;
-    for (size_t i = (gid * 2654435761u) & mask; s->synced_gids[i] != 0; i = (i + 1) & mask) {
-        if (s->synced_gids[i] == gid) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void gid_put(uint32_t *table, size_t cap, uint32_t gid)
+static struct seg_dir *dir_slot(struct seg_dir *table, size_t cap, uint32_t gid)
 {
     size_t i = (gid * 2654435761u) & (cap - 1);
-    while (table[i] != 0) {
+    while (table[i].gid != 0 && table[i].gid != gid) {
         i = (i + 1) & (cap - 1);
     }
-    table[i] = gid;
+    return &table[i];
+}
+
+/* The gid's entry, made when missing; valid until the next call. The mutex is held. */
+static struct seg_dir *dir_of(struct segs *s, uint32_t gid)
+{
+    ASSERT(gid != 0);
+    if ((s->dirs_n + 1) * 2 > s->dirs_cap) {
+        size_t cap = s->dirs_cap == 0 ? 64 : s->dirs_cap * 2;
+        struct seg_dir *table = base_calloc(cap, sizeof(*table));
+        for (size_t i = 0; i < s->dirs_cap; i++) {
+            if (s->dirs[i].gid != 0) {
+                *dir_slot(table, cap, s->dirs[i].gid) = s->dirs[i];
+            }
+        }
+        base_free(s->dirs);
+        s->dirs = table;
+        s->dirs_cap = cap;
+    }
+    struct seg_dir *d = dir_slot(s->dirs, s->dirs_cap, gid);
+    if (d->gid == 0) {
+        *d = (struct seg_dir){.gid = gid};
+        s->dirs_n++;
+    }
+    return d;
 }
 
 void segs_gid_synced(struct segs *s, uint32_t gid)
 {
     lock(s);
-    if (gid != 0 && !gid_known(s, gid)) {
-        if ((s->synced_n + 1) * 2 > s->synced_cap) {
-            size_t cap = s->synced_cap == 0 ? 64 : s->synced_cap * 2;
-            uint32_t *table = base_calloc(cap, sizeof(*table));
-            for (size_t i = 0; i < s->synced_cap; i++) {
-                if (s->synced_gids[i] != 0) {
-                    gid_put(table, cap, s->synced_gids[i]);
-                }
-            }
-            base_free(s->synced_gids);
-            s->synced_gids = table;
-            s->synced_cap = cap;
-        }
-        gid_put(s->synced_gids, s->synced_cap, gid);
-        s->synced_n++;
-    }
+    dir_of(s, gid)->durable = true;
+    unlock(s);
+}
+
+void segs_gid_entry(struct segs *s, uint32_t gid)
+{
+    lock(s);
+    dir_of(s, gid)->entries++;
     unlock(s);
 }
 
 enum st segs_sync_dirs(struct segs *s, uint32_t gid, struct err *err)
 {
+    lock(s);
+    struct seg_dir d = *dir_of(s, gid);
+    unlock(s);
+    if (d.entries == d.synced) {
+        return ST_OK;
+    }
     char path[SEG_PATH_MAX];
     segs_path_dir(s, gid, path);
     enum st st = env_dirsync(s->env, path, err);
-    if (st != ST_OK) {
-        return st;
-    }
-    lock(s);
-    bool known = gid_known(s, gid);
-    unlock(s);
-    if (known) {
-        return ST_OK;
-    }
-    int n = snprintf(path, sizeof(path), "%s/s", s->root);
-    ASSERT(n > 0 && n < (int)sizeof(path));
-    st = env_dirsync(s->env, path, err);
-    if (st == ST_OK) {
-        st = env_dirsync(s->env, s->root, err);
+    if (st == ST_OK && !d.durable) {
+        int n = snprintf(path, sizeof(path), "%s/s", s->root);
+        ASSERT(n > 0 && n < (int)sizeof(path));
+        st = env_dirsync(s->env, path, err);
+        if (st == ST_OK) {
+            st = env_dirsync(s->env, s->root, err);
+        }
     }
     if (st == ST_OK) {
-        segs_gid_synced(s, gid);
+        lock(s);
+        struct seg_dir *now = dir_of(s, gid);
+        now->durable = true;
+        now->synced = u64_max(now->synced, d.entries);
+        unlock(s);
     }
     return st;
 }

@@ -97,7 +97,7 @@ struct segs_opts {
 MUST_USE enum st segs_open(struct env *env, const struct segs_opts *opts, struct segs **segs_out, struct err *err);
 void segs_close(struct segs *s); /* every view must be released before; NULL is a no-op */
 /* Makes durable the names of files that flushes created for gid: s/<gid>, and s/ and the root when this process has
- * not synced them for that gid yet. Blocking. */
+ * not synced them for that gid yet. Does nothing when no file was made since. Blocking. */
 MUST_USE enum st segs_sync_dirs(struct segs *s, uint32_t gid, struct err *err);
 /* Unlinks the doomed files nobody reads any more. Blocking; flusher task. Returns how many are still pinned. */
 size_t segs_reap(struct segs *s);

@@ -29,6 +29,14 @@ struct seg_file {
     struct seg_file *doomed_next; /* guarded by: segs->mutex */
 };
 
+/* What is known of a stream's directory. */
+struct seg_dir {
+    uint32_t gid;
+    bool durable;     /* its own name and those above it */
+    uint64_t entries; /* files made in it by this process */
+    uint64_t synced;  /* of those, how many a sync has covered */
+};
+
 struct segs {
     struct env *env;       /* borrowed */
     char *root;            /* owned */
@@ -41,8 +49,8 @@ struct segs {
     struct seg_file *lru_head, *lru_tail; /* head = used last; guarded by: mutex */
     struct seg_file *doomed; /* no references left, to be unlinked; guarded by: mutex */
     size_t doomed_pinned;  /* doomed files that still have references; guarded by: mutex */
-    uint32_t *synced_gids; /* owned; open addressing, 0 = free; guarded by: mutex */
-    size_t synced_cap, synced_n;
+    struct seg_dir *dirs;  /* owned; open addressing by gid, 0 = free; guarded by: mutex */
+    size_t dirs_cap, dirs_n;
     atomic_size_t files;   /* seg_file objects alive */
 };
 
@@ -50,6 +58,8 @@ void segs_path_dir(const struct segs *s, uint32_t gid, char out[SEG_PATH_MAX]);
 void segs_path_file(const struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, char out[SEG_PATH_MAX]);
 /* This gid's directory and those above it are durable. */
 void segs_gid_synced(struct segs *s, uint32_t gid);
+/* A file has been made in it. */
+void segs_gid_entry(struct segs *s, uint32_t gid);
 
 struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, const uint8_t uuid[16]);
 struct seg_file *seg_file_acquire(struct seg_file *f);

@@ -167,16 +167,18 @@ static enum st create_file(struct seg_writer *w, struct err *err)
     char path[SEG_PATH_MAX];
     segs_path_file(w->segs, w->row.gid, w->row.segno, w->row.gen, path);
     enum st st = env_open(env, path, ENV_RDWR | ENV_CREATE | ENV_EXCL, &w->file, err);
-    if (st != ST_NOTFOUND) {
-        return st;
+    if (st == ST_NOTFOUND) {
+        char dir[SEG_PATH_MAX];
+        segs_path_dir(w->segs, w->row.gid, dir);
+        st = env_mkdir(env, dir, err);
+        if (st == ST_OK || st == ST_EXISTS) {
+            st = env_open(env, path, ENV_RDWR | ENV_CREATE | ENV_EXCL, &w->file, err);
+        }
     }
-    char dir[SEG_PATH_MAX];
-    segs_path_dir(w->segs, w->row.gid, dir);
-    st = env_mkdir(env, dir, err);
-    if (st != ST_OK && st != ST_EXISTS) {
-        return st;
+    if (st == ST_OK) {
+        segs_gid_entry(w->segs, w->row.gid);
     }
-    return env_open(env, path, ENV_RDWR | ENV_CREATE | ENV_EXCL, &w->file, err);
+    return st;
 }
 
 enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno, uint32_t gen,
