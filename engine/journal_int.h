@@ -152,7 +152,7 @@ struct jr {
     bool lane_waiting;            /* guarded by: mu */
     uint64_t want_bytes;          /* guarded by: mu; size that the lane needs at least */
     uint64_t grow_bytes;          /* guarded by: mu; size of the next file when nobody needs more */
-    struct jr_file cur_info;      /* guarded by: mu; copy of lane.cur, without f */
+    struct jr_file cur_info;      /* guarded by: mu; the lane's file, or the one it is going to */
     struct jr_spare *spares;      /* owned; preparer only */
     size_t nspares, spares_cap;
     struct err poison;            /* guarded by: mu */

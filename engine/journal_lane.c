@@ -296,6 +296,8 @@ static bool take_next(struct jr *jr, uint64_t total, struct jr_file *next_out)
     if (ok) {
         *next_out = jr->next;
         jr->next_ready = false;
+        jr->cur_info = jr->next; /* from here on the preparer makes the one behind it */
+        jr->cur_info.f = NULL;
         jr->lane_waiting = false;
         jr->want_bytes = 0;
     } else {
@@ -318,10 +320,8 @@ static void switch_file(struct jr *jr, const struct jr_file *next, bool fast)
     jr_files_add(&jr->files, &l->cur);
     l->cur = *next;
     l->off = JR_FIRST_OFF;
-    jr->cur_info = l->cur;
-    jr->cur_info.f = NULL;
     /* A file of its own for a large group says nothing about the load. */
-    uint64_t size = u64_min(l->cur.h.size, jr->opts.file_max_bytes);
+    uint64_t size = u64_min(jr->cur_info.h.size, jr->opts.file_max_bytes);
     jr->grow_bytes = u64_max(jr->grow_bytes, fast ? u64_min(size * 2, jr->opts.file_max_bytes) : 0);
     if (!jr->tasks_down) {
         env_task_wake(jr->env, jr->prep_task);

@@ -126,31 +126,33 @@ static bool lane_waits(struct jr *jr)
 }
 
 /* A prepared file that is too small for the group at hand becomes a spare again. It has no groups, so it may. */
-static enum st unnumber_next(struct jr *jr, struct err *err)
+static enum st unnumber(struct jr *jr, const struct jr_file *next, struct err *err)
 {
-    pthread_mutex_lock(&jr->mu);
-    struct jr_file next = jr->next;
-    jr->next_ready = false;
-    pthread_mutex_unlock(&jr->mu);
-    env_close(jr->env, next.f);
-    enum st st = jr_file_release(jr, &next, true, err);
+    env_close(jr->env, next->f);
+    enum st st = jr_file_release(jr, next, true, err);
     return st == ST_OK ? env_dirsync(jr->env, jr->dir, err) : st;
 }
 
-static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out)
+/* False when a next file is ready and large enough. One that is too small is taken away from the lane: decided and
+ * done under one lock, since the lane may take it at any time. */
+static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struct jr_file *next_out)
 {
     pthread_mutex_lock(&jr->mu);
     bool ready = jr->next_ready;
-    *too_small_out = ready && jr->next.h.size < want;
+    *too_small_out = ready && jr->next.h.size < want && jr->want_bytes == want;
+    if (*too_small_out) {
+        *next_out = jr->next;
+        jr->next_ready = false;
+    }
     pthread_mutex_unlock(&jr->mu);
     return !ready || *too_small_out;
 }
 
-static uint64_t prep_begin(struct jr *jr, uint64_t size, bool too_small)
+static uint64_t prep_begin(struct jr *jr, uint64_t size, const struct jr_file *too_small)
 {
     struct err err = {0};
     struct jr_prep *p = &jr->prep;
-    enum st st = too_small ? unnumber_next(jr, &err) : ST_OK;
+    enum st st = too_small != NULL ? unnumber(jr, too_small, &err) : ST_OK;
     if (st == ST_OK) {
         st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
     }
@@ -235,12 +237,13 @@ static uint64_t prep_rest(struct jr *jr)
     uint64_t want;
     uint64_t size = next_size(jr, &want);
     bool too_small;
-    if (next_needed(jr, want, &too_small)) {
-        int64_t now = env_boot_ns(jr->env);
-        if (now < p->retry_at_ns) {
-            return (uint64_t)(p->retry_at_ns - now);
-        }
-        return prep_begin(jr, size, too_small);
+    struct jr_file small;
+    int64_t now = env_boot_ns(jr->env);
+    if (now < p->retry_at_ns) {
+        return (uint64_t)(p->retry_at_ns - now);
+    }
+    if (next_needed(jr, want, &too_small, &small)) {
+        return prep_begin(jr, size, too_small ? &small : NULL);
     }
     trim_spares(jr);
     return ENV_STEP_IDLE;
