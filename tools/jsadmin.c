@@ -3,7 +3,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "broker/json_out.h"
 #include "engine/base/log.h"
@@ -293,15 +292,21 @@ static void no_doorbell(void *arg)
     (void)arg;
 }
 
+static void count_entry(void *arg, const char *name, bool is_dir)
+{
+    (void)name;
+    (void)is_dir;
+    (*(int *)arg)++;
+}
+
 static int run(struct ctx *x, struct env *env, const char *command)
 {
     struct eng_opts o = {.store_dir = x->dir, .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX,
                          .read_only_check = true, .doorbell = no_doorbell};
     struct err err = {0};
-    struct stat sb;
     char path[4200];
     snprintf(path, sizeof path, "%s/millrace", x->dir);
-    if (stat(path, &sb) != 0) {
+    if (env_list(env, path, count_entry, &(int){0}, &err) != ST_OK) {
         fprintf(stderr, "jsadmin: no store in \"%s\": there is no folder \"millrace\" in it\n", x->dir);
         return 1;
     }
