@@ -11,14 +11,24 @@
 
 char *js_put_u64(char *p, uint64_t v)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
+                                "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
+                                "9293949596979899";
     char t[20];
-    size_t n = 0;
-    do {
-        t[sizeof t - ++n] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v != 0);
-    memcpy(p, t + sizeof t - n, n);
-    return p + n;
+    size_t at = sizeof t;
+    while (v >= 100) {
+        at -= 2;
+        memcpy(t + at, pairs + 2 * (v % 100), 2);
+        v /= 100;
+    }
+    if (v >= 10) {
+        at -= 2;
+        memcpy(t + at, pairs + 2 * v, 2);
+    } else {
+        t[--at] = (char)('0' + v);
+    }
+    memcpy(p, t + at, sizeof t - at);
+    return p + (sizeof t - at);
 }
 
 uint64_t js_name_hash(const char *p, size_t n)

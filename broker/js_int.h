@@ -22,6 +22,7 @@
 #define JS_HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
 #define JS_DELIVER_BUDGET 256u               /* messages one consumer delivers before others get their turn */
 #define JS_CLIENT_PENDING_HIGH ((size_t)8 * 1024 * 1024) /* bytes in a client's buffer at which delivery to it rests */
+#define JS_CHECK_BYTES ((size_t)256 * 1024)  /* delivered bytes between two looks at the client's buffer */
 #define JS_RETRY_MS 5u                       /* rest of a consumer whose client is slow */
 #define JS_FC_WINDOW_MIN (64u * 1024u)
 #define JS_FC_WINDOW_START ((uint64_t)2 * 1024 * 1024)
@@ -83,7 +84,7 @@ struct js_wait {
     int64_t expires_ms;    /* loop time; 0: never */
     int64_t heartbeat_ms;  /* period; 0: none */
     int64_t beat_ms;       /* next one */
-    bool delivered;        /* got at least one message */
+    uint64_t checked;      /* js->runs when inbox and client were last looked at */
     size_t reply_len;
     char reply[];
 };
@@ -103,6 +104,7 @@ struct js_consumer {
     uint32_t waiting;
     int64_t max_waiting, max_batch, max_bytes;
     int64_t max_expires_ns;
+    int64_t due_ms;           /* when the timer fires; 0: not running. Never later than the first thing due */
     /* push */
     char *deliver_text, *group_text; /* owned */
     struct brk_str deliver, group;
@@ -155,6 +157,7 @@ struct js {
     uint64_t dropped;          /* requests refused since the last advisory */
     struct brk_slice *api_slice, *run_slice; /* owned */
     struct js_consumer *run_first, *run_last; /* consumers with something to deliver; counted */
+    uint64_t runs;             /* looks at inboxes and clients; what was seen holds for one */
     struct brk_timer *store_timer; /* owned */
     struct js_ctx *free_ctx;
     uint32_t free_ctx_count;

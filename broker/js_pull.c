@@ -114,23 +114,31 @@ void js_pull_drop_all(struct js_consumer *c, const char *status)
 
 /* --- expiries and heartbeats ------------------------------------------------------------------------------ */
 
-static void arm(struct js_consumer *c)
+static int64_t due_of(const struct js_wait *w)
+{
+    int64_t due = w->expires_ms != 0 ? w->expires_ms : INT64_MAX;
+    return w->heartbeat_ms != 0 && w->beat_ms < due ? w->beat_ms : due;
+}
+
+/* The timer fires no later than `due`. It may fire for nothing: requests that left do not move it. */
+static void arm_for(struct js_consumer *c, int64_t due)
 {
     int64_t now = js_now_ms(c->stream->ja->js);
+    if (due == INT64_MAX || (c->due_ms != 0 && c->due_ms <= due)) {
+        return;
+    }
+    c->due_ms = due;
+    brk_timer_start(c->timer, due > now ? (uint64_t)(due - now) : 0, 0);
+}
+
+static void arm_all(struct js_consumer *c)
+{
     int64_t due = INT64_MAX;
     for (struct js_wait *w = c->wait_first; w != NULL; w = w->next) {
-        if (w->expires_ms != 0 && w->expires_ms < due) {
-            due = w->expires_ms;
-        }
-        if (w->heartbeat_ms != 0 && w->beat_ms < due) {
-            due = w->beat_ms;
-        }
+        int64_t d = due_of(w);
+        due = d < due ? d : due;
     }
-    if (due == INT64_MAX) {
-        brk_timer_stop(c->timer);
-    } else {
-        brk_timer_start(c->timer, due > now ? (uint64_t)(due - now) : 0, 0);
-    }
+    arm_for(c, due);
 }
 
 static void beat(struct js_consumer *c, struct js_wait *w, int64_t now)
@@ -147,13 +155,14 @@ static void beat(struct js_consumer *c, struct js_wait *w, int64_t now)
 void js_pull_tick(struct js_consumer *c)
 {
     int64_t now = js_now_ms(c->stream->ja->js);
+    c->due_ms = 0;
     sweep(c, true);
     for (struct js_wait *w = c->wait_first; w != NULL; w = w->next) {
         if (w->heartbeat_ms != 0 && w->beat_ms <= now) {
             beat(c, w, now);
         }
     }
-    arm(c);
+    arm_all(c);
     js_consumer_queue_run(c);
 }
 
@@ -210,7 +219,6 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     }
     js_consumer_send(c, reply_of(w), p, ack);
     js->ops->cons_take(c->sc);
-    w->delivered = true;
     w->beat_ms = js_now_ms(js) + w->heartbeat_ms;
     if (--w->n > 0) {
         push_back(c, w);
@@ -223,10 +231,14 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
 /* The first request that is alive and whose client keeps up; false when there is none. *slow: one was passed over. */
 static bool next_ready(struct js_consumer *c, bool *slow)
 {
-    int64_t now = js_now_ms(c->stream->ja->js);
+    struct js *js = c->stream->ja->js;
+    int64_t now = js_now_ms(js);
     uint32_t n = c->waiting;
     while (n-- > 0) {
         struct js_wait *w = c->wait_first;
+        if (w->checked == js->runs) {
+            return true;
+        }
         if (w->expires_ms != 0 && w->expires_ms <= now) {
             status_pending(c, w, "408 Request Timeout");
             base_free(pop_front(c));
@@ -236,6 +248,7 @@ static bool next_ready(struct js_consumer *c, bool *slow)
             *slow = true;
             push_back(c, pop_front(c));
         } else {
+            w->checked = js->runs;
             return true;
         }
     }
@@ -246,10 +259,16 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
 {
     struct js *js = c->stream->ja->js;
     bool slow = false;
+    size_t since = 0;
+    js->runs++;
     while (c->wait_first != NULL) {
         struct cons_peek p;
         if (budget-- == 0) {
             return true;
+        }
+        if (since >= JS_CHECK_BYTES) {
+            since = 0;
+            js->runs++; /* look at the clients' buffers again */
         }
         if (!next_ready(c, &slow)) {
             break;
@@ -259,14 +278,14 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
             nothing_now(c, st);
             break;
         }
+        since += (size_t)p.m.hdr_len + p.m.data_len;
         (void)serve(c, &p);
         if (c->gone) {
             return false;
         }
     }
-    arm(c);
     if (slow) {
-        brk_timer_start(c->timer, JS_RETRY_MS, 0);
+        arm_for(c, js_now_ms(js) + JS_RETRY_MS);
     }
     return false;
 }
@@ -378,6 +397,7 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pu
     w->reply_len = reply.n;
     memcpy(w->reply, reply.p, reply.n);
     push_back(c, w);
+    arm_for(c, due_of(w));
 }
 
 void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *body, size_t len)
@@ -409,9 +429,6 @@ void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *bo
     }
     enqueue(c, reply, &b);
     js_consumer_run(c);
-    if (!c->gone && c->wait_first != NULL) {
-        arm(c);
-    }
 }
 
 void js_pull_request_cb(void *arg, const struct brk_msg *msg)

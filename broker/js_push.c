@@ -89,6 +89,7 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
 {
     struct js *js = c->stream->ja->js;
     bool any = false;
+    size_t since = JS_CHECK_BYTES;
     while (c->active && !stalled(c)) {
         struct cons_peek p;
         char text[JS_ACK_SUBJECT_MAX];
@@ -96,9 +97,12 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
         if (budget-- == 0) {
             return true;
         }
-        if (brk_deliver_pending(c->stream->ja->acc, c->deliver) > JS_CLIENT_PENDING_HIGH) {
-            brk_timer_start(c->timer, JS_RETRY_MS, 0);
-            return false;
+        if (since >= JS_CHECK_BYTES) {
+            since = 0;
+            if (brk_deliver_pending(c->stream->ja->acc, c->deliver) > JS_CLIENT_PENDING_HIGH) {
+                brk_timer_start(c->timer, JS_RETRY_MS, 0);
+                return false;
+            }
         }
         if (js->ops->cons_peek(c->sc, &p) != ST_OK) {
             break;
@@ -111,6 +115,7 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
         }
         js->ops->cons_take(c->sc);
         any = true;
+        since += size;
         count_flow(c, size);
     }
     if (any) {
