@@ -440,6 +440,89 @@ static void test_copies_differ(void **state)
     assert_int_equal(cat_incidents(t.cat, NULL, NULL), 1);
 }
 
+/* --- rot at run time ----------------------------------------------------------------------------------------- */
+/* Enough rows that SQLite's cache does not hold them. */
+static void fill_big(void)
+{
+    char name[16];
+    ct_open_ok(&t, true);
+    for (uint32_t k = 0; k < 4; k++) {
+        struct cat_txn *txn = cat_txn_create();
+        for (uint32_t i = 1; i <= 2000; i++) {
+            (void)snprintf(name, sizeof(name), "S%u", k * 2000 + i);
+            ct_put_stream(txn, k * 2000 + i, name);
+        }
+        ct_commit_ok(&t, txn);
+    }
+}
+
+static void flip_pages(const char *path, uint64_t from, uint64_t step)
+{
+    uint64_t size = 0;
+    assert_int_equal(env_sim_file_size(t.sim, path, &size), ST_OK);
+    for (uint64_t off = from; off < size; off += step) {
+        assert_int_equal(env_sim_flip_bit(t.sim, path, off, 1), ST_OK);
+    }
+}
+
+/* A commit that meets a bad page of meta.db rebuilds it from the row log, and then succeeds. */
+static void test_bad_page_at_run_time(void **state)
+{
+    (void)state;
+    struct err err;
+    struct ct_counts n;
+    fill_big();
+    ct_close(&t, true);
+    ct_open_ok(&t, false);
+    flip_pages(CT_ROOT "/meta.db", 4096 * 30 + 77, 4096);
+    TEST_ST(cat_load(t.cat, &(struct cat_loader){.stream = see_stream}, &(struct seen){0}, &err), ST_CORRUPT);
+    assert_non_null(strstr(err.msg, "meta.db page"));
+    struct cat_txn *txn = cat_txn_create();
+    for (uint32_t i = 1; i < 8000; i += 50) {
+        cat_del_stream(txn, i);
+    }
+    ct_commit_ok(&t, txn);
+    assert_int_equal(cat_incidents(t.cat, NULL, NULL), 1);
+    ct_count(t.cat, &n);
+    assert_int_equal(n.streams, 8000 - 160);
+    ct_abandon(&t);
+    env_sim_power_loss(t.sim, 3);
+    ct_open_ok(&t, false);
+    ct_count(t.cat, &n);
+    assert_int_equal(n.streams, 8000 - 160);
+    assert_int_equal(cat_incidents(t.cat, NULL, NULL), 0);
+}
+
+/* Rot in the WAL does not get a good checksum on its way into meta.db. */
+static void test_bad_wal_at_run_time(void **state)
+{
+    (void)state;
+    struct ct_counts n;
+    uint64_t gen;
+    struct err err;
+    t.wal_bytes_max = 64 * MIB;
+    fill_big();
+    assert_true(meta_vfs_wal_bytes(t.cat->vfs) > 100000);
+    t.cat->wal_bytes_max = 200000;
+    flip_pages(CT_ROOT "/meta.db-wal", 32 + 24 + 200, 4096 + 24);
+    for (uint32_t i = 0; i < 6; i++) {
+        struct cat_txn *txn = cat_txn_create();
+        for (uint32_t k = 1; k < 8000; k += 9) {
+            cat_put_stream_ckpt(txn, &(struct cat_stream_ckpt){.gid = k, .last_seq = i});
+        }
+        TEST_OK(cat_commit(t.cat, txn, &gen, &err), &err);
+        cat_txn_destroy(txn);
+    }
+    assert_true(cat_incidents(t.cat, NULL, NULL) >= 1);
+    ct_count(t.cat, &n);
+    assert_int_equal(n.streams, 8000);
+    uint64_t digest = ct_digest(t.cat);
+    ct_close(&t, true);
+    ct_open_ok(&t, false);
+    assert_int_equal(ct_digest(t.cat), digest);
+    assert_int_equal(cat_incidents(t.cat, NULL, NULL), 0);
+}
+
 /* --- faults -------------------------------------------------------------------------------------------------- */
 /* Every single failing call (and the `times` - 1 behind it): the commit survives it, or fails with nothing changed, or says
  * that its outcome is open. What a failed commit wanted to write is never found, even though the next one is another. */
@@ -696,6 +779,8 @@ int main(void)
         T(test_log_missing),
         T(test_wal_missing),
         T(test_copies_differ),
+        T(test_bad_page_at_run_time),
+        T(test_bad_wal_at_run_time),
         T(test_write_errors),
         T(test_sync_errors),
         T(test_other_errors),
