@@ -3,7 +3,7 @@
 # each for so long. New inputs go to build/fuzz/corpus/<name>; the kept corpus, tests/fuzz/corpus/<name>, is read, never
 # written. A crashing input is left in build/fuzz and its path printed. Last line: N passed, N failed.
 #
-# fuzz.sh keep <name>: merges what was found into the kept corpus, smallest set only.
+# fuzz.sh keep <name>: merges what was found into the kept corpus: few inputs that reach every edge.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 command -v clang >/dev/null 2>&1 || sh tools/setup.sh ci || exit 2
@@ -27,10 +27,7 @@ for source in tests/fuzz/fuzz_*.c; do
     found=build/fuzz/corpus/$name
     mkdir -p "$found" "$kept"
     if [ "$mode" = keep ]; then
-        fresh=build/fuzz/corpus/$name.new
-        rm -rf "$fresh" && mkdir -p "$fresh"
-        "$program" -merge=1 "$fresh" "$kept" "$found" >/dev/null 2>&1 && rm -rf "$kept" && cp -r "$fresh" "$kept"
-        echo "$name: $(ls "$kept" | wc -l) inputs kept"
+        python3 tools/corpus_min.py "$program" "$kept" "$found"
         continue
     fi
     options=
@@ -46,5 +43,5 @@ for source in tests/fuzz/fuzz_*.c; do
         failed=$((failed + 1))
     fi
 done
-echo "$passed passed, $failed failed"
+[ "$mode" = keep ] || echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
