@@ -42,6 +42,8 @@ UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c test
 UNIT := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 FUZZ := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 INTEGRATION := $(sort $(wildcard tests/integration/*.sh tests/integration/*.py))
+# what integration scripts learn of the build
+TEST_ENV = MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin FUZZ_PROGRAMS=$(B)/tests/fuzz
 PROGS := $(if $(wildcard broker/main.c),$(BIN)/millrace) $(if $(wildcard tools/jsadmin.c),$(BIN)/jsadmin)
 
 .DEFAULT_GOAL := all
@@ -118,16 +120,16 @@ run: ## build and start a server with JetStream: make run [STORE=folder] [PORT=n
 test: ## set up, build, run unit and integration tests
 	@sh tools/setup.sh build test
 	@$(MAKE) --no-print-directory MODE=$(MODE) all test-programs
-	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" $(UNIT) $(INTEGRATION)
+	@$(TEST_ENV) python3 tests/run.py -k "$(T)" $(UNIT) $(INTEGRATION)
 
 unit: $(UNIT) ## unit tests only; T=name runs those whose path holds the name
 	@python3 tests/run.py -k "$(T)" $(UNIT)
 
-integration: all ## integration tests only (scripts that drive the real binary)
-	@MILLRACE=$(BIN)/millrace JSADMIN=$(BIN)/jsadmin python3 tests/run.py -k "$(T)" $(INTEGRATION)
+integration: all $(FUZZ) ## integration tests only (scripts that drive the real binary)
+	@$(TEST_ENV) python3 tests/run.py -k "$(T)" $(INTEGRATION)
 
 .PHONY: test-programs
-test-programs: $(UNIT)
+test-programs: $(UNIT) $(FUZZ)
 
 debug: ## build without optimisation, with slow asserts (build/debug)
 	@$(MAKE) --no-print-directory MODE=debug all
