@@ -80,7 +80,8 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     }
     report(b);
     struct js_deps deps = {.loop = server->loop, .store = b->store, .env = server->env, .opts = o,
-                           .server_name = server->name};
+                           .server_name = server->name, .max_memory_bytes = b->max_memory_bytes,
+                           .max_file_bytes = b->max_file_bytes};
     b->js = js_create(&deps);
     for (struct brk_account *a = brk_account_first(server); a != NULL; a = a->next) {
         a->jetstream = brk_opts_account_jetstream(server->opts, a->name);

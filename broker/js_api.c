@@ -393,8 +393,8 @@ void js_h_info(struct js_req *r)
     r->js->ops->usage(r->js->store, r->ja->acc->name, &u);
     json_out_u64(j, "memory", u.mem_bytes);
     json_out_u64(j, "storage", u.file_bytes);
-    json_out_u64(j, "reserved_memory", 0);
-    json_out_u64(j, "reserved_storage", 0);
+    json_out_i64(j, "reserved_memory", js_reserved(r->js, r->ja->acc->name, STORAGE_MEMORY, NULL));
+    json_out_i64(j, "reserved_storage", js_reserved(r->js, r->ja->acc->name, STORAGE_FILE, NULL));
     json_out_u64(j, "streams", u.streams);
     json_out_u64(j, "consumers", u.consumers);
     json_out_open(j, "limits");

@@ -190,7 +190,6 @@ static void changed(void *arg, enum st st, struct store_cons *sc, const struct e
         return;
     }
     js_consumer_reload(c);
-    js_adv_consumer(c, "UPDATED", "update");
     answer_consumer(r, c);
 }
 

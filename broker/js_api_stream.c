@@ -326,6 +326,22 @@ static bool subjects_taken(struct js_req *r, const struct stream_cfg *c, const s
     return false;
 }
 
+/* What max_bytes promises must fit into the server's limits. False: *err is set. */
+static bool reservation_fits(struct js_req *r, const struct stream_cfg *c, const struct store_stream *self)
+{
+    int64_t most = c->storage == STORAGE_MEMORY ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes;
+    if (c->max_bytes <= 0 || most <= 0) {
+        return true;
+    }
+    int64_t taken = js_reserved(r->js, NULL, c->storage, self);
+    if (taken <= most && c->max_bytes <= most - taken) {
+        return true;
+    }
+    api_error_set(&r->err,
+                  c->storage == STORAGE_MEMORY ? API_MEMORY_RESOURCES_EXCEEDED : API_STORAGE_RESOURCES_EXCEEDED);
+    return false;
+}
+
 /* Reads and judges the body; false: answered. */
 static bool read_request(struct js_req *r, struct js_stream_req *q)
 {
@@ -389,6 +405,8 @@ void js_h_stream_create(struct js_req *r)
         js_req_fail_with(r, API_STREAM_NAME_EXIST);
     } else if (subjects_taken(r, &q.cfg, NULL)) {
         js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
+    } else if (!reservation_fits(r, &q.cfg, NULL)) {
+        js_req_fail(r);
     } else {
         r->js->ops->stream_create(r->js->store, &q.cfg, created, r);
     }
@@ -429,6 +447,8 @@ void js_h_stream_update(struct js_req *r)
             js_req_fail(r);
         } else if (subjects_taken(r, &q.cfg, s->ss)) {
             js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
+        } else if (!reservation_fits(r, &q.cfg, s->ss)) {
+            js_req_fail(r);
         } else {
             r->js->ops->stream_update(r->js->store, s->ss, &q.cfg, updated, r);
         }

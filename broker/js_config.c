@@ -58,6 +58,22 @@ static int64_t none_if_unset(int64_t v)
     return v <= 0 ? -1 : v;
 }
 
+/* Seconds and fractions as Go prints a duration: "1s", "1m30s", "1.5s", "200ms". */
+static void go_duration(char *out, size_t size, int64_t ns)
+{
+    double s = (double)(ns % (60 * NS_PER_S)) / (double)NS_PER_S;
+    int64_t m = ns / (60 * NS_PER_S);
+    if (ns < NS_PER_S) {
+        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
+    } else if (m == 0) {
+        (void)snprintf(out, size, "%gs", s);
+    } else if (m < 60) {
+        (void)snprintf(out, size, "%lldm%gs", (long long)m, s);
+    } else {
+        (void)snprintf(out, size, "%lldh%lldm%gs", (long long)(m / 60), (long long)(m % 60), s);
+    }
+}
+
 /* --- streams ---------------------------------------------------------------------------------------------- */
 
 static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
@@ -118,10 +134,10 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
         return fail_cfg(e, "duplicates window needs to be >= 100ms");
     }
     if (lim->duplicate_window_ns > 0 && c->duplicates_ns > lim->duplicate_window_ns) {
-        char text[96];
-        (void)snprintf(text, sizeof text, "duplicates window can not be larger then server limit of %lldns",
-                       (long long)lim->duplicate_window_ns);
-        return fail_cfg(e, text);
+        char text[48];
+        go_duration(text, sizeof text, lim->duplicate_window_ns);
+        api_error_setf(e, API_STREAM_INVALID_CONFIG, "duplicates window can not be larger then server limit of %s", text);
+        return false;
     }
     return true;
 }
@@ -403,7 +419,16 @@ static bool check_sampling(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
-static void cons_defaults(struct cons_cfg *c, const struct js_cons_limits *lim)
+static int64_t default_ack_pending(const struct js_limits *server, const struct js_cons_limits *lim)
+{
+    if (lim->max_ack_pending > 0) {
+        return lim->max_ack_pending;
+    }
+    bool low = server->max_ack_pending > 0 && server->max_ack_pending < JS_MAX_ACK_PENDING_DEFAULT;
+    return low ? server->max_ack_pending : JS_MAX_ACK_PENDING_DEFAULT;
+}
+
+static void cons_defaults(struct cons_cfg *c, const struct js_limits *server, const struct js_cons_limits *lim)
 {
     if (c->nbackoff > 0) {
         c->ack_wait_ns = c->backoff_ns[0];
@@ -418,12 +443,15 @@ static void cons_defaults(struct cons_cfg *c, const struct js_cons_limits *lim)
         c->max_ack_pending = -1;
     }
     if (c->ack != ACK_NONE && c->max_ack_pending == 0) {
-        c->max_ack_pending = lim->max_ack_pending > 0 ? lim->max_ack_pending : JS_MAX_ACK_PENDING_DEFAULT;
+        c->max_ack_pending = default_ack_pending(server, lim);
     }
     if (c->deliver_subject == NULL && c->max_waiting <= 0) {
         c->max_waiting = JS_MAX_WAITING_DEFAULT;
     }
     c->max_batch = i64_max(c->max_batch, 0);
+    if (c->max_batch == 0 && c->deliver_subject == NULL && server->max_request_batch > 0) {
+        c->max_batch = server->max_request_batch;
+    }
     c->max_bytes = i64_max(c->max_bytes, 0);
     c->max_expires_ns = i64_max(c->max_expires_ns, 0);
     c->inactive_threshold_ns = i64_max(c->inactive_threshold_ns, 0);
@@ -485,22 +513,6 @@ static bool check_pull(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
-/* Seconds and fractions as Go prints a duration: "1s", "1m30s", "1.5s", "200ms". */
-static void go_duration(char *out, size_t size, int64_t ns)
-{
-    double s = (double)(ns % (60 * NS_PER_S)) / (double)NS_PER_S;
-    int64_t m = ns / (60 * NS_PER_S);
-    if (ns < NS_PER_S) {
-        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
-    } else if (m == 0) {
-        (void)snprintf(out, size, "%gs", s);
-    } else if (m < 60) {
-        (void)snprintf(out, size, "%lldm%gs", (long long)m, s);
-    } else {
-        (void)snprintf(out, size, "%lldh%lldm%gs", (long long)(m / 60), (long long)(m % 60), s);
-    }
-}
-
 static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim, const struct js_cons_limits *cl,
                          struct api_error *e)
 {
@@ -508,7 +520,7 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim, 
     if (cl->max_ack_pending > 0 && (most == 0 || cl->max_ack_pending < most)) {
         most = cl->max_ack_pending;
     }
-    if (most > 0 && c->ack != ACK_NONE && (c->max_ack_pending > most || c->max_ack_pending < 0)) {
+    if (most > 0 && c->ack != ACK_NONE && c->max_ack_pending > most) {
         api_error_setf(e, API_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld", (long long)most);
         return false;
     }
@@ -582,7 +594,7 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, c
     if (!kind_ok || !check_filters(c, e) || !check_start(c, e) || !check_sampling(c, e)) {
         return false;
     }
-    cons_defaults(c, &cl);
+    cons_defaults(c, lim, &cl);
     if (!check_limits(c, lim, &cl, e)) {
         return false;
     }

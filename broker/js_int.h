@@ -248,8 +248,8 @@ void js_stream_detach(struct js_stream *s);
 void js_stream_silence(struct js_stream *s);
 void js_stream_ref(struct js_stream *s);
 void js_stream_unref(struct js_stream *s);
-/* Iterates by name order: prev NULL = first. */
-struct js_stream *js_stream_of(struct store *st, struct store_stream *ss);
+/* max_bytes of all streams of an account (NULL: of all) but `self`. */
+int64_t js_reserved(struct js *js, const char *account, enum store_storage storage, const struct store_stream *self);
 
 /* --- publish (js_publish.c) --- */
 void js_publish_cb(void *arg, const struct brk_msg *msg);

@@ -142,10 +142,8 @@ static void answer_verdict(struct js_stream *s, struct brk_str reply, const stru
         answer_text(s, reply, API_STREAM_ROLLUP_FAILED, "rollup not permitted");
         return;
     case APPEND_NO_STORE:
-        answer_id(s, reply, API_STORAGE_RESOURCES_EXCEEDED);
-        return;
     case APPEND_NO_MEMORY:
-        answer_id(s, reply, API_MEMORY_RESOURCES_EXCEEDED);
+        answer_id(s, reply, API_INSUFFICIENT_RESOURCES); /* as upstream, for either limit of the server */
         return;
     case APPEND_FAILED:
     default:

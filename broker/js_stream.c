@@ -156,3 +156,16 @@ void js_stream_detach(struct js_stream *s)
     s->ss = NULL;
     js_stream_unref(s);
 }
+
+int64_t js_reserved(struct js *js, const char *account, enum store_storage storage, const struct store_stream *self)
+{
+    int64_t sum = 0;
+    struct store_stream *ss = NULL;
+    while ((ss = js->ops->stream_next(js->store, account, ss)) != NULL) {
+        const struct stream_cfg *c = js->ops->stream_cfg(ss);
+        if (ss != self && c->storage == storage && c->max_bytes > 0) {
+            sum = c->max_bytes > INT64_MAX - sum ? INT64_MAX : sum + c->max_bytes;
+        }
+    }
+    return sum;
+}
