@@ -663,7 +663,171 @@ def unserved(r):
     r.api("STREAM.DELETE.S", quiet=True)
 
 
-ALL = [basics, streams, consumers, publish, pull, acks, push, advisories, unserved]
+def brief(r, what):
+    """The numbers of a stream or consumer."""
+    a = r.api(what, quiet=True)
+    if "error" in a:
+        r.say(what, a["error"]["description"])
+    elif "state" in a:
+        st = a["state"]
+        r.say(what, [st.get(k, 0) for k in ("messages", "bytes", "first_seq", "last_seq", "num_subjects", "num_deleted",
+                                            "consumer_count")])
+    else:
+        d, f = a["delivered"], a["ack_floor"]
+        r.say(what, "delivered %d/%d floor %d/%d" % (d["consumer_seq"], d["stream_seq"], f["consumer_seq"], f["stream_seq"]),
+              [a[k] for k in ("num_ack_pending", "num_redelivered", "num_waiting", "num_pending")])
+
+
+def take(r, stream, consumer, n, body=b""):
+    """Pulls n messages and answers each with `body` (None: not at all). Shows what came."""
+    inbox, sid = r.c.new_inbox()
+    r.c.pub("$JS.API.CONSUMER.MSG.NEXT.%s.%s" % (stream, consumer), '{"batch":%d,"no_wait":true}' % n, inbox)
+    got = []
+    while len(got) < n:
+        m = r.c.next(sid, 2)
+        if m.hdr.startswith(b"NATS/1.0 4"):
+            got.append(m.hdr[9:12].decode())
+            break
+        f = m.reply.split(".")
+        got.append("%s:%s/%s/%s" % (m.data.decode(), f[4], f[5], f[6]))
+        if body is not None:
+            r.c.request(m.reply, body, timeout=2)
+    r.c.unsub(sid)
+    r.say("take", stream, consumer, n, body, got)
+
+
+def fill(r, stream, n, subjects=("a", "b", "c")):
+    for i in range(n):
+        a = r.c.request("%s.%s" % (stream.lower(), subjects[i % len(subjects)]), b"m%d" % i).json()
+        assert "seq" in a, a
+
+
+def retention(r):
+    """What stays in a stream: limits, interest, work queue, deletes, purges."""
+    for cfg in (dict(max_msgs=4), dict(max_msgs_per_subject=2), dict(max_bytes=150), dict(max_msgs=4, storage="memory"),
+                dict(max_msgs_per_subject=1, storage="memory")):
+        r.stream("R", **cfg)
+        fill(r, "R", 10)
+        r.say(cfg)
+        brief(r, "STREAM.INFO.R")
+        r.api("STREAM.UPDATE.R", {"name": "R", "subjects": ["r.>"], "max_msgs": 2, "storage": cfg.get("storage", "file")},
+              quiet=True)
+        brief(r, "STREAM.INFO.R")
+        r.api("STREAM.DELETE.R", quiet=True)
+    r.stream("R", max_age=300000000, duplicate_window=200000000)
+    fill(r, "R", 3)
+    r.drain(r.c.sub("nothing.comes"), 0.8)
+    brief(r, "STREAM.INFO.R")
+    r.api("STREAM.DELETE.R", quiet=True)
+    for storage in ("file", "memory"):
+        r.say("interest", storage)
+        r.stream("R", retention="interest", storage=storage)
+        fill(r, "R", 2)
+        brief(r, "STREAM.INFO.R")
+        r.consumer("R", "one", filter_subject="r.a")
+        r.consumer("R", "two")
+        fill(r, "R", 6)
+        brief(r, "STREAM.INFO.R")
+        take(r, "R", "one", 5)
+        brief(r, "STREAM.INFO.R")
+        take(r, "R", "two", 4)
+        brief(r, "STREAM.INFO.R")
+        r.api("CONSUMER.DELETE.R.two", quiet=True)
+        brief(r, "STREAM.INFO.R")
+        r.api("STREAM.DELETE.R", quiet=True)
+        r.say("workqueue", storage)
+        r.stream("R", retention="workqueue", storage=storage)
+        fill(r, "R", 6)
+        r.consumer("R", "one", filter_subject="r.a")
+        r.consumer("R", "two", filter_subject="r.b")
+        take(r, "R", "one", 5)
+        take(r, "R", "two", 1, b"+TERM")
+        take(r, "R", "two", 1, b"-NAK")
+        brief(r, "STREAM.INFO.R")
+        brief(r, "CONSUMER.INFO.R.two")
+        r.api("STREAM.DELETE.R", quiet=True)
+    r.stream("R")
+    fill(r, "R", 12)
+    r.consumer("R", "one")
+    for what, body in (("STREAM.MSG.DELETE.R", {"seq": 3}), ("STREAM.MSG.DELETE.R", {"seq": 1}),
+                       ("STREAM.MSG.DELETE.R", {"seq": 12}), ("STREAM.PURGE.R", {"filter": "r.b", "keep": 1}),
+                       ("STREAM.PURGE.R", {"filter": "r.c", "seq": 7}), ("STREAM.PURGE.R", {"seq": 5}),
+                       ("STREAM.PURGE.R", {"keep": 2}), ("STREAM.PURGE.R", "")):
+        a = r.api(what, body, quiet=True)
+        r.say(what, body, a.get("purged"), a.get("success"))
+        brief(r, "STREAM.INFO.R")
+        brief(r, "CONSUMER.INFO.R.one")
+    fill(r, "R", 2)
+    take(r, "R", "one", 5)
+    r.pub("r.a", "x", {"Nats-Expected-Last-Sequence": "14"})
+    r.api("STREAM.DELETE.R", quiet=True)
+    r.stream("R", first_seq=100)
+    fill(r, "R", 2)
+    brief(r, "STREAM.INFO.R")
+    r.api("STREAM.DELETE.R", quiet=True)
+
+
+def delivery(r):
+    """Where consumers start, what they skip, how they redeliver, what their numbers say."""
+    r.stream("R")
+    fill(r, "R", 9)
+    mid = r.api("STREAM.MSG.GET.R", {"seq": 5}, quiet=True)["message"]["time"]
+    for i, cfg in enumerate((dict(), dict(deliver_policy="last"), dict(deliver_policy="new"),
+                             dict(deliver_policy="by_start_sequence", opt_start_seq=4),
+                             dict(deliver_policy="by_start_sequence", opt_start_seq=40),
+                             dict(deliver_policy="by_start_time", opt_start_time=mid),
+                             dict(deliver_policy="last_per_subject", filter_subject="r.>"),
+                             dict(deliver_policy="last", filter_subject="r.b"),
+                             dict(filter_subjects=["r.a", "r.c"]), dict(filter_subject="r.nothing"))):
+        name = "d%d" % i
+        r.consumer("R", name, **cfg)
+        cfg.pop("opt_start_time", None)
+        r.say(name, cfg)
+        brief(r, "CONSUMER.INFO.R." + name)
+        take(r, "R", name, 3, None)
+        brief(r, "CONSUMER.INFO.R." + name)
+    r.pub("r.b", "more")
+    for i in (2, 6, 7, 9):
+        take(r, "R", "d%d" % i, 9)
+        brief(r, "CONSUMER.INFO.R.d%d" % i)
+    r.consumer("R", "w", ack_wait=150000000, max_deliver=3, max_ack_pending=4)
+    take(r, "R", "w", 4, None)
+    brief(r, "CONSUMER.INFO.R.w")
+    r.drain(r.c.sub("nothing.comes"), 0.3)
+    take(r, "R", "w", 2, b"")
+    brief(r, "CONSUMER.INFO.R.w")
+    r.drain(r.c.sub("nothing.comes"), 0.3)
+    take(r, "R", "w", 2, None)
+    brief(r, "CONSUMER.INFO.R.w")
+    r.consumer("R", "n")
+    take(r, "R", "n", 3, b"-NAK")
+    take(r, "R", "n", 3, b"")
+    brief(r, "CONSUMER.INFO.R.n")
+    take(r, "R", "n", 3, b"+TERM")
+    brief(r, "CONSUMER.INFO.R.n")
+    r.consumer("R", "all", ack_policy="all")
+    take(r, "R", "all", 4, None)
+    brief(r, "CONSUMER.INFO.R.all")
+    take(r, "R", "all", 1, b"")
+    brief(r, "CONSUMER.INFO.R.all")
+    r.consumer("R", "none", ack_policy="none")
+    take(r, "R", "none", 4, None)
+    brief(r, "CONSUMER.INFO.R.none")
+    r.consumer("R", "back", backoff=[100000000, 5000000000], max_deliver=4)
+    take(r, "R", "back", 2, None)
+    r.drain(r.c.sub("nothing.comes"), 0.3)
+    take(r, "R", "back", 2, None)
+    brief(r, "CONSUMER.INFO.R.back")
+    # what a consumer has not seen yet goes away
+    r.consumer("R", "gone", filter_subject="r.c")
+    take(r, "R", "gone", 1, None)
+    r.api("STREAM.PURGE.R", {"filter": "r.c"}, quiet=True)
+    brief(r, "CONSUMER.INFO.R.gone")
+    take(r, "R", "gone", 2, None)
+    r.api("STREAM.DELETE.R", quiet=True)
+
+
+ALL = [retention, delivery, basics, streams, consumers, publish, pull, acks, push, advisories, unserved]
 
 
 def compare(name, lines):
