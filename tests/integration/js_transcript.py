@@ -827,7 +827,7 @@ def delivery(r):
     r.api("STREAM.DELETE.R", quiet=True)
 
 
-ALL = [retention, delivery, basics, streams, consumers, publish, pull, acks, push, advisories, unserved]
+ALL = [basics, retention, delivery, streams, consumers, publish, pull, acks, push, advisories, unserved]
 
 
 def compare(name, lines):
