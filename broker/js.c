@@ -7,13 +7,15 @@
 #include "engine/base/env.h"
 #include "engine/base/log.h"
 
-/* --- small things ----------------------------------------------------------------------------------------- */
+/* --- small things -----------------------------------------------------------------------------------------
+ */
 
 char *js_put_u64(char *p, uint64_t v)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
-                                "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
-                                "9293949596979899";
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
+        "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
+        "9293949596979899";
     char t[20];
     size_t at = sizeof t;
     while (v >= 100) {
@@ -41,7 +43,8 @@ int64_t js_now_ms(struct js *js)
     return brk_loop_now_ms(js->d.loop);
 }
 
-void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data, size_t len)
+void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data,
+             size_t len)
 {
     if (to.n == 0 || ja->stopped) {
         return;
@@ -71,7 +74,8 @@ void js_unique_id(struct js *js, char out[23])
     out[22] = '\0';
 }
 
-/* --- driving the store ------------------------------------------------------------------------------------ */
+/* --- driving the store ------------------------------------------------------------------------------------
+ */
 
 static void arm_store_timer(struct js *js)
 {
@@ -105,7 +109,8 @@ static void store_due(void *arg)
     (void)arg;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------------------------
+ */
 
 struct js *js_create(const struct js_deps *deps)
 {

@@ -1,11 +1,13 @@
-/* JetStream of the server: API, publishing into streams, acknowledgements, delivery by pull and push. Sits on the store
- * interface (engine/store.h) and the broker's internal client (broker/internal.h); knows no sockets and no files.
+/* JetStream of the server: API, publishing into streams, acknowledgements, delivery by pull and push. Sits on
+ * the store interface (engine/store.h) and the broker's internal client (broker/internal.h); knows no sockets
+ * and no files.
  *
- * Life: js_create (registers with the loop; nothing is enabled), js_start (enables the accounts that ask for it and
- * takes over the streams and consumers the store has), js_stop (no new work), js_destroy. js_start needs the accounts.
+ * Life: js_create (registers with the loop; nothing is enabled), js_start (enables the accounts that ask for
+ * it and takes over the streams and consumers the store has), js_stop (no new work), js_destroy. js_start
+ * needs the accounts.
  *
- * The store is driven from here: its turn at the end of each loop turn, its poll after the doorbell, its timers by one
- * loop timer. Who opens the store hands it a wake function that calls brk_loop_wake.
+ * The store is driven from here: its turn at the end of each loop turn, its poll after the doorbell, its
+ * timers by one loop timer. Who opens the store hands it a wake function that calls brk_loop_wake.
  *
  * Role: loop thread only. What a crash can leave: nothing here is durable; the store has everything. */
 #ifndef BROKER_JS_H
@@ -23,12 +25,13 @@ struct js;
 struct json_out;
 
 struct js_deps {
-    struct brk_loop *loop;           /* borrowed until js_destroy */
-    struct store *store;             /* borrowed until js_destroy */
-    struct env *env;                 /* borrowed until js_destroy */
-    const struct brk_js_opts *opts;  /* borrowed until js_destroy */
-    const char *server_name;         /* borrowed until js_destroy */
-    int64_t max_memory_bytes, max_file_bytes; /* what max_bytes of all streams together may reserve; 0 = no limit */
+    struct brk_loop *loop;          /* borrowed until js_destroy */
+    struct store *store;            /* borrowed until js_destroy */
+    struct env *env;                /* borrowed until js_destroy */
+    const struct brk_js_opts *opts; /* borrowed until js_destroy */
+    const char *server_name;        /* borrowed until js_destroy */
+    int64_t max_memory_bytes,
+        max_file_bytes; /* what max_bytes of all streams together may reserve; 0 = no limit */
 };
 
 struct js *js_create(const struct js_deps *deps);
@@ -48,7 +51,8 @@ struct js_figures {
 };
 /* account NULL: all. */
 void js_figures(struct js *js, const struct brk_account *account, struct js_figures *out);
-/* Writes stream and consumer info as objects, as STREAM.INFO and CONSUMER.INFO answer (the part behind `type`). */
+/* Writes stream and consumer info as objects, as STREAM.INFO and CONSUMER.INFO answer (the part behind
+ * `type`). */
 void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bool config);
 void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config);
 

@@ -1,8 +1,9 @@
 /* Acknowledgements: $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending> (v1), or
  * $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>[.<more>] (v2).
  *
- * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever asks for an answer gets
- * an empty message once the ack is durable. Hot: no allocation but a pooled context where an answer is wanted. */
+ * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever asks for an
+ * answer gets an empty message once the ack is durable. Hot: no allocation but a pooled context where an
+ * answer is wanted. */
 #include "broker/js_int.h"
 
 #include "engine/base/base.h"
@@ -29,8 +30,8 @@ static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in
     }
     struct js_stream *st = js_stream_find(ja, tok[at]);
     out->c = st == NULL ? NULL : js_consumer_find(st, tok[at + 1]);
-    return out->c != NULL && js_parse_u64(tok[at + 2], &out->deliveries) && js_parse_u64(tok[at + 3], &out->sseq) &&
-           js_parse_u64(tok[at + 4], &out->cseq);
+    return out->c != NULL && js_parse_u64(tok[at + 2], &out->deliveries) &&
+           js_parse_u64(tok[at + 3], &out->sseq) && js_parse_u64(tok[at + 4], &out->cseq);
 }
 
 static void done(void *arg, enum st st, uint64_t n, const struct err *err)
@@ -61,7 +62,8 @@ static void submit(struct js_account *ja, const struct ack_in *a, enum cons_ack_
 struct nak_body {
     int64_t delay_ns;
 };
-static const struct json_field nak_fields[] = {{"delay", JSON_DURATION, offsetof(struct nak_body, delay_ns), NULL, NULL}};
+static const struct json_field nak_fields[] = {
+    {"delay", JSON_DURATION, offsetof(struct nak_body, delay_ns), NULL, NULL}};
 static const struct json_schema nak_schema = {"ConsumerNakOptions", "server.ConsumerNakOptions", nak_fields,
                                               ARRAY_LEN(nak_fields)};
 

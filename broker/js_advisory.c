@@ -13,12 +13,13 @@ struct adv {
 };
 
 /* False: nobody listens. */
-static bool begin(struct js_account *ja, struct adv *a, const char *type, const char *what, const char *stream,
-                  const char *consumer)
+static bool begin(struct js_account *ja, struct adv *a, const char *type, const char *what,
+                  const char *stream, const char *consumer)
 {
     char id[23];
-    int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.ADVISORY.%s%s%s%s%s", what, stream != NULL ? "." : "",
-                     stream != NULL ? stream : "", consumer != NULL ? "." : "", consumer != NULL ? consumer : "");
+    int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.ADVISORY.%s%s%s%s%s", what,
+                     stream != NULL ? "." : "", stream != NULL ? stream : "", consumer != NULL ? "." : "",
+                     consumer != NULL ? consumer : "");
     a->subject_len = (size_t)n;
     a->j = (struct json_out){0};
     if (ja->stopped || !brk_account_has_interest(ja->acc, (struct brk_str){a->subject, a->subject_len})) {
@@ -102,8 +103,8 @@ void js_adv_nak(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t de
     send(c->stream->ja, &a);
 }
 
-void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries, const char *reason,
-                       size_t reason_len)
+void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,
+                       const char *reason, size_t reason_len)
 {
     struct adv a;
     if (!begin(c->stream->ja, &a, "terminated", "CONSUMER.MSG_TERMINATED", c->stream->name, c->name)) {

@@ -1,9 +1,10 @@
-/* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices, answered when what
- * they say is durable.
+/* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices, answered
+ * when what they say is durable.
  *
- * Order: requests of an account start in the order they came. One that changes something (create, update, delete, purge)
- * holds back all later ones until it is answered; those that only read run side by side. At the bound of the queue a
- * request is refused at once (10023, type system_overloaded) and an advisory tells how many were. */
+ * Order: requests of an account start in the order they came. One that changes something (create, update,
+ * delete, purge) holds back all later ones until it is answered; those that only read run side by side. At
+ * the bound of the queue a request is refused at once (10023, type system_overloaded) and an advisory tells
+ * how many were. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -68,7 +69,8 @@ static void h_cluster_only(struct js_req *r)
     js_req_fail_with(r, API_CLUSTER_REQUIRED);
 }
 
-/* --- the queue -------------------------------------------------------------------------------------------- */
+/* --- the queue --------------------------------------------------------------------------------------------
+ */
 
 static void split_tokens(struct js_req *r)
 {
@@ -208,8 +210,8 @@ void js_api_enable(struct js_account *ja)
         char subject[80];
         int n = snprintf(subject, sizeof subject, "$JS.API.%s", routes[i].pattern);
         ja->api[i] = (struct js_api_sub){.ja = ja, .route = &routes[i]};
-        ja->api[i].sub = brk_isub_create(ja->acc, (struct brk_str){subject, (size_t)n}, (struct brk_str){0}, on_request,
-                                         &ja->api[i]);
+        ja->api[i].sub = brk_isub_create(ja->acc, (struct brk_str){subject, (size_t)n}, (struct brk_str){0},
+                                         on_request, &ja->api[i]);
     }
 }
 
@@ -228,7 +230,8 @@ void js_api_disable(struct js_account *ja)
     ja->req_last = NULL;
 }
 
-/* --- answers ---------------------------------------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------------------------------------------
+ */
 
 struct json_out *js_req_begin(struct js_req *r)
 {
@@ -384,7 +387,8 @@ bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
     return true;
 }
 
-/* --- account info ----------------------------------------------------------------------------------------- */
+/* --- account info -----------------------------------------------------------------------------------------
+ */
 
 void js_h_info(struct js_req *r)
 {

@@ -6,7 +6,8 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info ------------------------------------------------------------------------------------------------- */
+/* --- info -------------------------------------------------------------------------------------------------
+ */
 
 static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_t sseq, int64_t ts_ns)
 {
@@ -61,14 +62,16 @@ void js_h_consumer_info(struct js_req *r)
     js_req_answer_durable(r, r->stream);
 }
 
-/* --- list and names --------------------------------------------------------------------------------------- */
+/* --- list and names ---------------------------------------------------------------------------------------
+ */
 
 struct list_body {
     int64_t offset;
 };
-static const struct json_field list_fields[] = {{"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL}};
-static const struct json_schema list_schema = {"JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields,
-                                               ARRAY_LEN(list_fields)};
+static const struct json_field list_fields[] = {
+    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL}};
+static const struct json_schema list_schema = {"JSApiConsumersRequest", "server.JSApiConsumersRequest",
+                                               list_fields, ARRAY_LEN(list_fields)};
 
 static void list(struct js_req *r, size_t page, bool names)
 {
@@ -119,7 +122,8 @@ void js_h_consumer_names(struct js_req *r)
     list(r, JS_NAMES_PAGE, true);
 }
 
-/* --- delete ----------------------------------------------------------------------------------------------- */
+/* --- delete -----------------------------------------------------------------------------------------------
+ */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {
@@ -145,7 +149,8 @@ void js_h_consumer_delete(struct js_req *r)
     r->js->ops->cons_delete(sc, deleted, r);
 }
 
-/* --- create ----------------------------------------------------------------------------------------------- */
+/* --- create -----------------------------------------------------------------------------------------------
+ */
 
 static void answer_consumer(struct js_req *r, struct js_consumer *c)
 {
@@ -213,8 +218,8 @@ static bool check_name(struct js_req *r, const char *name)
         return fail(r, API_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS);
     }
     if (!js_name_valid(name)) {
-        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG, "consumer name can not contain '.', '*', '>', '\\', '/'",
-                       NULL);
+        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG,
+                       "consumer name can not contain '.', '*', '>', '\\', '/'", NULL);
         return false;
     }
     if (strlen(name) > JS_NAME_MAX) {

@@ -6,7 +6,8 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info ------------------------------------------------------------------------------------------------- */
+/* --- info -------------------------------------------------------------------------------------------------
+ */
 
 struct info_body {
     char *subjects_filter; /* owned */
@@ -18,8 +19,8 @@ static const struct json_field info_fields[] = {
     {"deleted_details", JSON_BOOL, offsetof(struct info_body, deleted_details), NULL, NULL},
     {"subjects_filter", JSON_STRING, offsetof(struct info_body, subjects_filter), NULL, NULL},
 };
-static const struct json_schema info_schema = {"JSApiStreamInfoRequest", "server.JSApiStreamInfoRequest", info_fields,
-                                               ARRAY_LEN(info_fields)};
+static const struct json_schema info_schema = {"JSApiStreamInfoRequest", "server.JSApiStreamInfoRequest",
+                                               info_fields, ARRAY_LEN(info_fields)};
 
 struct subject_count {
     char *name; /* owned */
@@ -68,8 +69,8 @@ static void put_deleted(struct js *js, struct json_out *j, struct store_stream *
     seq_runs_fini(&runs);
 }
 
-static void put_state(struct js *js, struct json_out *j, struct store_stream *ss, const struct subject_list *subjects,
-                      size_t from, bool deleted)
+static void put_state(struct js *js, struct json_out *j, struct store_stream *ss,
+                      const struct subject_list *subjects, size_t from, bool deleted)
 {
     struct stream_state st;
     js->ops->stream_state(ss, &st);
@@ -175,7 +176,8 @@ void js_h_stream_info(struct js_req *r)
     }
     bool details = b.subjects_filter != NULL && b.subjects_filter[0] != '\0';
     if (details) {
-        r->js->ops->stream_subjects(s->ss, b.subjects_filter, (uint32_t)strlen(b.subjects_filter), add_subject, &subjects);
+        r->js->ops->stream_subjects(s->ss, b.subjects_filter, (uint32_t)strlen(b.subjects_filter),
+                                    add_subject, &subjects);
         if (subjects.n > 1) {
             qsort(subjects.v, subjects.n, sizeof *subjects.v, cmp_subject);
         }
@@ -195,7 +197,8 @@ void js_h_stream_info(struct js_req *r)
     js_req_answer_durable(r, s);
 }
 
-/* --- list and names --------------------------------------------------------------------------------------- */
+/* --- list and names ---------------------------------------------------------------------------------------
+ */
 
 struct list_body {
     int64_t offset;
@@ -205,8 +208,8 @@ static const struct json_field list_fields[] = {
     {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL},
     {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
 };
-static const struct json_schema list_schema = {"JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest", list_fields,
-                                               ARRAY_LEN(list_fields)};
+static const struct json_schema list_schema = {"JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest",
+                                               list_fields, ARRAY_LEN(list_fields)};
 
 static bool on_subject(const struct stream_cfg *c, const char *subject)
 {
@@ -241,8 +244,8 @@ static struct store_stream **matching(struct js_req *r, const char *subject, siz
     return v;
 }
 
-static bool list_begin(struct js_req *r, struct list_body *b, struct store_stream ***v, size_t *n, size_t *from,
-                       size_t page)
+static bool list_begin(struct js_req *r, struct list_body *b, struct store_stream ***v, size_t *n,
+                       size_t *from, size_t page)
 {
     if (!js_req_decode(r, &list_schema, b)) {
         base_free(b->subject);
@@ -306,7 +309,8 @@ void js_h_stream_names(struct js_req *r)
     js_req_answer(r);
 }
 
-/* --- create and update ------------------------------------------------------------------------------------ */
+/* --- create and update ------------------------------------------------------------------------------------
+ */
 
 /* A stream of the account whose subjects overlap, other than `self`. */
 static bool subjects_taken(struct js_req *r, const struct stream_cfg *c, const struct store_stream *self)
@@ -337,8 +341,8 @@ static bool reservation_fits(struct js_req *r, const struct stream_cfg *c, const
     if (taken <= most && c->max_bytes <= most - taken) {
         return true;
     }
-    api_error_set(&r->err,
-                  c->storage == STORAGE_MEMORY ? API_MEMORY_RESOURCES_EXCEEDED : API_STORAGE_RESOURCES_EXCEEDED);
+    api_error_set(&r->err, c->storage == STORAGE_MEMORY ? API_MEMORY_RESOURCES_EXCEEDED
+                                                        : API_STORAGE_RESOURCES_EXCEEDED);
     return false;
 }
 
@@ -397,7 +401,8 @@ void js_h_stream_create(struct js_req *r)
     }
     struct js_stream *old = js_stream_find(r->ja, r->token[0]);
     if (q.cfg.sealed) {
-        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG, "stream configuration for create can not be sealed", NULL);
+        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG,
+                       "stream configuration for create can not be sealed", NULL);
         js_req_fail(r);
     } else if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
         answer_created(r, old);
@@ -456,7 +461,8 @@ void js_h_stream_update(struct js_req *r)
     js_stream_req_fini(&q);
 }
 
-/* --- delete and purge ------------------------------------------------------------------------------------- */
+/* --- delete and purge -------------------------------------------------------------------------------------
+ */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {

@@ -1,4 +1,5 @@
-/* Defaults and rules of configurations. The order of the checks is upstream's where two could fail at once. */
+/* Defaults and rules of configurations. The order of the checks is upstream's where two could fail at once.
+ */
 #include "broker/js_config.h"
 
 #include <stdio.h>
@@ -74,7 +75,8 @@ static void go_duration(char *out, size_t size, int64_t ns)
     }
 }
 
-/* --- streams ---------------------------------------------------------------------------------------------- */
+/* --- streams ----------------------------------------------------------------------------------------------
+ */
 
 static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
 {
@@ -136,7 +138,8 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
     if (lim->duplicate_window_ns > 0 && c->duplicates_ns > lim->duplicate_window_ns) {
         char text[48];
         go_duration(text, sizeof text, lim->duplicate_window_ns);
-        api_error_setf(e, API_STREAM_INVALID_CONFIG, "duplicates window can not be larger then server limit of %s", text);
+        api_error_setf(e, API_STREAM_INVALID_CONFIG,
+                       "duplicates window can not be larger then server limit of %s", text);
         return false;
     }
     return true;
@@ -176,8 +179,8 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
     for (size_t i = 0; i < c->nsubjects; i++) {
         for (size_t k = i + 1; k < c->nsubjects; k++) {
             if (overlap(c->subjects[i], c->subjects[k])) {
-                api_error_setf(e, API_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"", c->subjects[i],
-                               c->subjects[k]);
+                api_error_setf(e, API_STREAM_INVALID_CONFIG, "subject \"%s\" overlaps with \"%s\"",
+                               c->subjects[i], c->subjects[k]);
                 return false;
             }
         }
@@ -309,24 +312,28 @@ static bool kv_equal(const struct store_kv *a, size_t na, const struct store_kv 
 
 bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
 {
-    bool limits = a->max_consumers == b->max_consumers && a->max_msgs == b->max_msgs && a->max_bytes == b->max_bytes &&
-                  a->max_msgs_per_subject == b->max_msgs_per_subject && a->max_age_ns == b->max_age_ns &&
-                  a->max_msg_size == b->max_msg_size && a->duplicates_ns == b->duplicates_ns &&
-                  a->first_seq == b->first_seq && a->replicas == b->replicas;
+    bool limits = a->max_consumers == b->max_consumers && a->max_msgs == b->max_msgs &&
+                  a->max_bytes == b->max_bytes && a->max_msgs_per_subject == b->max_msgs_per_subject &&
+                  a->max_age_ns == b->max_age_ns && a->max_msg_size == b->max_msg_size &&
+                  a->duplicates_ns == b->duplicates_ns && a->first_seq == b->first_seq &&
+                  a->replicas == b->replicas;
     bool policies = a->retention == b->retention && a->storage == b->storage && a->discard == b->discard &&
                     a->compression == b->compression && a->persist == b->persist;
     bool flags = a->no_ack == b->no_ack && a->sealed == b->sealed && a->deny_delete == b->deny_delete &&
                  a->deny_purge == b->deny_purge && a->allow_rollup == b->allow_rollup &&
                  a->allow_direct == b->allow_direct && a->mirror_direct == b->mirror_direct &&
-                 a->discard_new_per_subject == b->discard_new_per_subject && a->allow_msg_ttl == b->allow_msg_ttl &&
+                 a->discard_new_per_subject == b->discard_new_per_subject &&
+                 a->allow_msg_ttl == b->allow_msg_ttl &&
                  a->subject_delete_marker_ttl_ns == b->subject_delete_marker_ttl_ns;
-    return limits && policies && flags && str_equal(a->name, b->name) && str_equal(a->description, b->description) &&
+    return limits && policies && flags && str_equal(a->name, b->name) &&
+           str_equal(a->description, b->description) &&
            strs_equal(a->subjects, a->nsubjects, b->subjects, b->nsubjects) &&
            kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata) && a->opaque_len == b->opaque_len &&
            (a->opaque_len == 0 || memcmp(a->opaque, b->opaque, a->opaque_len) == 0);
 }
 
-/* --- consumers -------------------------------------------------------------------------------------------- */
+/* --- consumers --------------------------------------------------------------------------------------------
+ */
 
 static bool policy(struct api_error *e, const char *text)
 {
@@ -345,22 +352,25 @@ static bool check_start(const struct cons_cfg *c, struct api_error *e)
     switch (c->deliver) {
     case DELIVER_BY_START_SEQ:
         if (!seq) {
-            return policy(e, "consumer delivery policy is deliver by start sequence, but optional start sequence is "
-                             "not set");
+            return policy(
+                e, "consumer delivery policy is deliver by start sequence, but optional start sequence is "
+                   "not set");
         }
         wrong = time ? "start time is also set" : NULL;
         break;
     case DELIVER_BY_START_TIME:
         if (!time) {
-            return policy(e, "consumer delivery policy is deliver by start time, but optional start time is not set");
+            return policy(
+                e, "consumer delivery policy is deliver by start time, but optional start time is not set");
         }
         wrong = seq ? "start start sequence is also set" : NULL;
         break;
     case DELIVER_LAST_PER_SUBJECT:
         wrong = seq ? "start sequence is also set" : time ? "start time is also set" : NULL;
         if (wrong == NULL && c->nfilters == 0) {
-            return policy(e, "consumer delivery policy is deliver last per subject, but optional filter subject is "
-                             "not set");
+            return policy(
+                e, "consumer delivery policy is deliver last per subject, but optional filter subject is "
+                   "not set");
         }
         break;
     case DELIVER_ALL:
@@ -373,8 +383,8 @@ static bool check_start(const struct cons_cfg *c, struct api_error *e)
     if (wrong == NULL) {
         return true;
     }
-    (void)snprintf(text, sizeof text, "consumer delivery policy is deliver %s, but optional %s", names[c->deliver],
-                   wrong);
+    (void)snprintf(text, sizeof text, "consumer delivery policy is deliver %s, but optional %s",
+                   names[c->deliver], wrong);
     return policy(e, text);
 }
 
@@ -428,7 +438,8 @@ static int64_t default_ack_pending(const struct js_limits *server, const struct 
     return low ? server->max_ack_pending : JS_MAX_ACK_PENDING_DEFAULT;
 }
 
-static void cons_defaults(struct cons_cfg *c, const struct js_limits *server, const struct js_cons_limits *lim)
+static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
+                          const struct js_cons_limits *lim)
 {
     if (c->nbackoff > 0) {
         c->ack_wait_ns = c->backoff_ns[0];
@@ -513,8 +524,8 @@ static bool check_pull(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
-static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim, const struct js_cons_limits *cl,
-                         struct api_error *e)
+static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
+                         const struct js_cons_limits *cl, struct api_error *e)
 {
     int64_t most = lim->max_ack_pending;
     if (cl->max_ack_pending > 0 && (most == 0 || cl->max_ack_pending < most)) {
@@ -656,18 +667,20 @@ bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *nex
 
 bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b)
 {
-    bool policies = a->durable == b->durable && a->deliver == b->deliver && a->ack == b->ack && a->replay == b->replay &&
-                    a->opt_start_seq == b->opt_start_seq && a->opt_start_time_ns == b->opt_start_time_ns;
+    bool policies = a->durable == b->durable && a->deliver == b->deliver && a->ack == b->ack &&
+                    a->replay == b->replay && a->opt_start_seq == b->opt_start_seq &&
+                    a->opt_start_time_ns == b->opt_start_time_ns;
     bool limits = a->ack_wait_ns == b->ack_wait_ns && a->max_deliver == b->max_deliver &&
                   a->max_ack_pending == b->max_ack_pending && a->max_waiting == b->max_waiting &&
                   a->max_batch == b->max_batch && a->max_bytes == b->max_bytes &&
                   a->max_expires_ns == b->max_expires_ns && a->heartbeat_ns == b->heartbeat_ns &&
-                  a->inactive_threshold_ns == b->inactive_threshold_ns && a->rate_limit_bps == b->rate_limit_bps &&
-                  a->replicas == b->replicas;
+                  a->inactive_threshold_ns == b->inactive_threshold_ns &&
+                  a->rate_limit_bps == b->rate_limit_bps && a->replicas == b->replicas;
     bool flags = a->flow_control == b->flow_control && a->headers_only == b->headers_only &&
                  a->mem_storage == b->mem_storage && a->direct == b->direct;
-    bool backoff = a->nbackoff == b->nbackoff &&
-                   (a->nbackoff == 0 || memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
+    bool backoff =
+        a->nbackoff == b->nbackoff &&
+        (a->nbackoff == 0 || memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
     return policies && limits && flags && backoff && str_equal(a->name, b->name) &&
            str_equal(a->description, b->description) && str_equal(a->deliver_subject, b->deliver_subject) &&
            str_equal(a->deliver_group, b->deliver_group) && str_equal(a->sample_freq, b->sample_freq) &&

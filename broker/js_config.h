@@ -1,5 +1,5 @@
-/* Stream and consumer configurations: from a request's JSON to the store's structs and back, defaults, and the rules of
- * create and update, with upstream's error codes and words.
+/* Stream and consumer configurations: from a request's JSON to the store's structs and back, defaults, and
+ * the rules of create and update, with upstream's error codes and words.
  *
  * What the store does not know (consumer_limits) stands as JSON in cfg.opaque. Pure functions; any thread. */
 #ifndef BROKER_JS_CONFIG_H
@@ -10,8 +10,8 @@
 #include "broker/json_out.h"
 #include "engine/store.h"
 
-#define JS_NAME_MAX 255u                  /* bytes of a stream or consumer name */
-#define JS_DESCRIPTION_MAX 4096u          /* bytes */
+#define JS_NAME_MAX 255u                     /* bytes of a stream or consumer name */
+#define JS_DESCRIPTION_MAX 4096u             /* bytes */
 #define JS_METADATA_MAX ((size_t)128 * 1024) /* bytes of all names and values */
 #define JS_REPLICAS_MAX 5u
 #define JS_DUP_WINDOW_DEFAULT_NS (120 * NS_PER_S)
@@ -60,8 +60,8 @@ enum js_cons_action { JS_ACTION_CREATE_OR_UPDATE, JS_ACTION_CREATE, JS_ACTION_UP
 
 /* A CONSUMER.CREATE request. */
 struct js_cons_req {
-    char *stream_name; /* owned; NULL: not given */
-    char *durable;     /* owned; NULL: not given */
+    char *stream_name;   /* owned; NULL: not given */
+    char *durable;       /* owned; NULL: not given */
     struct cons_cfg cfg; /* owned */
     enum js_cons_action action;
     bool pedantic;

@@ -1,4 +1,5 @@
-/* Configurations to and from JSON. The tables below are the wire format: one row a field, in upstream's order. */
+/* Configurations to and from JSON. The tables below are the wire format: one row a field, in upstream's
+ * order. */
 #include "broker/js_config.h"
 
 #include <json-c/json.h>
@@ -6,19 +7,16 @@
 
 #include "engine/base/base.h"
 
-/* --- policies --------------------------------------------------------------------------------------------- */
+/* --- policies ---------------------------------------------------------------------------------------------
+ */
 
 static const char *const retention_words[] = {"limits", "interest", "workqueue"};
 static const char *const storage_words[] = {"file", "memory"};
 static const char *const discard_words[] = {"old", "new"};
 static const char *const compression_words[] = {"none", "s2"};
 static const char *const persist_words[] = {"default", "async"};
-static const char *const deliver_words[] = {"all",
-                                            "last",
-                                            "new",
-                                            "by_start_sequence",
-                                            "by_start_time",
-                                            "last_per_subject"};
+static const char *const deliver_words[] = {
+    "all", "last", "new", "by_start_sequence", "by_start_time", "last_per_subject"};
 static const char *const ack_words[] = {"none", "all", "explicit"};
 static const char *const replay_words[] = {"instant", "original"};
 
@@ -99,7 +97,8 @@ static enum st get_replay(void *base, size_t offset, struct json_object *v, stru
     return get_enum(base, offset, replay_words, ARRAY_LEN(replay_words), v, err);
 }
 
-/* --- streams: in ------------------------------------------------------------------------------------------ */
+/* --- streams: in ------------------------------------------------------------------------------------------
+ */
 
 /* The request as the decoder sees it: plain fields, moved into stream_cfg afterwards. */
 struct stream_in {
@@ -159,7 +158,8 @@ static const struct json_field stream_fields[] = {
     {"deny_purge", JSON_BOOL, F(deny_purge), NULL, NULL},
     {"allow_rollup_hdrs", JSON_BOOL, F(allow_rollup), NULL, NULL},
     {"consumer_limits", JSON_OBJECT, 0, NULL, &limits_schema},
-    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is refused (10166). */
+    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is refused
+       (10166). */
     {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
     {"subject_delete_marker_ttl", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
@@ -171,8 +171,9 @@ static const struct json_field stream_fields[] = {
     {"pedantic", JSON_BOOL, F(pedantic), NULL, NULL},
 };
 #undef F
-static const struct json_schema stream_schema = {"StreamConfigRequest.StreamConfig", "server.StreamConfigRequest",
-                                                 stream_fields, ARRAY_LEN(stream_fields)};
+static const struct json_schema stream_schema = {"StreamConfigRequest.StreamConfig",
+                                                 "server.StreamConfigRequest", stream_fields,
+                                                 ARRAY_LEN(stream_fields)};
 
 static void metadata_move(struct json_map *m, struct store_kv **kv_out, size_t *n_out)
 {
@@ -221,7 +222,9 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     c->max_msg_size = (int32_t)in->max_msg_size;
     c->duplicates_ns = in->duplicate_window;
     c->first_seq = in->first_seq;
-    c->replicas = in->replicas < 0 ? UINT32_MAX : in->replicas > UINT16_MAX ? UINT16_MAX : (uint32_t)in->replicas;
+    c->replicas = in->replicas < 0            ? UINT32_MAX
+                  : in->replicas > UINT16_MAX ? UINT16_MAX
+                                              : (uint32_t)in->replicas;
     c->no_ack = in->no_ack;
     c->sealed = in->sealed;
     c->deny_delete = in->deny_delete;
@@ -298,7 +301,8 @@ void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out)
     js_stream_req_fini(&drop);
 }
 
-/* --- streams: out ----------------------------------------------------------------------------------------- */
+/* --- streams: out -----------------------------------------------------------------------------------------
+ */
 
 static void put_metadata(struct json_out *j, const struct store_kv *kv, size_t n)
 {
@@ -379,7 +383,8 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     json_out_end(j);
 }
 
-/* --- consumers: in ---------------------------------------------------------------------------------------- */
+/* --- consumers: in ----------------------------------------------------------------------------------------
+ */
 
 struct cons_in {
     char *stream_name, *durable, *name, *description, *filter, *deliver_subject, *deliver_group, *sample_freq;
@@ -389,8 +394,8 @@ struct cons_in {
     enum cons_ack_policy ack;
     enum cons_replay replay;
     uint64_t opt_start_seq, rate_limit;
-    int64_t opt_start_time, ack_wait, max_deliver, max_ack_pending, max_waiting, max_batch, max_expires, max_bytes,
-        heartbeat, inactive_threshold, replicas;
+    int64_t opt_start_time, ack_wait, max_deliver, max_ack_pending, max_waiting, max_batch, max_expires,
+        max_bytes, heartbeat, inactive_threshold, replicas;
     bool flow_control, headers_only, mem_storage, direct, pedantic;
     enum js_cons_action action;
     struct json_map metadata;
@@ -531,7 +536,9 @@ static void cons_move(struct js_cons_req *r, struct cons_in *in)
     c->inactive_threshold_ns = in->inactive_threshold;
     c->rate_limit_bps = in->rate_limit;
     c->sample_freq = text_or_null(in->sample_freq);
-    c->replicas = in->replicas < 0 ? UINT32_MAX : in->replicas > UINT16_MAX ? UINT16_MAX : (uint32_t)in->replicas;
+    c->replicas = in->replicas < 0            ? UINT32_MAX
+                  : in->replicas > UINT16_MAX ? UINT16_MAX
+                                              : (uint32_t)in->replicas;
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
 }
 
@@ -561,7 +568,8 @@ bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len, const s
     return !refuse_unserved(&d, e);
 }
 
-/* --- consumers: out --------------------------------------------------------------------------------------- */
+/* --- consumers: out ---------------------------------------------------------------------------------------
+ */
 
 static void put_i64_set(struct json_out *j, const char *key, int64_t v)
 {

@@ -45,13 +45,17 @@ static bool to_get(const struct get_body *b, struct store_get *g)
     if ((last && next) || (last && b->seq != 0) || (!last && !next && b->seq == 0)) {
         return false;
     }
-    *g = (struct store_get){.kind = last ? GET_LAST_BY_SUBJ : next ? GET_NEXT_BY_SUBJ : GET_BY_SEQ, .seq = b->seq};
+    *g = (struct store_get){.kind = last   ? GET_LAST_BY_SUBJ
+                                    : next ? GET_NEXT_BY_SUBJ
+                                           : GET_BY_SEQ,
+                            .seq = b->seq};
     g->subject = last ? b->last_by : next ? b->next_by : NULL;
     g->subject_len = g->subject != NULL ? (uint32_t)strlen(g->subject) : 0;
     return true;
 }
 
-/* --- STREAM.MSG.GET --------------------------------------------------------------------------------------- */
+/* --- STREAM.MSG.GET ---------------------------------------------------------------------------------------
+ */
 
 static void got(void *arg, enum st st, const struct msg *m)
 {
@@ -104,7 +108,8 @@ void js_h_msg_get(struct js_req *r)
     get_body_fini(&b);
 }
 
-/* --- STREAM.MSG.DELETE ------------------------------------------------------------------------------------ */
+/* --- STREAM.MSG.DELETE ------------------------------------------------------------------------------------
+ */
 
 struct delete_body {
     uint64_t seq;
@@ -114,8 +119,8 @@ static const struct json_field delete_fields[] = {
     {"seq", JSON_U64, offsetof(struct delete_body, seq), NULL, NULL},
     {"no_erase", JSON_BOOL, offsetof(struct delete_body, no_erase), NULL, NULL},
 };
-static const struct json_schema delete_schema = {"JSApiMsgDeleteRequest", "server.JSApiMsgDeleteRequest", delete_fields,
-                                                 ARRAY_LEN(delete_fields)};
+static const struct json_schema delete_schema = {"JSApiMsgDeleteRequest", "server.JSApiMsgDeleteRequest",
+                                                 delete_fields, ARRAY_LEN(delete_fields)};
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {
@@ -160,7 +165,8 @@ void js_h_msg_delete(struct js_req *r)
     }
 }
 
-/* --- DIRECT.GET ------------------------------------------------------------------------------------------- */
+/* --- DIRECT.GET -------------------------------------------------------------------------------------------
+ */
 
 /* The message's own headers, then where it comes from. */
 static void send_direct(struct js_ctx *x, const struct msg *m, bool no_hdr)
@@ -178,9 +184,10 @@ static void send_direct(struct js_ctx *x, const struct msg *m, bool no_hdr)
         memcpy(buf, "NATS/1.0\r\n", 10);
         n = 10;
     }
-    int more = snprintf(buf + n, need - n,
-                        "Nats-Stream: %s\r\nNats-Subject: %.*s\r\nNats-Sequence: %llu\r\nNats-Time-Stamp: %s\r\n\r\n",
-                        x->stream->name, (int)m->subj_len, (const char *)m->subj, (unsigned long long)m->seq, time);
+    int more = snprintf(
+        buf + n, need - n,
+        "Nats-Stream: %s\r\nNats-Subject: %.*s\r\nNats-Sequence: %llu\r\nNats-Time-Stamp: %s\r\n\r\n",
+        x->stream->name, (int)m->subj_len, (const char *)m->subj, (unsigned long long)m->seq, time);
     js_send(x->ja, (struct brk_str){x->reply, x->reply_len}, buf, n + (size_t)more, m->data, m->data_len);
     if (buf != small) {
         base_free(buf);
@@ -232,7 +239,8 @@ static void direct_body(struct js_stream *s, const struct brk_msg *msg)
         js_send_status(s->ja, msg->reply, "408 Malformed Request", NULL);
     } else if (d.unserved != NULL) {
         char text[96];
-        (void)snprintf(text, sizeof text, "408 Bad Request - %s is not served yet by this version", d.unserved);
+        (void)snprintf(text, sizeof text, "408 Bad Request - %s is not served yet by this version",
+                       d.unserved);
         js_send_status(s->ja, msg->reply, text, NULL);
     } else if (b.seq == 0 && !set(b.last_by) && !set(b.next_by)) {
         js_send_status(s->ja, msg->reply, "408 Empty Request", NULL);

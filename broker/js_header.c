@@ -8,7 +8,10 @@ static const struct {
     const char *name;
     size_t len;
 } names[JS_HDR_COUNT] = {
-#define N(s) {s, sizeof(s) - 1}
+#define N(s)                                                                                                 \
+    {                                                                                                        \
+        s, sizeof(s) - 1                                                                                     \
+    }
     [JS_HDR_MSG_ID] = N("Nats-Msg-Id"),
     [JS_HDR_EXP_STREAM] = N("Nats-Expected-Stream"),
     [JS_HDR_EXP_LAST_SEQ] = N("Nats-Expected-Last-Sequence"),

@@ -3,8 +3,8 @@
  *   js ── js_account ── js_stream ── js_consumer ── js_wait (pull requests)
  *               └─ js_req (API requests, in order)
  *
- * Objects are counted: a stream or consumer that is deleted leaves its list at once (`gone`), the memory goes with the
- * last callback that still names it. Loop thread only. */
+ * Objects are counted: a stream or consumer that is deleted leaves its list at once (`gone`), the memory goes
+ * with the last callback that still names it. Loop thread only. */
 #ifndef BROKER_JS_INT_H
 #define BROKER_JS_INT_H
 
@@ -17,21 +17,22 @@
 #include "broker/json_out.h"
 #include "engine/store.h"
 
-#define JS_REQUESTS_MAX 10000u               /* API requests that wait, without an option; beyond: 10023 */
-#define JS_HELD_MSGS_MAX 100000u             /* publishes held while the journal window is full; beyond: 10167 */
+#define JS_REQUESTS_MAX 10000u   /* API requests that wait, without an option; beyond: 10023 */
+#define JS_HELD_MSGS_MAX 100000u /* publishes held while the journal window is full; beyond: 10167 */
 #define JS_HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
-#define JS_DELIVER_BUDGET 256u               /* messages one consumer delivers before others get their turn */
-#define JS_CLIENT_PENDING_HIGH ((size_t)8 * 1024 * 1024) /* bytes in a client's buffer at which delivery to it rests */
-#define JS_CHECK_BYTES ((size_t)256 * 1024)  /* delivered bytes between two looks at the client's buffer */
-#define JS_RETRY_MS 5u                       /* rest of a consumer whose client is slow */
+#define JS_DELIVER_BUDGET 256u /* messages one consumer delivers before others get their turn */
+#define JS_CLIENT_PENDING_HIGH                                                                               \
+    ((size_t)8 * 1024 * 1024)               /* bytes in a client's buffer at which delivery to it rests */
+#define JS_CHECK_BYTES ((size_t)256 * 1024) /* delivered bytes between two looks at the client's buffer */
+#define JS_RETRY_MS 5u                      /* rest of a consumer whose client is slow */
 #define JS_FC_WINDOW_MIN (64u * 1024u)
 #define JS_FC_WINDOW_START ((uint64_t)2 * 1024 * 1024)
 #define JS_FC_WINDOW_MAX ((uint64_t)32 * 1024 * 1024)
 #define JS_LIST_PAGE 256u
 #define JS_NAMES_PAGE 1024u
 #define JS_SUBJECTS_PAGE 100000u
-#define JS_HEADER_MAX 65535u                 /* bytes of a header block; beyond: 10097 */
-#define JS_REPLY_MAX 320u                    /* bytes of a reply subject that stands in a pooled context */
+#define JS_HEADER_MAX 65535u /* bytes of a header block; beyond: 10097 */
+#define JS_REPLY_MAX 320u    /* bytes of a reply subject that stands in a pooled context */
 
 struct js_consumer;
 struct js_req;
@@ -44,28 +45,29 @@ struct js_api_sub {
 };
 
 struct js_account {
-    struct js *js;            /* borrowed */
-    struct brk_account *acc;  /* borrowed */
+    struct js *js;           /* borrowed */
+    struct brk_account *acc; /* borrowed */
     struct js_account *next;
-    struct htab streams;      /* js_stream by name */
-    struct js_api_sub *api;   /* owned array */
+    struct htab streams;    /* js_stream by name */
+    struct js_api_sub *api; /* owned array */
     size_t api_count;
-    struct brk_sub *ack_sub, *fc_sub; /* owned */
+    struct brk_sub *ack_sub, *fc_sub;    /* owned */
     struct js_req *req_first, *req_last; /* waiting, in order */
-    uint32_t changing;        /* requests under way that change something: later requests wait */
+    uint32_t changing;                   /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
-    bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing else is served */
+    bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing else is
+                      served */
     bool stopped;
 };
 
 struct js_stream {
     struct htab_node by_name;
-    struct js_account *ja;     /* borrowed */
-    struct store_stream *ss;   /* borrowed; NULL once deleted */
+    struct js_account *ja;   /* borrowed */
+    struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
-    bool gone;                 /* not in the account's table any more */
+    bool gone;                                       /* not in the account's table any more */
     bool no_ack, allow_rollup, allow_direct, sealed; /* copies of the config, for the publish path */
-    struct brk_sub **subs;     /* owned: one per subject */
+    struct brk_sub **subs;                           /* owned: one per subject */
     size_t subs_count;
     struct brk_sub *direct[2]; /* owned: both forms of DIRECT.GET, or NULL */
     struct htab consumers;     /* js_consumer by name */
@@ -78,13 +80,13 @@ struct js_stream {
 /* A pull request that waits for messages. */
 struct js_wait {
     struct js_wait *next;
-    int64_t n;             /* messages still wanted */
-    int64_t max_bytes;     /* 0: no limit; else bytes left */
+    int64_t n;         /* messages still wanted */
+    int64_t max_bytes; /* 0: no limit; else bytes left */
     bool no_wait;
-    int64_t expires_ms;    /* loop time; 0: never */
-    int64_t heartbeat_ms;  /* period; 0: none */
-    int64_t beat_ms;       /* next one */
-    uint64_t checked;      /* js->runs when inbox and client were last looked at */
+    int64_t expires_ms;   /* loop time; 0: never */
+    int64_t heartbeat_ms; /* period; 0: none */
+    int64_t beat_ms;      /* next one */
+    uint64_t checked;     /* js->runs when inbox and client were last looked at */
     size_t reply_len;
     char reply[];
 };
@@ -104,11 +106,11 @@ struct js_consumer {
     uint32_t waiting;
     int64_t max_waiting, max_batch, max_bytes;
     int64_t max_expires_ns;
-    int64_t due_ms;           /* when the timer fires; 0: not running. Never later than the first thing due */
+    int64_t due_ms; /* when the timer fires; 0: not running. Never later than the first thing due */
     /* push */
     char *deliver_text, *group_text; /* owned */
     struct brk_str deliver, group;
-    struct brk_watch *watch;  /* owned */
+    struct brk_watch *watch; /* owned */
     bool active;
     int64_t heartbeat_ms, last_sent_ms;
     bool flow_control;
@@ -116,12 +118,12 @@ struct js_consumer {
     char fc_reply[64 + 2 * (JS_NAME_MAX + 1)];   /* the open request; "" = none */
     uint32_t fc_next;
     /* both */
-    struct brk_timer *timer;  /* owned: expiries and heartbeats */
-    struct brk_timer *idle;   /* owned: inactive_threshold */
-    int64_t idle_ms;          /* 0: never removed */
+    struct brk_timer *timer; /* owned: expiries and heartbeats */
+    struct brk_timer *idle;  /* owned: inactive_threshold */
+    int64_t idle_ms;         /* 0: never removed */
     int64_t last_use_ms;
     bool deleting;
-    char *ack_head;           /* owned: $JS.ACK.<stream>.<consumer>. */
+    char *ack_head; /* owned: $JS.ACK.<stream>.<consumer>. */
     size_t ack_head_len;
     size_t name_len;
     char name[];
@@ -134,7 +136,7 @@ struct js_ctx {
     struct js_stream *stream; /* counted, or NULL */
     uint32_t kind;            /* of the user */
     size_t reply_len;
-    char *reply;              /* small, or owned */
+    char *reply; /* small, or owned */
     char small[JS_REPLY_MAX];
 };
 
@@ -143,7 +145,7 @@ struct js_held {
     struct js_held *next;
     struct js_stream *stream; /* counted */
     uint32_t subject_len, reply_len, hdr_len, data_len;
-    uint8_t bytes[];          /* subject, reply, header block, payload */
+    uint8_t bytes[]; /* subject, reply, header block, payload */
 };
 
 struct js {
@@ -152,13 +154,13 @@ struct js {
     struct store *store;
     struct js_limits lim;
     uint32_t requests_max;
-    struct js_account *accounts, *api_turn; /* api_turn: whose request is next */
-    uint32_t requests;         /* waiting, of all accounts */
-    uint64_t dropped;          /* requests refused since the last advisory */
-    struct brk_slice *api_slice, *run_slice; /* owned */
+    struct js_account *accounts, *api_turn;   /* api_turn: whose request is next */
+    uint32_t requests;                        /* waiting, of all accounts */
+    uint64_t dropped;                         /* requests refused since the last advisory */
+    struct brk_slice *api_slice, *run_slice;  /* owned */
     struct js_consumer *run_first, *run_last; /* consumers with something to deliver; counted */
-    uint64_t runs;             /* looks at inboxes and clients; what was seen holds for one */
-    struct brk_timer *store_timer; /* owned */
+    uint64_t runs;                            /* looks at inboxes and clients; what was seen holds for one */
+    struct brk_timer *store_timer;            /* owned */
     struct js_ctx *free_ctx;
     uint32_t free_ctx_count;
     struct js_held *held_first, *held_last;
@@ -171,8 +173,8 @@ struct js {
 typedef void (*js_handler_fn)(struct js_req *r);
 
 struct js_route {
-    const char *pattern;  /* behind $JS.API. */
-    const char *type;     /* io.nats.jetstream.api.v1.<type> */
+    const char *pattern; /* behind $JS.API. */
+    const char *type;    /* io.nats.jetstream.api.v1.<type> */
     js_handler_fn fn;
     bool changes;         /* later requests of the account wait for it */
     const char *on_error; /* members behind "error", ready JSON, or NULL */
@@ -185,11 +187,11 @@ struct js_req {
     const struct js_route *route;
     struct json_out out;
     struct api_error err;
-    bool raw;               /* out is complete: no `type` to be put in front */
-    uint32_t pending;       /* barriers still open */
-    struct js_stream *stream;     /* counted; set by js_req_stream */
-    struct js_consumer *consumer; /* counted */
-    void *extra;            /* handler's; freed by it */
+    bool raw;                            /* out is complete: no `type` to be put in front */
+    uint32_t pending;                    /* barriers still open */
+    struct js_stream *stream;            /* counted; set by js_req_stream */
+    struct js_consumer *consumer;        /* counted */
+    void *extra;                         /* handler's; freed by it */
     struct brk_str subject, reply, body; /* in bytes; each ends in a NUL */
     struct brk_str token[3];             /* tokens behind the route's literal part */
     size_t tokens;
@@ -212,7 +214,8 @@ void js_req_answer_all(struct js_req *r);
 void js_req_fail(struct js_req *r);
 void js_req_fail_with(struct js_req *r, enum api_err id);
 void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct err *err);
-/* Finds token[0] as a stream; answers 10059 and returns NULL when there is none. The request holds a count. */
+/* Finds token[0] as a stream; answers 10059 and returns NULL when there is none. The request holds a count.
+ */
 struct js_stream *js_req_stream(struct js_req *r);
 struct js_consumer *js_req_consumer(struct js_req *r);
 /* Decodes the body (empty: nothing). False: answered with 10025. */
@@ -242,14 +245,16 @@ struct js_stream *js_stream_find(struct js_account *ja, struct brk_str name);
 struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *ss);
 /* The config changed. */
 void js_stream_reload(struct js_stream *s);
-/* Takes it out of the tables, with its consumers (their waiting requests are told). The store's handle stays. */
+/* Takes it out of the tables, with its consumers (their waiting requests are told). The store's handle stays.
+ */
 void js_stream_detach(struct js_stream *s);
 /* Drops subscriptions only (at the server's stop). */
 void js_stream_silence(struct js_stream *s);
 void js_stream_ref(struct js_stream *s);
 void js_stream_unref(struct js_stream *s);
 /* max_bytes of all streams of an account (NULL: of all) but `self`. */
-int64_t js_reserved(struct js *js, const char *account, enum store_storage storage, const struct store_stream *self);
+int64_t js_reserved(struct js *js, const char *account, enum store_storage storage,
+                    const struct store_stream *self);
 
 /* --- publish (js_publish.c) --- */
 void js_publish_cb(void *arg, const struct brk_msg *msg);
@@ -277,7 +282,8 @@ bool js_run_slice(void *arg);
 void js_consumer_remove(struct js_consumer *c);
 bool js_consumer_bound(const struct js_consumer *c);
 /* Sends the peeked message to `to`, with the reply subject that js_consumer_reply made. */
-void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct cons_peek *p, struct brk_str reply);
+void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct cons_peek *p,
+                      struct brk_str reply);
 /* Size of the message as max_bytes of a pull request counts it. */
 size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p, size_t reply_len);
 void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out, size_t *len_out);
@@ -311,20 +317,27 @@ void js_adv_stream(struct js_stream *s, const char *verb, const char *action);
 void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action);
 void js_adv_max_deliver(struct js_consumer *c, uint64_t stream_seq, uint64_t deliveries);
 void js_adv_nak(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries);
-void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries, const char *reason,
-                       size_t reason_len);
+void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,
+                       const char *reason, size_t reason_len);
 void js_adv_api_limit(struct js *js, struct js_account *ja);
 /* 22 characters that nobody else uses. */
 void js_unique_id(struct js *js, char out[23]);
 
 /* --- small things (js.c) --- */
 /* Publishes to a subject; nothing happens when it is empty. */
-void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data, size_t len);
+void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data,
+             size_t len);
 void js_send_status(struct js_account *ja, struct brk_str to, const char *status, const char *headers);
 int64_t js_now_ms(struct js *js);
 uint64_t js_name_hash(const char *p, size_t n);
-static inline struct brk_str js_str(const char *s) { return (struct brk_str){s, strlen(s)}; }
-static inline bool js_str_eq(struct brk_str a, const char *p, size_t n) { return a.n == n && memcmp(a.p, p, n) == 0; }
+static inline struct brk_str js_str(const char *s)
+{
+    return (struct brk_str){s, strlen(s)};
+}
+static inline bool js_str_eq(struct brk_str a, const char *p, size_t n)
+{
+    return a.n == n && memcmp(a.p, p, n) == 0;
+}
 /* Writes v in decimal; returns the end. */
 char *js_put_u64(char *p, uint64_t v);
 

@@ -1,8 +1,9 @@
-/* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot: no allocation per
- * message in the steady state (contexts are pooled), no JSON library.
+/* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot: no
+ * allocation per message in the steady state (contexts are pooled), no JSON library.
  *
- * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended in order after the
- * next poll of the store; at its bound publishers get 10167, as upstream does when its ingest queue is full. */
+ * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended in order
+ * after the next poll of the store; at its bound publishers get 10167, as upstream does when its ingest queue
+ * is full. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -62,7 +63,8 @@ void js_pool_fini(struct js *js)
     js->free_ctx_count = 0;
 }
 
-/* --- answers ---------------------------------------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------------------------------------------
+ */
 
 static void answer_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
 {
@@ -147,7 +149,8 @@ static void answer_verdict(struct js_stream *s, struct brk_str reply, const stru
         return;
     case APPEND_FAILED:
     default:
-        answer_text(s, reply, API_STREAM_STORE_FAILED, "the journal failed; whether the message is stored is not known");
+        answer_text(s, reply, API_STREAM_STORE_FAILED,
+                    "the journal failed; whether the message is stored is not known");
         return;
     }
 }
@@ -160,7 +163,8 @@ static void appended(void *arg, const struct store_append_result *r)
     js_ctx_free(js, c);
 }
 
-/* --- headers ---------------------------------------------------------------------------------------------- */
+/* --- headers ----------------------------------------------------------------------------------------------
+ */
 
 /* A number, or one that never matches. */
 static uint64_t expected(struct brk_str v)
@@ -203,8 +207,8 @@ static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_appe
     bool all = v.n == 3 && (memcmp(v.p, "all", 3) == 0 || memcmp(v.p, "ALL", 3) == 0);
     if (!sub && !all) {
         struct api_error e;
-        api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"", (int)(v.n > 128 ? 128 : v.n),
-                       v.p);
+        api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
+                       (int)(v.n > 128 ? 128 : v.n), v.p);
         answer_error(s, reply, &e);
         return false;
     }
@@ -224,8 +228,7 @@ static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, st
     if (h.have == 0) {
         return true;
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) &&
-        !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
+    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) && !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
         answer_id(s, reply, API_STREAM_NOT_MATCH);
         return false;
     }
@@ -261,7 +264,8 @@ static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, st
     return !js_hdr_has(&h, JS_HDR_ROLLUP) || read_rollup(s, h.value[JS_HDR_ROLLUP], a, reply);
 }
 
-/* --- the path --------------------------------------------------------------------------------------------- */
+/* --- the path ---------------------------------------------------------------------------------------------
+ */
 
 /* False: the journal window is full, nothing was taken. */
 static bool append(struct js_stream *s, const struct brk_msg *m)

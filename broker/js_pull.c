@@ -1,6 +1,7 @@
-/* Pull consumers: requests wait in a bounded queue and are served in turn, one message each, as upstream does: a request
- * that still wants messages goes to the end of the queue. A request leaves the queue when it is filled, when it expires,
- * when its inbox has no subscriber any more, or when its consumer goes; it is told so, except in the third case. */
+/* Pull consumers: requests wait in a bounded queue and are served in turn, one message each, as upstream
+ * does: a request that still wants messages goes to the end of the queue. A request leaves the queue when it
+ * is filled, when it expires, when its inbox has no subscriber any more, or when its consumer goes; it is
+ * told so, except in the third case. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -28,10 +29,11 @@ static const struct json_field pull_fields[] = {
     {"priority", JSON_INT, F(priority), NULL, NULL},
 };
 #undef F
-static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest", "server.JSApiConsumerGetNextRequest",
-                                               pull_fields, ARRAY_LEN(pull_fields)};
+static const struct json_schema pull_schema = {
+    "JSApiConsumerGetNextRequest", "server.JSApiConsumerGetNextRequest", pull_fields, ARRAY_LEN(pull_fields)};
 
-/* --- the queue -------------------------------------------------------------------------------------------- */
+/* --- the queue --------------------------------------------------------------------------------------------
+ */
 
 static void push_back(struct js_consumer *c, struct js_wait *w)
 {
@@ -70,8 +72,8 @@ static bool interested(const struct js_consumer *c, const struct js_wait *w)
 static void status_pending(struct js_consumer *c, const struct js_wait *w, const char *status)
 {
     char h[96];
-    (void)snprintf(h, sizeof h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n", (long long)w->n,
-                   (long long)w->max_bytes);
+    (void)snprintf(h, sizeof h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n",
+                   (long long)w->n, (long long)w->max_bytes);
     js_send_status(c->stream->ja, reply_of(w), status, h);
 }
 
@@ -112,7 +114,8 @@ void js_pull_drop_all(struct js_consumer *c, const char *status)
     }
 }
 
-/* --- expiries and heartbeats ------------------------------------------------------------------------------ */
+/* --- expiries and heartbeats ------------------------------------------------------------------------------
+ */
 
 static int64_t due_of(const struct js_wait *w)
 {
@@ -166,7 +169,8 @@ void js_pull_tick(struct js_consumer *c)
     js_consumer_queue_run(c);
 }
 
-/* --- delivery --------------------------------------------------------------------------------------------- */
+/* --- delivery ---------------------------------------------------------------------------------------------
+ */
 
 /* What a request gets when nothing is there for it now. True: it stays. */
 static bool keep_waiting(struct js_consumer *c, struct js_wait *w, enum st st)
@@ -228,7 +232,8 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     return true;
 }
 
-/* The first request that is alive and whose client keeps up; false when there is none. *slow: one was passed over. */
+/* The first request that is alive and whose client keeps up; false when there is none. *slow: one was passed
+ * over. */
 static bool next_ready(struct js_consumer *c, bool *slow)
 {
     struct js *js = c->stream->ja->js;
@@ -290,7 +295,8 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
     return false;
 }
 
-/* --- requests --------------------------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------------------------
+ */
 
 static void refuse(struct js_consumer *c, struct brk_str reply, const char *fmt, const char *arg)
 {
@@ -350,7 +356,8 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
 }
 
 /* The body: empty, a number, or an object. False: refused. */
-static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p, size_t len, struct pull_body *b)
+static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p, size_t len,
+                      struct pull_body *b)
 {
     while (len > 0 && (*p == ' ' || *p == '\t')) {
         p++;

@@ -1,9 +1,9 @@
 /* Push consumers: delivery while the deliver subject has a subscriber, idle heartbeats, flow control.
  *
  * Flow control: of the bytes sent since the last answer, once more than half the window is out a request
- * (`100 FlowControl Request`, reply $JS.FC.<stream>.<consumer>.<n>) is sent; when the window is full nothing is sent
- * until the client answers it, and heartbeats then carry Nats-Consumer-Stalled. Each answer that comes before the window
- * is full doubles the window, up to 32 MiB. */
+ * (`100 FlowControl Request`, reply $JS.FC.<stream>.<consumer>.<n>) is sent; when the window is full nothing
+ * is sent until the client answers it, and heartbeats then carry Nats-Consumer-Stalled. Each answer that
+ * comes before the window is full doubles the window, up to 32 MiB. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -64,7 +64,8 @@ static bool stalled(const struct js_consumer *c)
 
 static void ask_flow(struct js_consumer *c)
 {
-    int n = snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s.%s.%x", c->stream->name, c->name, ++c->fc_next);
+    int n =
+        snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s.%s.%x", c->stream->name, c->name, ++c->fc_next);
     static const char text[] = "NATS/1.0 100 FlowControl Request\r\n\r\n";
     struct brk_msg m = {.subject = c->deliver,
                         .reply = {c->fc_reply, (size_t)n},
@@ -129,7 +130,8 @@ static void send_heartbeat(struct js_consumer *c)
     struct cons_state st;
     char h[96 + sizeof c->fc_reply];
     c->stream->ja->js->ops->cons_state(c->sc, &st);
-    int n = snprintf(h, sizeof h, "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
+    int n = snprintf(h, sizeof h,
+                     "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
                      (unsigned long long)st.delivered_cseq, (unsigned long long)st.delivered_sseq);
     if (c->fc_reply[0] != '\0') {
         n += snprintf(h + n, sizeof h - (size_t)n, "Nats-Consumer-Stalled: %s\r\n", c->fc_reply);
@@ -188,7 +190,8 @@ void js_push_fc_cb(void *arg, const struct brk_msg *msg)
     size_t n = strlen(c->fc_reply);
     const char *tail = strrchr(c->fc_reply, '.');
     size_t tail_len = n - (size_t)(tail - c->fc_reply);
-    if (msg->subject.n < tail_len || memcmp(msg->subject.p + msg->subject.n - tail_len, tail, tail_len) != 0) {
+    if (msg->subject.n < tail_len ||
+        memcmp(msg->subject.p + msg->subject.n - tail_len, tail, tail_len) != 0) {
         return; /* an old one */
     }
     if (!stalled(c) && c->fc_window < JS_FC_WINDOW_MAX) {

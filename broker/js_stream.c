@@ -92,7 +92,8 @@ static void take_direct(struct js_stream *s)
     n += s->name_len;
     s->direct[0] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n}, BRK_STR("_sys_"), js_direct_cb, s);
     memcpy(buf + n, ".>", 2);
-    s->direct[1] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"), js_direct_cb, s);
+    s->direct[1] =
+        brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"), js_direct_cb, s);
 }
 
 void js_stream_reload(struct js_stream *s)
@@ -157,7 +158,8 @@ void js_stream_detach(struct js_stream *s)
     js_stream_unref(s);
 }
 
-int64_t js_reserved(struct js *js, const char *account, enum store_storage storage, const struct store_stream *self)
+int64_t js_reserved(struct js *js, const char *account, enum store_storage storage,
+                    const struct store_stream *self)
 {
     int64_t sum = 0;
     struct store_stream *ss = NULL;

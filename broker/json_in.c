@@ -8,7 +8,8 @@
 #include "broker/json_out.h"
 #include "engine/base/base.h"
 
-/* --- documents -------------------------------------------------------------------------------------------- */
+/* --- documents --------------------------------------------------------------------------------------------
+ */
 
 static bool blank(unsigned char c)
 {
@@ -28,11 +29,12 @@ static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, s
         return err_set(err, ST_INVALID, 0, "invalid UTF-8 at offset %zu", at);
     }
     if (p[at] < 0x20 || p[at] >= 0x7f) {
-        return err_set(err, ST_INVALID, 0, "invalid character '\\x%02x' looking for beginning of value at offset %zu",
-                       p[at], at + 1);
+        return err_set(err, ST_INVALID, 0,
+                       "invalid character '\\x%02x' looking for beginning of value at offset %zu", p[at],
+                       at + 1);
     }
-    return err_set(err, ST_INVALID, 0, "invalid character '%c' looking for beginning of value at offset %zu", p[at],
-                   at + 1);
+    return err_set(err, ST_INVALID, 0, "invalid character '%c' looking for beginning of value at offset %zu",
+                   p[at], at + 1);
 }
 
 /* json-c looks at the shape of sequences only; overlong forms and surrogates would slip through. */
@@ -62,7 +64,8 @@ enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err 
     if (tok == NULL) {
         return err_set(err, ST_NOMEM, 0, "out of memory");
     }
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS |
+                                    JSON_TOKENER_VALIDATE_UTF8);
     struct json_object *root = json_tokener_parse_ex(tok, p, (int)len);
     enum json_tokener_error e = json_tokener_get_error(tok);
     if (e == json_tokener_continue) {
@@ -118,7 +121,8 @@ void json_map_fini(struct json_map *m)
     *m = (struct json_map){0};
 }
 
-/* --- errors ----------------------------------------------------------------------------------------------- */
+/* --- errors -----------------------------------------------------------------------------------------------
+ */
 
 static const char *kind_word(struct json_object *v)
 {
@@ -145,8 +149,8 @@ enum st json_in_type_error(struct json_object *v, const char *where, const char 
     enum json_type t = json_object_get_type(v);
     bool number = (t == json_type_double || t == json_type_int) && strcmp(go_type, "string") != 0 &&
                   strcmp(go_type, "bool") != 0 && go_type[0] != '[';
-    return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s%s%s into Go struct field %s of type %s", kind_word(v),
-                   number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
+    return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s%s%s into Go struct field %s of type %s",
+                   kind_word(v), number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
 }
 
 const char *json_in_string(struct json_object *v)
@@ -167,7 +171,8 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
     return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"", json_object_get_string(v));
 }
 
-/* --- values ----------------------------------------------------------------------------------------------- */
+/* --- values -----------------------------------------------------------------------------------------------
+ */
 
 static bool digits(const char *s, size_t n, int *out)
 {
@@ -197,7 +202,8 @@ static bool leap(int y)
     return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 }
 
-/* Fraction of a second, as ns; digits beyond nine are dropped. Returns the bytes read, 0 when there is none. */
+/* Fraction of a second, as ns; digits beyond nine are dropped. Returns the bytes read, 0 when there is none.
+ */
 static size_t fraction(const char *s, size_t len, int64_t *ns_out)
 {
     size_t i = 1;
@@ -214,7 +220,8 @@ static size_t fraction(const char *s, size_t len, int64_t *ns_out)
 bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
 {
     int y, mo, d, h, mi, sec;
-    if (len < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' || s[16] != ':') {
+    if (len < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' ||
+        s[16] != ':') {
         return false;
     }
     if (!digits(s, 4, &y) || !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d) || !digits(s + 11, 2, &h) ||
@@ -222,8 +229,8 @@ bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
         return false;
     }
     static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap(y) ? 1 : 0) || h > 23 || mi > 59 ||
-        sec > 59) {
+    if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap(y) ? 1 : 0) || h > 23 ||
+        mi > 59 || sec > 59) {
         return false;
     }
     size_t at = 19;
@@ -276,7 +283,8 @@ static bool integer(struct json_object *v, int64_t lo, int64_t hi, int64_t *out)
     return true;
 }
 
-static enum st get_strings(struct json_object *v, struct json_strings *out, const char *where, struct err *err)
+static enum st get_strings(struct json_object *v, struct json_strings *out, const char *where,
+                           struct err *err)
 {
     if (json_object_get_type(v) != json_type_array) {
         return json_in_type_error(v, where, "[]string", err);
@@ -298,7 +306,8 @@ static enum st get_strings(struct json_object *v, struct json_strings *out, cons
     return ST_OK;
 }
 
-static enum st get_durations(struct json_object *v, struct json_durations *out, const char *where, struct err *err)
+static enum st get_durations(struct json_object *v, struct json_durations *out, const char *where,
+                             struct err *err)
 {
     if (json_object_get_type(v) != json_type_array) {
         return json_in_type_error(v, where, "[]time.Duration", err);
@@ -428,9 +437,10 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
             return err_set(err, ST_INVALID, 0, "Time.UnmarshalJSON: input is not a JSON string");
         }
         if (!json_time_parse(s, strlen(s), to)) {
-            return err_set(err, ST_INVALID, 0,
-                           "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%.60s\" as \"2006\"",
-                           s, s);
+            return err_set(
+                err, ST_INVALID, 0,
+                "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%.60s\" as \"2006\"",
+                s, s);
         }
         return ST_OK;
     case JSON_STRINGS:
@@ -509,7 +519,8 @@ enum st json_in_decode(struct json_decode *d, struct json_object *o, const struc
         return ST_OK;
     }
     if (json_object_get_type(o) != json_type_object) {
-        return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s into Go value of type %s", kind_word(o), s->go_type);
+        return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s into Go value of type %s", kind_word(o),
+                       s->go_type);
     }
     struct json_object_iterator it = json_object_iter_begin(o), end = json_object_iter_end(o);
     for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {

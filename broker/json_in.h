@@ -1,6 +1,7 @@
-/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers, nothing behind the value. Objects are
- * decoded into structs by tables of fields; unknown fields are found in the order they stand in. The words of an error
- * are those NATS clients know from nats-server (which are Go's): `json: unknown field "x"`.
+/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers, nothing behind the value.
+ * Objects are decoded into structs by tables of fields; unknown fields are found in the order they stand in.
+ * The words of an error are those NATS clients know from nats-server (which are Go's): `json: unknown field
+ * "x"`.
  *
  * Wraps json-c. One thread at a time; a document stays valid until json_in_fini. */
 #ifndef BROKER_JSON_IN_H
@@ -82,13 +83,14 @@ struct json_decode {
     const char *unserved; /* out: name of the first field that is known, not served, and set; static text */
 };
 
-/* Decodes an object into the struct at base. ST_INVALID: err->msg says why; what was decoded so far stays (and is owned
- * by base). JSON null leaves the target as it is. */
-MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s, void *base,
-                                struct err *err);
+/* Decodes an object into the struct at base. ST_INVALID: err->msg says why; what was decoded so far stays
+ * (and is owned by base). JSON null leaves the target as it is. */
+MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s,
+                                void *base, struct err *err);
 
 /* For custom readers. */
-MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type, struct err *err);
+MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,
+                                    struct err *err);
 /* The string of v, or NULL when v is no string or holds a NUL. Borrowed from the document. */
 const char *json_in_string(struct json_object *v);
 /* `can not unmarshal "\"foo\""`, as upstream's policies say. */

@@ -1,7 +1,8 @@
-/* Streaming JSON writer: the bytes that Go's encoding/json would make (escapes included), written member by member, so
- * that field order and omission are decided where the call stands.
+/* Streaming JSON writer: the bytes that Go's encoding/json would make (escapes included), written member by
+ * member, so that field order and omission are decided where the call stands.
  *
- * Commas are put in by the writer. The buffer grows; reset keeps it. Numbers are exact. One thread at a time. */
+ * Commas are put in by the writer. The buffer grows; reset keeps it. Numbers are exact. One thread at a time.
+ */
 #ifndef BROKER_JSON_OUT_H
 #define BROKER_JSON_OUT_H
 
@@ -23,9 +24,9 @@ void json_out_reset(struct json_out *j);
 char *json_out_take(struct json_out *j, size_t *len_out);
 
 void json_out_raw(struct json_out *j, const char *p, size_t len); /* as is, no comma */
-void json_out_begin(struct json_out *j); /* { as a value */
+void json_out_begin(struct json_out *j);                          /* { as a value */
 void json_out_end(struct json_out *j);
-void json_out_key(struct json_out *j, const char *key); /* key must need no escapes */
+void json_out_key(struct json_out *j, const char *key);   /* key must need no escapes */
 void json_out_open(struct json_out *j, const char *key);  /* "key":{ */
 void json_out_array(struct json_out *j, const char *key); /* "key":[ ; NULL: [ */
 void json_out_array_end(struct json_out *j);

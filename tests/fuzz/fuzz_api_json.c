@@ -1,5 +1,5 @@
-/* Fuzz target: JSON of stream and consumer configurations. What is accepted is written out and read again: the second
- * reading must be accepted too and give the same bytes. */
+/* Fuzz target: JSON of stream and consumer configurations. What is accepted is written out and read again:
+ * the second reading must be accepted too and give the same bytes. */
 #include <stdlib.h>
 
 #include "broker/js_config.h"
@@ -42,7 +42,8 @@ static bool read_consumer(const void *p, size_t len, struct json_out *j)
     if (ok && r.cfg.name == NULL) {
         r.cfg.name = base_strdup(r.durable != NULL ? r.durable : "made");
     }
-    ok = ok && (!r.cfg.durable || strcmp(r.cfg.name, r.durable) == 0) && js_cons_req_check(&r, &stream, &limits, &e);
+    ok = ok && (!r.cfg.durable || strcmp(r.cfg.name, r.durable) == 0) &&
+         js_cons_req_check(&r, &stream, &limits, &e);
     if (ok) {
         json_out_raw(j, "{\"config\":", 10);
         js_cons_cfg_put(j, &r.cfg);

@@ -29,7 +29,7 @@ struct store_stream {
 
 struct pend {
     uint64_t sseq, dcount;
-    int64_t due; /* boot ns of the redelivery; 0: at once */
+    int64_t due;  /* boot ns of the redelivery; 0: at once */
     bool waiting; /* to be delivered again */
 };
 
@@ -114,7 +114,10 @@ static bool in_stream(const struct store_stream *s, const struct fmsg *m, const 
     (void)s;
     return !m->gone && (len == 0 || subject_match(m->subj, strlen(m->subj), filter, len));
 }
-static void drop(struct fmsg *m) { m->gone = true; }
+static void drop(struct fmsg *m)
+{
+    m->gone = true;
+}
 static void fix_first(struct store_stream *s)
 {
     for (size_t i = 0; i < s->n; i++) {
@@ -143,7 +146,10 @@ static void ready_all(struct store_stream *s)
 }
 
 /* --- streams */
-static struct fake *F(struct store *st) { return CONTAINER_OF(st, struct fake, base); }
+static struct fake *F(struct store *st)
+{
+    return CONTAINER_OF(st, struct fake, base);
+}
 
 static void stream_create(struct store *st, const struct stream_cfg *cfg, store_stream_fn fn, void *arg)
 {
@@ -155,8 +161,9 @@ static void stream_create(struct store *st, const struct stream_cfg *cfg, store_
     s->last_seq = cfg->first_seq > 1 ? cfg->first_seq - 1 : 0;
     s->first_seq = cfg->first_seq > 1 ? cfg->first_seq : 0;
     struct store_stream **at = &f->streams;
-    while (*at != NULL && (strcmp((*at)->cfg.account, cfg->account) < 0 ||
-                           (strcmp((*at)->cfg.account, cfg->account) == 0 && strcmp((*at)->cfg.name, cfg->name) < 0))) {
+    while (*at != NULL &&
+           (strcmp((*at)->cfg.account, cfg->account) < 0 ||
+            (strcmp((*at)->cfg.account, cfg->account) == 0 && strcmp((*at)->cfg.name, cfg->name) < 0))) {
         at = &(*at)->next;
     }
     s->next = *at;
@@ -165,7 +172,8 @@ static void stream_create(struct store *st, const struct stream_cfg *cfg, store_
     j->fn.stream = fn;
     j->s = s;
 }
-static void stream_update(struct store *st, struct store_stream *s, const struct stream_cfg *cfg, store_stream_fn fn, void *arg)
+static void stream_update(struct store *st, struct store_stream *s, const struct stream_cfg *cfg,
+                          store_stream_fn fn, void *arg)
 {
     stream_cfg_fini(&s->cfg);
     stream_cfg_copy(&s->cfg, cfg);
@@ -224,10 +232,15 @@ static struct store_stream *stream_next(struct store *st, const char *acc, struc
     }
     return s;
 }
-static const struct stream_cfg *stream_cfg_of(struct store_stream *s) { return &s->cfg; }
+static const struct stream_cfg *stream_cfg_of(struct store_stream *s)
+{
+    return &s->cfg;
+}
 static void stream_state(struct store_stream *s, struct stream_state *o)
 {
-    *o = (struct stream_state){.created_ns = s->created, .first_seq = s->first_seq, .last_seq = s->last_seq,
+    *o = (struct stream_state){.created_ns = s->created,
+                               .first_seq = s->first_seq,
+                               .last_seq = s->last_seq,
                                .last_ts_ns = s->last_ts};
     const char **subj = base_calloc(s->n + 1, sizeof(char *));
     for (size_t i = 0; i < s->n; i++) {
@@ -254,7 +267,10 @@ static void stream_state(struct store_stream *s, struct stream_state *o)
     }
     o->durability = s->cfg.storage == STORAGE_MEMORY ? DURABILITY_MEMORY : DURABILITY_DURABLE;
 }
-static void stream_barrier(struct store_stream *s, store_done_fn fn, void *arg) { job_done(s->f, fn, arg, ST_OK, 0); }
+static void stream_barrier(struct store_stream *s, store_done_fn fn, void *arg)
+{
+    job_done(s->f, fn, arg, ST_OK, 0);
+}
 static void stream_subjects(struct store_stream *s, const char *filter, uint32_t len,
                             bool (*fn)(void *, const char *, uint32_t, uint64_t), void *arg)
 {
@@ -284,8 +300,14 @@ static void stream_deleted(struct store_stream *s, struct seq_runs *out, uint64_
         }
     }
 }
-static void *stream_user(struct store_stream *s) { return s->user; }
-static void stream_set_user(struct store_stream *s, void *u) { s->user = u; }
+static void *stream_user(struct store_stream *s)
+{
+    return s->user;
+}
+static void stream_set_user(struct store_stream *s, void *u)
+{
+    s->user = u;
+}
 
 /* --- messages */
 static struct fmsg *last_of(struct store_stream *s, const char *subject, uint32_t len)
@@ -325,8 +347,9 @@ static void verdict(struct store_stream *s, const struct store_append *a, struct
         return;
     }
     if (a->has_expected_last_subj_seq) {
-        struct fmsg *m = a->expected_subject != NULL ? last_of(s, a->expected_subject, a->expected_subject_len)
-                                                     : last_of(s, a->subject, a->subject_len);
+        struct fmsg *m = a->expected_subject != NULL
+                             ? last_of(s, a->expected_subject, a->expected_subject_len)
+                             : last_of(s, a->subject, a->subject_len);
         r->actual = m == NULL ? 0 : m->seq;
         if (r->actual != a->expected_last_subj_seq) {
             r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
@@ -335,7 +358,8 @@ static void verdict(struct store_stream *s, const struct store_append *a, struct
     }
     if (a->expected_last_msgid != NULL) {
         const char *have = s->n > 0 && s->v[s->n - 1].msgid != NULL ? s->v[s->n - 1].msgid : "";
-        if (strlen(have) != a->expected_last_msgid_len || memcmp(have, a->expected_last_msgid, strlen(have)) != 0) {
+        if (strlen(have) != a->expected_last_msgid_len ||
+            memcmp(have, a->expected_last_msgid, strlen(have)) != 0) {
             r->verdict = APPEND_WRONG_LAST_MSGID;
             r->actual_id = have;
             return;
@@ -375,7 +399,8 @@ static void limits(struct store_stream *s, const char *subject)
             drop(&s->v[i]);
         }
     }
-    for (size_t i = 0; s->cfg.max_msgs > 0 && i < s->n && count_of(s, NULL, 0) > (uint64_t)s->cfg.max_msgs; i++) {
+    for (size_t i = 0; s->cfg.max_msgs > 0 && i < s->n && count_of(s, NULL, 0) > (uint64_t)s->cfg.max_msgs;
+         i++) {
         drop(&s->v[i]);
     }
     fix_first(s);
@@ -402,7 +427,8 @@ static enum st append(struct store_stream *s, const struct store_append *a, stor
             s->v = base_realloc(s->v, s->cap * sizeof *s->v);
         }
         struct fmsg *m = &s->v[s->n++];
-        *m = (struct fmsg){.subj = base_strndup(a->subject, a->subject_len), .hdr_len = a->hdr_len, .data_len = a->data_len};
+        *m = (struct fmsg){
+            .subj = base_strndup(a->subject, a->subject_len), .hdr_len = a->hdr_len, .data_len = a->data_len};
         m->hdr = copy(a->hdr, a->hdr_len);
         m->data = copy(a->data, a->data_len);
         m->seq = r.seq = ++s->last_seq;
@@ -420,8 +446,14 @@ static enum st append(struct store_stream *s, const struct store_append *a, stor
 }
 static void msg_of(const struct fmsg *m, struct msg *o)
 {
-    *o = (struct msg){.seq = m->seq, .ts_ns = m->ts, .subj = (const uint8_t *)m->subj, .hdr = m->hdr_len > 0 ? m->hdr : NULL,
-                      .data = m->data, .hdr_len = m->hdr_len, .data_len = m->data_len, .subj_len = (uint16_t)strlen(m->subj)};
+    *o = (struct msg){.seq = m->seq,
+                      .ts_ns = m->ts,
+                      .subj = (const uint8_t *)m->subj,
+                      .hdr = m->hdr_len > 0 ? m->hdr : NULL,
+                      .data = m->data,
+                      .hdr_len = m->hdr_len,
+                      .data_len = m->data_len,
+                      .subj_len = (uint16_t)strlen(m->subj)};
 }
 static void get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg)
 {
@@ -562,9 +594,18 @@ static struct store_cons *cons_find(struct store_stream *s, const char *name)
     }
     return c;
 }
-static struct store_cons *cons_next_of(struct store_stream *s, struct store_cons *p) { return p == NULL ? s->cons : p->next; }
-static const struct cons_cfg *cons_cfg_of(struct store_cons *c) { return &c->cfg; }
-static struct store_stream *cons_stream(struct store_cons *c) { return c->s; }
+static struct store_cons *cons_next_of(struct store_stream *s, struct store_cons *p)
+{
+    return p == NULL ? s->cons : p->next;
+}
+static const struct cons_cfg *cons_cfg_of(struct store_cons *c)
+{
+    return &c->cfg;
+}
+static struct store_stream *cons_stream(struct store_cons *c)
+{
+    return c->s;
+}
 static struct fmsg *next_new(struct store_cons *c)
 {
     while (c->last_per_at < c->last_per_n) {
@@ -591,8 +632,12 @@ static uint64_t pending_of(struct store_cons *c)
 }
 static void cons_state(struct store_cons *c, struct cons_state *o)
 {
-    *o = (struct cons_state){.delivered_cseq = c->cseq, .delivered_sseq = c->last_sseq, .delivered_ts_ns = c->last_ts,
-                             .num_ack_pending = c->np, .created_ns = c->created, .num_pending = pending_of(c)};
+    *o = (struct cons_state){.delivered_cseq = c->cseq,
+                             .delivered_sseq = c->last_sseq,
+                             .delivered_ts_ns = c->last_ts,
+                             .num_ack_pending = c->np,
+                             .created_ns = c->created,
+                             .num_pending = pending_of(c)};
     o->floor_sseq = c->np > 0 ? c->floor : c->last_sseq;
     o->floor_cseq = c->np > 0 ? 0 : c->cseq;
     for (size_t i = 0; i < c->np; i++) {
@@ -608,9 +653,18 @@ static void cons_attach(struct store_cons *c, const struct cons_events *ev)
         c->s->f->bell(c->s->f->bell_arg);
     }
 }
-static void *cons_user(struct store_cons *c) { return c->user; }
-static void cons_set_user(struct store_cons *c, void *u) { c->user = u; }
-static void forget(struct store_cons *c, size_t i) { memmove(&c->p[i], &c->p[i + 1], (--c->np - i) * sizeof *c->p); }
+static void *cons_user(struct store_cons *c)
+{
+    return c->user;
+}
+static void cons_set_user(struct store_cons *c, void *u)
+{
+    c->user = u;
+}
+static void forget(struct store_cons *c, size_t i)
+{
+    memmove(&c->p[i], &c->p[i + 1], (--c->np - i) * sizeof *c->p);
+}
 static enum st cons_peek(struct store_cons *c, struct cons_peek *o)
 {
     c->redeliver = SIZE_MAX;
@@ -674,8 +728,8 @@ static void cons_take(struct store_cons *c)
     }
     c->p[c->np++] = (struct pend){.sseq = c->peek_seq, .dcount = 1, .due = due};
 }
-static void cons_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t sseq, uint64_t cseq, int64_t delay, store_done_fn fn,
-                     void *arg)
+static void cons_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t sseq, uint64_t cseq,
+                     int64_t delay, store_done_fn fn, void *arg)
 {
     (void)cseq;
     int64_t now = env_boot_ns(c->s->f->env);
@@ -767,7 +821,10 @@ static void poll_jobs(struct store *st)
     }
     kick(f);
 }
-static void turn(struct store *st) { (void)st; }
+static void turn(struct store *st)
+{
+    (void)st;
+}
 static int64_t timers(struct store *st)
 {
     struct fake *f = F(st);
@@ -792,15 +849,41 @@ static int64_t timers(struct store *st)
 }
 
 static const struct store_ops ops = {
-    .stream_create = stream_create, .stream_update = stream_update, .stream_delete = stream_delete,
-    .stream_find = stream_find, .stream_next = stream_next, .stream_cfg = stream_cfg_of, .stream_state = stream_state,
-    .stream_barrier = stream_barrier, .stream_subjects = stream_subjects, .stream_deleted = stream_deleted,
-    .stream_user = stream_user, .stream_set_user = stream_set_user, .append = append, .get = get, .msg_delete = msg_delete,
-    .purge = purge, .cons_create = cons_create, .cons_update = cons_update, .cons_delete = cons_delete,
-    .cons_find = cons_find, .cons_next_of = cons_next_of, .cons_cfg = cons_cfg_of, .cons_stream = cons_stream,
-    .cons_state = cons_state, .cons_attach = cons_attach, .cons_user = cons_user, .cons_set_user = cons_set_user,
-    .cons_peek = cons_peek, .cons_take = cons_take, .cons_ack = cons_ack, .usage = usage, .health = health, .turn = turn,
-    .poll = poll_jobs, .timers = timers,
+    .stream_create = stream_create,
+    .stream_update = stream_update,
+    .stream_delete = stream_delete,
+    .stream_find = stream_find,
+    .stream_next = stream_next,
+    .stream_cfg = stream_cfg_of,
+    .stream_state = stream_state,
+    .stream_barrier = stream_barrier,
+    .stream_subjects = stream_subjects,
+    .stream_deleted = stream_deleted,
+    .stream_user = stream_user,
+    .stream_set_user = stream_set_user,
+    .append = append,
+    .get = get,
+    .msg_delete = msg_delete,
+    .purge = purge,
+    .cons_create = cons_create,
+    .cons_update = cons_update,
+    .cons_delete = cons_delete,
+    .cons_find = cons_find,
+    .cons_next_of = cons_next_of,
+    .cons_cfg = cons_cfg_of,
+    .cons_stream = cons_stream,
+    .cons_state = cons_state,
+    .cons_attach = cons_attach,
+    .cons_user = cons_user,
+    .cons_set_user = cons_set_user,
+    .cons_peek = cons_peek,
+    .cons_take = cons_take,
+    .cons_ack = cons_ack,
+    .usage = usage,
+    .health = health,
+    .turn = turn,
+    .poll = poll_jobs,
+    .timers = timers,
 };
 
 struct store *fake_store_create(struct env *env, void (*doorbell)(void *), void *arg)
@@ -827,4 +910,7 @@ void fake_store_destroy(struct store *st)
     }
     base_free(f);
 }
-void fake_store_full(struct store *s, unsigned n) { F(s)->full = n; }
+void fake_store_full(struct store *s, unsigned n)
+{
+    F(s)->full = n;
+}

@@ -56,7 +56,8 @@ static void test_json(void **state)
     json_out_begin(&j);
     api_error_put(&j, &e);
     json_out_end(&j);
-    static const char want[] = "{\"error\":{\"code\":404,\"err_code\":10037,\"description\":\"no message found\"}}";
+    static const char want[] =
+        "{\"error\":{\"code\":404,\"err_code\":10037,\"description\":\"no message found\"}}";
     assert_int_equal(j.len, sizeof want - 1);
     assert_memory_equal(j.buf, want, j.len);
     json_out_fini(&j);

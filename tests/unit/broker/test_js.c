@@ -1,5 +1,5 @@
-/* JetStream above a fake store, through the server's internal client: order of requests, overload, back-pressure,
- * acks, pull, push, inactivity, end. No sockets, no disk. */
+/* JetStream above a fake store, through the server's internal client: order of requests, overload,
+ * back-pressure, acks, pull, push, inactivity, end. No sockets, no disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,13 +135,15 @@ static void has(const char *text, const char *part)
 
 static void make_stream(struct fixture *f)
 {
-    has(request(f, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.>\"]}"), "\"did_create\":true");
+    has(request(f, "$JS.API.STREAM.CREATE.S", "{\"name\":\"S\",\"subjects\":[\"s.>\"]}"),
+        "\"did_create\":true");
 }
 
 static void make_consumer(struct fixture *f, const char *more)
 {
     char body[512];
-    (void)snprintf(body, sizeof body, "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\"%s}}", more);
+    (void)snprintf(body, sizeof body,
+                   "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\"%s}}", more);
     has(request(f, "$JS.API.CONSUMER.CREATE.S.c", body), "\"stream_name\":\"S\"");
 }
 
@@ -151,7 +153,8 @@ static void test_requests_keep_their_order(void **state)
     struct fixture *f = setup(0);
     publish(f, "$JS.API.STREAM.CREATE.S", "inbox.1", "{\"name\":\"S\",\"subjects\":[\"s.>\"]}");
     publish(f, "$JS.API.STREAM.INFO.S", "inbox.2", "");
-    publish(f, "$JS.API.CONSUMER.CREATE.S.c", "inbox.3", "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\"}}");
+    publish(f, "$JS.API.CONSUMER.CREATE.S.c", "inbox.3",
+            "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\"}}");
     publish(f, "$JS.API.CONSUMER.INFO.S.c", "inbox.4", "");
     publish(f, "$JS.API.STREAM.DELETE.S", "inbox.5", "");
     publish(f, "$JS.API.STREAM.INFO.S", "inbox.6", "");
@@ -172,8 +175,8 @@ static void test_overload(void **state)
 {
     (void)state;
     struct fixture *f = setup(2);
-    struct brk_sub *adv =
-        brk_isub_create(f->server->global, BRK_STR("$JS.EVENT.ADVISORY.API.LIMIT_REACHED"), (struct brk_str){0}, on_inbox, f);
+    struct brk_sub *adv = brk_isub_create(f->server->global, BRK_STR("$JS.EVENT.ADVISORY.API.LIMIT_REACHED"),
+                                          (struct brk_str){0}, on_inbox, f);
     for (unsigned i = 0; i < 5; i++) {
         publish(f, "$JS.API.INFO", "inbox.r", "");
     }
@@ -265,7 +268,8 @@ static void test_push_follows_interest(void **state)
     settle(f, 30);
     has(request(f, "$JS.API.CONSUMER.INFO.S.c", ""), "\"num_pending\":1");
     f->n = 0;
-    struct brk_sub *box = brk_isub_create(f->server->global, BRK_STR("box"), (struct brk_str){0}, on_inbox, f);
+    struct brk_sub *box =
+        brk_isub_create(f->server->global, BRK_STR("box"), (struct brk_str){0}, on_inbox, f);
     wait_for(f, 1);
     assert_string_equal(f->got[0].subject, "s.a");
     brk_isub_destroy(box);
@@ -292,8 +296,10 @@ static void test_flow_control_stalls(void **state)
     (void)state;
     struct fixture *f = setup(0);
     make_stream(f);
-    struct brk_sub *box = brk_isub_create(f->server->global, BRK_STR("box"), (struct brk_str){0}, on_inbox, f);
-    make_consumer(f, ",\"deliver_subject\":\"box\",\"ack_policy\":\"none\",\"flow_control\":true,\"idle_heartbeat\":100000000");
+    struct brk_sub *box =
+        brk_isub_create(f->server->global, BRK_STR("box"), (struct brk_str){0}, on_inbox, f);
+    make_consumer(f, ",\"deliver_subject\":\"box\",\"ack_policy\":\"none\",\"flow_control\":true,\"idle_"
+                     "heartbeat\":100000000");
     char *big = base_malloc(400001);
     memset(big, 'z', 400000);
     big[400000] = '\0';

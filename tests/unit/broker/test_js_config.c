@@ -1,5 +1,5 @@
-/* Stream and consumer configs: defaults, refusals, update rules, round trips. The wider table of answers stands in
- * tests/integration/js. */
+/* Stream and consumer configs: defaults, refusals, update rules, round trips. The wider table of answers
+ * stands in tests/integration/js. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,8 @@ static void test_stream_refusals(void **state)
         const char *words;
     } rows[] = {
         {"{\"name\":\"S\",\"mirror\":{\"name\":\"x\"}}", 10052, "mirror is not served yet by this version"},
-        {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"}]}", 10052, "sources is not served yet by this version"},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"}]}", 10052,
+         "sources is not served yet by this version"},
         {"{\"name\":\"S\",\"nope\":1}", 10025, "invalid JSON: json: unknown field \"nope\""},
         {"{\"name\":\"S\",\"num_replicas\":3}", 10074, "replicas > 1 not supported in non-clustered mode"},
         {"{\"name\":\"S\",\"subjects\":[\"a.*\",\"*.b\"]}", 10052, "subject \"a.*\" overlaps with \"*.b\""},
@@ -77,7 +78,8 @@ static void test_sealing(void **state)
     struct js_stream_req old, next;
     struct api_error e = {0};
     assert_true(stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true}", &old, &e));
-    assert_true(stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true,\"sealed\":true}", &next, &e));
+    assert_true(stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true,\"sealed\":true}",
+                       &next, &e));
     assert_true(js_stream_update_check(&next, &old.cfg, &e));
     assert_true(next.cfg.deny_delete);
     assert_true(next.cfg.deny_purge);
@@ -93,7 +95,8 @@ static void test_consumer_limits_survive(void **state)
     struct js_stream_req r;
     struct api_error e = {0};
     struct js_cons_limits lim;
-    assert_true(stream("{\"name\":\"S\",\"consumer_limits\":{\"max_ack_pending\":7,\"inactive_threshold\":5}}", &r, &e));
+    assert_true(stream(
+        "{\"name\":\"S\",\"consumer_limits\":{\"max_ack_pending\":7,\"inactive_threshold\":5}}", &r, &e));
     struct stream_cfg copy;
     stream_cfg_copy(&copy, &r.cfg);
     js_stream_limits(&copy, &lim);
@@ -111,7 +114,8 @@ static void test_consumer_defaults(void **state)
     (void)state;
     struct js_cons_req r;
     struct api_error e = {0};
-    assert_true(consumer("{\"stream_name\":\"S\",\"config\":{\"ack_policy\":\"explicit\",\"backoff\":[5,6]}}", &r, &e));
+    assert_true(consumer("{\"stream_name\":\"S\",\"config\":{\"ack_policy\":\"explicit\",\"backoff\":[5,6]}}",
+                         &r, &e));
     assert_int_equal(r.cfg.ack_wait_ns, 5);
     assert_int_equal(r.cfg.max_ack_pending, 1000);
     assert_int_equal(r.cfg.max_waiting, 512);
@@ -200,10 +204,10 @@ static void test_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stream_defaults),         cmocka_unit_test(test_stream_refusals),
-        cmocka_unit_test(test_sealing),                 cmocka_unit_test(test_consumer_limits_survive),
-        cmocka_unit_test(test_consumer_defaults),       cmocka_unit_test(test_consumer_refusals),
-        cmocka_unit_test(test_made_up_name),            cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_stream_defaults),   cmocka_unit_test(test_stream_refusals),
+        cmocka_unit_test(test_sealing),           cmocka_unit_test(test_consumer_limits_survive),
+        cmocka_unit_test(test_consumer_defaults), cmocka_unit_test(test_consumer_refusals),
+        cmocka_unit_test(test_made_up_name),      cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,11 +136,12 @@ static void test_decode(void **state)
     struct target t = {0};
     struct json_decode d = {.strict = true};
     struct err err = {0};
-    assert_int_equal(decode("{\"S\":\"x\",\"i\":-9223372036854775808,\"u\":18446744073709551615,\"b\":true,\"d\":5,"
-                            "\"t\":\"2020-01-01T00:00:00Z\",\"list\":[\"p\",\"q\"],\"map\":{\"z\":\"1\",\"a\":\"2\"},"
-                            "\"small\":-3,\"later\":null} \n",
-                            &t, &d, &err),
-                     ST_OK);
+    assert_int_equal(
+        decode("{\"S\":\"x\",\"i\":-9223372036854775808,\"u\":18446744073709551615,\"b\":true,\"d\":5,"
+               "\"t\":\"2020-01-01T00:00:00Z\",\"list\":[\"p\",\"q\"],\"map\":{\"z\":\"1\",\"a\":\"2\"},"
+               "\"small\":-3,\"later\":null} \n",
+               &t, &d, &err),
+        ST_OK);
     assert_string_equal(t.s, "x");
     assert_true(t.i == INT64_MIN);
     assert_true(t.u == UINT64_MAX);
@@ -167,7 +168,8 @@ static void test_errors(void **state)
         {"{\"i\":9223372036854775808}",
          "json: cannot unmarshal number 9223372036854775808 into Go struct field T.i of type int64"},
         {"{\"u\":-1}", "json: cannot unmarshal number -1 into Go struct field T.u of type uint64"},
-        {"{\"small\":3000000000}", "json: cannot unmarshal number 3000000000 into Go struct field T.small of type int32"},
+        {"{\"small\":3000000000}",
+         "json: cannot unmarshal number 3000000000 into Go struct field T.small of type int32"},
         {"{\"b\":1}", "json: cannot unmarshal number into Go struct field T.b of type bool"},
         {"{\"list\":\"x\"}", "json: cannot unmarshal string into Go struct field T.list of type []string"},
         {"{\"list\":[1]}", "json: cannot unmarshal number into Go struct field T.list of type string"},
@@ -189,8 +191,15 @@ static void test_errors(void **state)
 static void test_strictness(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"{'s':1}", "{\"s\":\"\xff\"}", "{\"i\":NaN}", "{\"i\":01}", "{\"i\":1,}", "{s:1}",
-                                      "{\"s\":\"a\\u0000b\"}", "{\"i\":99999999999999999999}", "{\"i\":1}{}"};
+    static const char *const bad[] = {"{'s':1}",
+                                      "{\"s\":\"\xff\"}",
+                                      "{\"i\":NaN}",
+                                      "{\"i\":01}",
+                                      "{\"i\":1,}",
+                                      "{s:1}",
+                                      "{\"s\":\"a\\u0000b\"}",
+                                      "{\"i\":99999999999999999999}",
+                                      "{\"i\":1}{}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct target t = {0};
         struct json_decode d = {0};
@@ -213,9 +222,10 @@ static void test_unserved(void **state)
     static const struct {
         const char *text;
         bool set;
-    } rows[] = {{"{\"later\":false}", false}, {"{\"later\":{}}", false}, {"{\"later\":[]}", false},
-                {"{\"later\":0}", false},     {"{\"later\":\"\"}", false}, {"{\"later\":true}", true},
-                {"{\"later\":[1]}", true},    {"{\"later\":{\"a\":1}}", true}, {"{\"later\":{\"a\":\"\"}}", false}};
+    } rows[] = {
+        {"{\"later\":false}", false}, {"{\"later\":{}}", false},       {"{\"later\":[]}", false},
+        {"{\"later\":0}", false},     {"{\"later\":\"\"}", false},     {"{\"later\":true}", true},
+        {"{\"later\":[1]}", true},    {"{\"later\":{\"a\":1}}", true}, {"{\"later\":{\"a\":\"\"}}", false}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct target t = {0};
         struct json_decode d = {.strict = true};
@@ -228,8 +238,8 @@ static void test_unserved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members), cmocka_unit_test(test_escapes),    cmocka_unit_test(test_times),
-        cmocka_unit_test(test_base64),  cmocka_unit_test(test_decode),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_members),    cmocka_unit_test(test_escapes),  cmocka_unit_test(test_times),
+        cmocka_unit_test(test_base64),     cmocka_unit_test(test_decode),   cmocka_unit_test(test_errors),
         cmocka_unit_test(test_strictness), cmocka_unit_test(test_unserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
