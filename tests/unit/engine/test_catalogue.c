@@ -619,17 +619,16 @@ static void test_full_disk(void **state)
     ct_commit_ok(&t, ct_random_txn(&p, 8, 2000));
     digest = ct_digest(t.cat);
     env_sim_set_disk_bytes(t.sim, env_sim_used_bytes(t.sim) + 40000);
-    for (unsigned i = 0; i < 50 && fails < 3; i++) {
+    for (unsigned i = 0; i < 500 && fails < 3; i++) {
         struct cat_txn *txn = ct_random_txn(&p, 8, 6000);
         enum st st = cat_commit(t.cat, txn, &gen, &err);
         if (st != ST_OK) {
             TEST_ST(st, ST_NOSPACE);
             fails++;
-        } else {
-            assert_int_equal(fails, 0);
+        } else { /* a smaller one may still fit */
             digest = ct_digest(t.cat);
         }
-        if (fails == 3) {
+        if (fails == 3 && st != ST_OK) {
             env_sim_set_disk_bytes(t.sim, 1ull << 33);
             TEST_OK(cat_commit(t.cat, txn, &gen, &err), &err);
             digest = ct_digest(t.cat);
