@@ -186,6 +186,7 @@ void ddl_cons_delete(struct store_cons *c, store_done_fn fn, void *arg);
 /* --- recover.c --------------------------------------------------------------------------------------------------------- */
 MUST_USE enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_lsn_out, struct err *err);
 MUST_USE enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn, struct err *err);
+MUST_USE enum st recover_judge_files(struct eng *e, struct err *err); /* recover_files.c: after replay, before any flush */
 MUST_USE enum st recover_finish(struct eng *e, struct err *err); /* after jr_start: SKIPs, consumers, timers */
 
 /* --- checkpoint.c -------------------------------------------------------------------------------------------------------- */

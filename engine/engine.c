@@ -377,6 +377,9 @@ static enum st recover(struct eng *e, struct err *err)
         st = cat_check_against_journal(e->cat, e->recovered.any_groups_on_disk, e->recovered.meta_gen_max,
                                        e->recovered.contiguous, err);
     }
+    if (st == ST_OK && !e->opts.read_only_check) {
+        st = recover_judge_files(e, err);
+    }
     e->replaying = false;
     return st;
 }

@@ -198,6 +198,14 @@ static enum st store_create(struct env *env, const char *root, struct store_iden
     return ST_OK;
 }
 
+/* Catalogue and journal come after both files are durable. */
+static void any_content(void *arg, const char *name, bool is_dir)
+{
+    bool *begun = arg;
+    (void)is_dir;
+    *begun = *begun || strncmp(name, "meta.", 5) == 0 || strcmp(name, "journal") == 0 || strcmp(name, "s") == 0;
+}
+
 enum st store_file_open(struct env *env, const char *root, bool create, struct store_ident *ident_out,
                         enum store_file_note *note_out, struct err *err)
 {
@@ -219,6 +227,21 @@ enum st store_file_open(struct env *env, const char *root, bool create, struct s
         return store_create(env, root, ident_out, err);
     }
     int other = 1 - good;
+    if (pages[other].state == PAGE_MISSING) {
+        bool begun = false;
+        if ((st = env_list(env, root, any_content, &begun, err)) != ST_OK) {
+            return st;
+        }
+        if (!begun) { /* its making was cut off: nothing is damaged */
+            if ((st = page_write(env, root, other, pages[good].bytes, err)) != ST_OK ||
+                (st = env_dirsync(env, root, err)) != ST_OK) {
+                return st;
+            }
+            *note_out = STORE_FILE_CREATED;
+            *ident_out = pages[good].ident;
+            return ST_OK;
+        }
+    }
     if (pages[other].state != PAGE_GOOD) {
         log_wrn("%s %s, repaired from %s", file_names[other], pages[other].text, file_names[good]);
         if ((st = quarantine_move(env, root, file_names[other], NULL, err)) != ST_OK ||

@@ -1,0 +1,105 @@
+/* Recovery, step 7 (STORAGE 12.6, 14): files of segments that the catalogue does not know are judged once the journal has
+ * been replayed.
+ *
+ * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the file goes. A lower gen of a
+ * known segment: replaced, it goes. In a directory that a drop had renamed: the drop is finished. Empty: its first write
+ * never reached the disk. Everything else is kept in quarantine/ and said: it may be evidence. */
+#include "engine/eng.h"
+
+#include "engine/base/log.h"
+
+struct judge {
+    struct eng *e;
+    char **remove, **keep; /* owned paths */
+    size_t nremove, nkeep;
+    uint32_t *drop;        /* owned */
+    size_t ndrop;
+    uint64_t generation;
+};
+
+static void add_path(char ***v, size_t *n, const char *path)
+{
+    *v = base_realloc(*v, (*n + 1) * sizeof **v);
+    (*v)[(*n)++] = base_strdup(path);
+}
+
+/* The gen that the catalogue knows of this segment; -1 = none. */
+static int64_t known_gen(const struct store_stream *s, uint64_t segno)
+{
+    for (size_t i = 0; s != NULL && s->segs != NULL && i < s->segs->n; i++) {
+        if (s->segs->v[i]->row.segno == segno) {
+            return s->segs->v[i]->row.gen;
+        }
+    }
+    return -1;
+}
+
+/* Nothing was ever written, as far as the disk shows. */
+static bool is_blank(struct eng *e, const char *path)
+{
+    struct env_file *f = NULL;
+    uint8_t page[BASE_PAGE] = {0};
+    size_t got = 0;
+    if (env_open(e->env, path, ENV_RDONLY, &f, NULL) != ST_OK) {
+        return false;
+    }
+    bool blank = env_pread(e->env, f, page, sizeof page, 0, &got, NULL) == ST_OK;
+    for (size_t i = 0; i < got && blank; i++) {
+        blank = page[i] == 0;
+    }
+    env_close(e->env, f);
+    return blank;
+}
+
+static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t created_generation,
+                    const char *path)
+{
+    struct judge *j = arg;
+    const struct store_stream *s = gid != 0 ? eng_stream_by_gid(j->e, gid) : NULL;
+    if (dropped && gid != 0 && (s == NULL || s->dropped)) {
+        if (s == NULL && (j->ndrop == 0 || j->drop[j->ndrop - 1] != gid)) { /* a tombstone's own checkpoint finishes it */
+            j->drop = base_realloc(j->drop, (j->ndrop + 1) * sizeof *j->drop);
+            j->drop[j->ndrop++] = gid;
+        }
+        return;
+    }
+    if (s != NULL && s->dropped) {
+        return; /* goes with its directory */
+    }
+    int64_t known = segno != 0 ? known_gen(s, segno) : -1;
+    if (known == (int64_t)gen) {
+        return;
+    }
+    if (segno != 0 && (known > (int64_t)gen || created_generation > j->generation ||
+                       (created_generation == 0 && is_blank(j->e, path)))) {
+        add_path(&j->remove, &j->nremove, path);
+    } else {
+        add_path(&j->keep, &j->nkeep, path);
+    }
+}
+
+enum st recover_judge_files(struct eng *e, struct err *err)
+{
+    struct judge j = {.e = e, .generation = cat_generation(e->cat)};
+    enum st st = segs_list(e->segs, on_file, &j, err);
+    for (size_t i = 0; i < j.nremove && st == ST_OK; i++) {
+        st = segs_remove_unknown(e->segs, j.remove[i], err);
+    }
+    for (size_t i = 0; i < j.nkeep && st == ST_OK; i++) {
+        log_inf("file \"%s\" stands in no catalogue: moved to quarantine/", j.keep[i]);
+        st = segs_quarantine(e->segs, j.keep[i], err);
+    }
+    for (size_t i = 0; i < j.ndrop && st == ST_OK; i++) {
+        st = segs_drop_stream(e->segs, j.drop[i], err);
+    }
+    for (size_t i = 0; i < j.nremove; i++) {
+        base_free(j.remove[i]);
+    }
+    for (size_t i = 0; i < j.nkeep; i++) {
+        base_free(j.keep[i]);
+    }
+    base_free(j.remove);
+    base_free(j.keep);
+    base_free(j.drop);
+    return st;
+}

@@ -1,0 +1,1021 @@
+#include "tests/sim/sim_world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/subject.h"
+#include "engine/eng.h"
+
+void sw_fail(struct world *w, const char *fmt, ...)
+{
+    if (!w->failed) {
+        va_list ap;
+        w->failed = true;
+        va_start(ap, fmt);
+        vsnprintf(w->fail, sizeof w->fail, fmt, ap);
+        va_end(ap);
+    }
+}
+
+uint64_t sw_op(const struct world *w)
+{
+    return env_sim_ops(w->sim);
+}
+
+/* --- calls ------------------------------------------------------------------------------------------------------------- */
+
+enum call_kind { CALL_EVENT, CALL_APPEND, CALL_ACK, CALL_GET, CALL_PLAIN };
+
+/* Answers carry one of these. Calls of a dead process are forgotten with it. */
+struct sw_call {
+    struct sw_call *next, **link;
+    struct world *w;
+    struct sw_inst *in;
+    enum call_kind kind;
+    size_t ev;              /* event index, SIZE_MAX = none */
+    size_t ack, cons;       /* indices */
+    enum append_verdict verdict;
+    uint64_t value;
+    enum st want;
+    struct md_msg msg;
+    bool is_cons;           /* create: the consumer's handle comes */
+};
+
+static struct sw_call *call_make(struct world *w, struct sw_inst *in, enum call_kind kind)
+{
+    struct sw_call *c = base_calloc(1, sizeof *c);
+    c->w = w;
+    c->in = in;
+    c->kind = kind;
+    c->ev = SIZE_MAX;
+    c->next = w->calls;
+    c->link = &w->calls;
+    if (c->next != NULL) {
+        c->next->link = &c->next;
+    }
+    w->calls = c;
+    w->outstanding++;
+    return c;
+}
+
+static void call_free(struct sw_call *c)
+{
+    *c->link = c->next;
+    if (c->next != NULL) {
+        c->next->link = c->link;
+    }
+    c->w->outstanding--;
+    base_free(c);
+}
+
+static bool excused(const struct world *w)
+{
+    return w->faulty || env_sim_down(w->sim);
+}
+
+static struct md_event *event(struct world *w, struct sw_inst *in, enum md_kind kind)
+{
+    if (in->nev == in->ev_cap) {
+        in->ev_cap = in->ev_cap == 0 ? 64 : in->ev_cap * 2;
+        in->ev = base_realloc(in->ev, in->ev_cap * sizeof *in->ev);
+    }
+    struct md_event *e = &in->ev[in->nev++];
+    memset(e, 0, sizeof *e);
+    e->kind = kind;
+    e->gidx = w->next_gidx++;
+    e->submit_op = sw_op(w);
+    e->acked_op = SW_NEVER;
+    return e;
+}
+
+static void ack_event(struct world *w, struct sw_inst *in, size_t ev)
+{
+    if (ev != SIZE_MAX) {
+        ASSERT(ev < in->nev);
+        in->ev[ev].acked_op = in->ev[ev].acked_op < sw_op(w) ? in->ev[ev].acked_op : sw_op(w);
+    }
+}
+
+/* Engine's own removals by age: legal ones become an event. */
+static void observe_age(struct world *w, struct sw_inst *in)
+{
+    struct md_stream *md = &in->md;
+    if (in->h == NULL || md->cfg.max_age_ns <= 0 || in->h->first_seq <= md->first_seq) {
+        return;
+    }
+    uint64_t floor = in->h->first_seq;
+    int64_t now = eng_now_ns(in->h->eng);
+    for (uint64_t seq = md->first_seq; seq < floor; seq++) {
+        const struct md_msg *m = md_find(md, seq);
+        if (m != NULL && m->live && m->ts_ns + md->cfg.max_age_ns > now) {
+            sw_fail(w, "stream i%u: message %llu expired %lld ns early", in->uid, (unsigned long long)seq,
+                    (long long)(m->ts_ns + md->cfg.max_age_ns - now));
+            return;
+        }
+    }
+    struct md_event *e = event(w, in, EV_FLOOR);
+    e->floor = floor;
+    e->sync = true;
+    md_apply(md, e);
+}
+
+static void observe_ages(struct world *w)
+{
+    for (size_t i = 0; i < w->ninst; i++) {
+        observe_age(w, w->inst[i]);
+    }
+}
+
+/* Work queue and interest: acks take effect on the stream when the delta is written, at the end of the turn. */
+static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c, struct sw_cons *sc)
+{
+    (void)sc;
+    if (c->nconsumed == 0) {
+        return;
+    }
+    uint64_t *seqs;
+    size_t n = md_take_consumed(&in->md, c, &seqs);
+    if (n == 0) {
+        base_free(seqs);
+        return;
+    }
+    struct md_event *e = event(w, in, EV_REMOVE);
+    e->seqs = seqs;
+    e->nseqs = n;
+    e->cons_uid = c->uid;
+    md_apply(&in->md, e);
+}
+
+static void flush_all_consumed(struct world *w)
+{
+    for (size_t i = 0; i < w->ninst; i++) {
+        struct sw_inst *in = w->inst[i];
+        for (size_t k = 0; in->h != NULL && k < in->md.ncons; k++) {
+            flush_consumed(w, in, in->md.cons[k], NULL);
+        }
+    }
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------------- */
+
+static void doorbell(void *arg)
+{
+    (void)arg;
+}
+
+void sw_init(struct world *w, uint64_t seed)
+{
+    static const uint64_t windows[] = {512 * KIB, MIB, 4 * MIB};
+    memset(w, 0, sizeof *w);
+    w->seed = seed;
+    w->rnd.state = prng_mix(seed * 2 + 1);
+    w->sim = env_sim_create(prng_next(&w->rnd));
+    w->next_uid = w->next_id = 1;
+    w->big_max = 70 * 1024;
+    env_sim_set_real_ns(w->sim, 1800000000 * NS_PER_S);
+    uint64_t min = (32 * KIB) << prng_below(&w->rnd, 3);
+    w->opts = (struct eng_opts){
+        .store_dir = "/data", .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX, .doorbell = doorbell,
+        .journal_file_min_bytes = min, .journal_file_max_bytes = min << prng_below(&w->rnd, 3),
+        .journal_window_bytes = windows[prng_below(&w->rnd, 3)], .block_cache_bytes = 256 * KIB,
+        .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
+    };
+}
+
+static void inst_free(struct sw_inst *in)
+{
+    for (size_t i = 0; i < in->nev; i++) {
+        md_event_fini(&in->ev[i]);
+    }
+    for (size_t i = 0; i < in->ncons; i++) {
+        base_free(in->cons[i].acks);
+    }
+    base_free(in->ev);
+    base_free(in->cons);
+    md_fini(&in->md);
+    base_free(in);
+}
+
+void sw_fini(struct world *w)
+{
+    if (w->store != NULL) {
+        sw_abandon(w);
+    }
+    for (size_t i = 0; i < w->ninst; i++) {
+        inst_free(w->inst[i]);
+    }
+    base_free(w->inst);
+    env_sim_destroy(w->sim);
+}
+
+bool sw_open(struct world *w)
+{
+    struct err err = {0};
+    enum st st = eng_open(env_sim_env(w->sim), &w->opts, &w->store, &err);
+    if (st != ST_OK && !excused(w)) {
+        sw_fail(w, "open: %s (%s)", err.msg, st_text(st));
+    }
+    return st == ST_OK;
+}
+
+static void forget_calls(struct world *w)
+{
+    while (w->calls != NULL) {
+        call_free(w->calls);
+    }
+    for (size_t i = 0; i < w->ninst; i++) {
+        w->inst[i]->h = NULL;
+        for (size_t k = 0; k < w->inst[i]->ncons; k++) {
+            w->inst[i]->cons[k].h = NULL;
+        }
+    }
+}
+
+void sw_abandon(struct world *w)
+{
+    eng_abandon(w->store);
+    w->store = NULL;
+    forget_calls(w);
+}
+
+void sw_close(struct world *w)
+{
+    w->stopping = true;
+    flush_all_consumed(w);
+    eng_close(w->store);
+    w->store = NULL;
+    w->stopping = false;
+    forget_calls(w);
+}
+
+void sw_run(struct world *w, unsigned n)
+{
+    flush_all_consumed(w);
+    w->store->ops->turn(w->store);
+    observe_ages(w);
+    for (unsigned i = 0; i < n; i++) {
+        bool stepped = env_sim_step_one(w->sim);
+        flush_all_consumed(w);
+        w->store->ops->poll(w->store);
+        observe_ages(w);
+        if (!stepped) {
+            break;
+        }
+    }
+}
+
+void sw_advance(struct world *w, int64_t ns)
+{
+    flush_all_consumed(w);
+    w->store->ops->turn(w->store);
+    observe_ages(w);
+    env_sim_advance(w->sim, ns);
+    (void)w->store->ops->timers(w->store);
+    observe_ages(w);
+    int64_t boot = env_boot_ns(env_sim_env(w->sim));
+    for (size_t i = 0; i < w->ninst; i++) {
+        for (size_t k = 0; w->inst[i]->h != NULL && k < w->inst[i]->md.ncons; k++) {
+            md_scan(w->inst[i]->md.cons[k], boot);
+        }
+    }
+}
+
+void sw_settle(struct world *w)
+{
+    for (int i = 0; i < 400 && !env_sim_down(w->sim); i++) {
+        sw_run(w, 200);
+        if (w->outstanding == 0) {
+            return;
+        }
+        if (env_sim_idle(w->sim)) {
+            int64_t at = env_sim_next_timer_ns(w->sim), now = env_boot_ns(env_sim_env(w->sim));
+            sw_advance(w, at > now && at - now < NS_PER_S ? at - now : 10 * NS_PER_MS);
+        }
+    }
+    if (!excused(w)) {
+        sw_fail(w, "%zu calls are not answered (kind %d of stream i%u)", w->outstanding, (int)w->calls->kind,
+                w->calls->in != NULL ? w->calls->in->uid : 0);
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------------ */
+
+static void on_append(void *arg, const struct store_append_result *r)
+{
+    struct sw_call *c = arg;
+    struct world *w = c->w;
+    if (r->verdict == APPEND_FAILED || r->verdict == APPEND_NO_STORE) {
+        if (!excused(w)) {
+            sw_fail(w, "publish to i%u failed without a fault (verdict %d)", c->in->uid, (int)r->verdict);
+        }
+    } else if (r->verdict != c->verdict) {
+        sw_fail(w, "publish to i%u: verdict %d, the model says %d (value %llu, model %llu)", c->in->uid, (int)r->verdict,
+                (int)c->verdict, (unsigned long long)(r->seq != 0 ? r->seq : r->actual), (unsigned long long)c->value);
+    } else if (r->verdict == APPEND_STORED || r->verdict == APPEND_DUPLICATE) {
+        if (r->seq != c->value) {
+            sw_fail(w, "publish to i%u: sequence %llu, the model says %llu", c->in->uid, (unsigned long long)r->seq,
+                    (unsigned long long)c->value);
+        }
+        if (r->verdict == APPEND_STORED) {
+            ack_event(w, c->in, c->ev);
+            w->acked++;
+        }
+    } else if ((r->verdict == APPEND_WRONG_LAST_SEQ || r->verdict == APPEND_WRONG_LAST_SUBJ_SEQ) && r->actual != c->value) {
+        sw_fail(w, "publish to i%u: actual %llu, the model says %llu", c->in->uid, (unsigned long long)r->actual,
+                (unsigned long long)c->value);
+    }
+    call_free(c);
+}
+
+static void on_stream(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    struct sw_call *c = arg;
+    if (st == ST_OK) {
+        if (s != c->in->h && !c->in->dropped) {
+            sw_fail(c->w, "stream i%u: another handle", c->in->uid);
+        }
+        ack_event(c->w, c->in, c->ev);
+    } else if (!excused(c->w)) {
+        sw_fail(c->w, "stream i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "", st_text(st));
+    }
+    call_free(c);
+}
+
+static void on_cons(void *arg, enum st st, struct store_cons *h, const struct err *err)
+{
+    struct sw_call *c = arg;
+    (void)h;
+    if (st == ST_OK) {
+        ack_event(c->w, c->in, c->ev);
+        if (c->is_cons) {
+            c->in->cons[c->cons].made_op = sw_op(c->w);
+        }
+    } else if (!excused(c->w)) {
+        sw_fail(c->w, "consumer of i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "", st_text(st));
+    }
+    call_free(c);
+}
+
+static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct sw_call *c = arg;
+    struct world *w = c->w;
+    if (st == ST_OK && c->want == ST_OK) {
+        ack_event(w, c->in, c->ev);
+        if (c->kind == CALL_ACK) {
+            c->in->cons[c->cons].acks[c->ack].confirmed_op = sw_op(w);
+        }
+        if (c->kind == CALL_EVENT && c->value != SW_NEVER && n != c->value) {
+            sw_fail(w, "stream i%u: %llu messages removed, the model says %llu", c->in->uid, (unsigned long long)n,
+                    (unsigned long long)c->value);
+        }
+    } else if (st != c->want && !excused(w)) {
+        sw_fail(w, "call of kind %d on i%u: %s (%s), the model says %s", (int)c->kind, c->in != NULL ? c->in->uid : 0,
+                err != NULL ? err->msg : "", st_text(st), st_text(c->want));
+    }
+    call_free(c);
+}
+
+bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len)
+{
+    char hdr[64];
+    uint32_t hdr_len = md_header(want, hdr);
+    const char *subject = md_subject(want->subject);
+    const char *what = got->seq != want->seq                                                          ? "sequence"
+                       : got->ts_ns != want->ts_ns                                                    ? "time"
+                       : got->subj_len != strlen(subject) || memcmp(got->subj, subject, got->subj_len) != 0 ? "subject"
+                       : got->hdr_len != hdr_len || (hdr_len > 0 && memcmp(got->hdr, hdr, hdr_len) != 0) ? "headers"
+                       : got->data_len != want->data_len                                              ? "length"
+                                                                                                      : NULL;
+    if (what == NULL && want->data_len > 0) {
+        uint8_t *data = base_malloc(want->data_len);
+        md_payload(want, data);
+        what = memcmp(data, got->data, want->data_len) != 0 ? "payload" : NULL;
+        base_free(data);
+    }
+    if (what != NULL) {
+        snprintf(why, why_len, "message %llu has the wrong %s (ts %lld, wanted %lld)", (unsigned long long)want->seq, what,
+                 (long long)got->ts_ns, (long long)want->ts_ns);
+    }
+    return what == NULL;
+}
+
+static void on_get(void *arg, enum st st, const struct msg *m)
+{
+    struct sw_call *c = arg;
+    char why[200];
+    if (st != c->want && !excused(c->w) && !(st == ST_CLOSED && c->in->dropped)) {
+        sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value, c->in->uid, st_text(st),
+                st_text(c->want));
+    } else if (st == ST_OK && c->want == ST_OK && !sw_same_msg(&c->msg, m, why, sizeof why)) {
+        sw_fail(c->w, "get from i%u: %s", c->in->uid, why);
+    }
+    call_free(c);
+}
+
+/* --- streams ------------------------------------------------------------------------------------------------------------ */
+
+struct sw_inst *sw_slot(struct world *w, uint32_t slot)
+{
+    for (size_t i = w->ninst; i-- > 0;) {
+        if (w->inst[i]->slot == slot) {
+            return w->inst[i]->dropped ? NULL : w->inst[i];
+        }
+    }
+    return NULL;
+}
+
+static void describe(struct stream_cfg *cfg, const struct sw_inst *in)
+{
+    char text[64];
+    snprintf(text, sizeof text, "i%u v%u", in->uid, in->version);
+    base_free(cfg->description);
+    cfg->description = base_strdup(text);
+}
+
+static void random_limits(struct world *w, struct stream_cfg *cfg)
+{
+    struct prng *r = &w->rnd;
+    cfg->max_msgs = prng_below(r, 4) == 0 ? (int64_t)(1 + prng_below(r, 40)) : -1;
+    cfg->max_bytes = prng_below(r, 5) == 0 ? (int64_t)(200 + prng_below(r, 20000)) : -1;
+    cfg->max_msgs_per_subject = prng_below(r, 4) == 0 ? (int64_t)(1 + prng_below(r, 5)) : -1;
+    cfg->max_msg_size = prng_below(r, 6) == 0 ? 1000 : -1;
+}
+
+static void random_cfg(struct world *w, struct stream_cfg *cfg)
+{
+    struct prng *r = &w->rnd;
+    random_limits(w, cfg);
+    cfg->retention = prng_below(r, 4) == 0 ? RETENTION_WORKQUEUE : prng_below(r, 5) == 0 ? RETENTION_INTEREST : RETENTION_LIMITS;
+    cfg->storage = prng_below(r, 6) == 0 ? STORAGE_MEMORY : STORAGE_FILE;
+    cfg->discard = prng_below(r, 4) == 0 ? DISCARD_NEW : DISCARD_OLD;
+    cfg->discard_new_per_subject = cfg->discard == DISCARD_NEW && prng_below(r, 2) == 0;
+    cfg->persist = prng_below(r, 6) == 0 ? PERSIST_ASYNC : PERSIST_DEFAULT;
+    cfg->duplicates_ns = prng_below(r, 4) != 0 ? 120 * NS_PER_S : 0;
+    cfg->allow_rollup = true;
+    cfg->first_seq = prng_below(r, 5) == 0 ? 1 + prng_below(r, 1000) : 0;
+    cfg->max_age_ns = prng_below(r, 6) == 0 ? (int64_t)(1 + prng_below(r, 20)) * NS_PER_S : 0;
+}
+
+void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *given)
+{
+    struct sw_inst *in = base_calloc(1, sizeof *in);
+    struct stream_cfg *cfg = base_calloc(1, sizeof *cfg);
+    char name[16];
+    in->uid = w->next_uid++;
+    in->slot = slot;
+    if (given != NULL) {
+        stream_cfg_copy(cfg, given);
+    } else {
+        stream_cfg_init(cfg);
+        random_cfg(w, cfg);
+    }
+    snprintf(name, sizeof name, "S%u", slot);
+    base_free(cfg->account);
+    base_free(cfg->name);
+    cfg->account = base_strdup("$G");
+    cfg->name = base_strdup(name);
+    describe(cfg, in);
+    in->memory = cfg->storage == STORAGE_MEMORY;
+    md_init(&in->md);
+    w->inst = base_realloc(w->inst, (w->ninst + 1) * sizeof(struct sw_inst *));
+    w->inst[w->ninst++] = in;
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    w->store->ops->stream_create(w->store, cfg, on_stream, c);
+    in->h = w->store->ops->stream_find(w->store, "$G", name);
+    struct md_event *e = event(w, in, EV_CREATE);
+    e->cfg = cfg;
+    e->sync = true;
+    md_apply(&in->md, e);
+    if (in->h == NULL) { /* refused: the answer says so */
+        in->dropped = true;
+        return;
+    }
+    in->durability = in->h->durability;
+}
+
+/* Removals that an update or a consumer's end brings, as events behind it. */
+static void removal_events(struct world *w, struct sw_inst *in, uint64_t floor, uint64_t *seqs, size_t n)
+{
+    if (floor != 0) {
+        struct md_event *e = event(w, in, EV_FLOOR);
+        e->floor = floor;
+        md_apply(&in->md, e);
+    }
+    if (n > 0) {
+        struct md_event *e = event(w, in, EV_REMOVE);
+        e->seqs = seqs;
+        e->nseqs = n;
+        md_apply(&in->md, e);
+    } else {
+        base_free(seqs);
+    }
+}
+
+void sw_stream_update(struct world *w, struct sw_inst *in)
+{
+    struct stream_cfg *cfg = base_calloc(1, sizeof *cfg);
+    stream_cfg_copy(cfg, w->store->ops->stream_cfg(in->h));
+    random_limits(w, cfg);
+    in->version++;
+    describe(cfg, in);
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    w->store->ops->stream_update(w->store, in->h, cfg, on_stream, c);
+    struct md_event *e = event(w, in, EV_UPDATE);
+    e->cfg = cfg;
+    e->sync = true;
+    md_apply(&in->md, e);
+    uint64_t floor, *seqs;
+    size_t n;
+    md_shrink(&in->md, &floor, &seqs, &n);
+    removal_events(w, in, floor, seqs, n);
+    c->ev = in->nev - 1; /* one batch */
+    observe_age(w, in);
+}
+
+void sw_stream_delete(struct world *w, struct sw_inst *in)
+{
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    c->value = SW_NEVER;
+    struct store_stream *h = in->h;
+    in->h = NULL;
+    in->dropped = true;
+    for (size_t i = 0; i < in->ncons; i++) {
+        in->cons[i].h = NULL;
+    }
+    struct md_event *e = event(w, in, EV_DROP);
+    e->sync = true;
+    w->store->ops->stream_delete(w->store, h, on_done, c);
+}
+
+/* --- messages ------------------------------------------------------------------------------------------------------------- */
+
+void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
+{
+    struct prng *r = &w->rnd;
+    struct md_stream *md = &in->md;
+    struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS), .data_len = data_len,
+                       .fill = prng_next(r), .live = true};
+    if (prng_below(r, 4) == 0) {
+        m.id = prng_below(r, 3) == 0 && w->next_id > 4 ? w->next_id - 1 - (uint32_t)prng_below(r, 4) : w->next_id++;
+    }
+    char hdr[64], id[16];
+    uint8_t *data = base_malloc(data_len + 8);
+    uint32_t hdr_len = md_header(&m, hdr);
+    md_payload(&m, data);
+    m.size = md_size(&m);
+    const char *subject = md_subject(m.subject);
+    struct store_append a = {.subject = subject, .subject_len = (uint32_t)strlen(subject), .hdr = (const uint8_t *)hdr,
+                             .hdr_len = hdr_len, .data = data, .data_len = data_len};
+    if (m.id != 0) {
+        a.msg_id_len = (uint32_t)snprintf(id, sizeof id, "id-%u", m.id);
+        a.msg_id = id;
+    }
+    if (prng_below(r, 12) == 0) {
+        a.has_expected_last_seq = true;
+        a.expected_last_seq = md->last_seq - (prng_below(r, 3) == 0 && md->last_seq > 0);
+    } else if (prng_below(r, 12) == 0) {
+        a.has_expected_last_subj_seq = true;
+        a.expected_last_subj_seq = prng_below(r, 3) == 0 ? 1 : md_last_of(md, m.subject);
+    }
+    a.rollup = prng_below(r, 40) == 0 ? (uint8_t)(1 + prng_below(r, 2)) : 0;
+    struct sw_call *c = call_make(w, in, CALL_APPEND);
+    int64_t now = eng_now_ns(in->h->eng);
+    c->verdict = md_verdict(md, &a, &m, now, &c->value);
+    uint64_t before = in->h->last_seq;
+    enum st st = w->store->ops->append(in->h, &a, on_append, c);
+    base_free(data);
+    w->published++;
+    if (st != ST_OK) {
+        if (st != ST_FULL) {
+            sw_fail(w, "publish to i%u: %s", in->uid, st_text(st));
+        }
+        if (in->h->last_seq != before) {
+            sw_fail(w, "publish to i%u: refused, but the last sequence moved", in->uid);
+        }
+        w->full++;
+        call_free(c);
+        return;
+    }
+    if (in->h->last_seq == before) { /* a refusal; a stored one moves last_seq at once */
+        if (c->verdict == APPEND_STORED && !excused(w)) {
+            sw_fail(w, "publish to i%u was not stored, the model stores it", in->uid);
+        }
+        return;
+    }
+    m.seq = md->last_seq + 1;
+    m.ts_ns = in->h->last_ts_ns;
+    if (m.ts_ns < md->last_ts_ns) {
+        sw_fail(w, "stream i%u: time of message %llu decreases", in->uid, (unsigned long long)m.seq);
+    }
+    c->value = m.seq;
+    c->ev = in->nev;
+    struct md_event *e = event(w, in, EV_APPEND);
+    e->msg = m;
+    e->rollup = a.rollup;
+    md_apply(md, e);
+    observe_age(w, in);
+}
+
+static uint64_t random_live(struct world *w, struct md_stream *md)
+{
+    if (md->msgs == 0) {
+        return 0;
+    }
+    uint64_t seq = md->first_seq + prng_below(&w->rnd, md->last_seq + 1 - md->first_seq);
+    while (!md_live(md, seq)) {
+        seq = seq == md->last_seq ? md->first_seq : seq + 1;
+    }
+    return seq;
+}
+
+void sw_delete_msg(struct world *w, struct sw_inst *in)
+{
+    uint64_t seq = prng_below(&w->rnd, 8) == 0 ? in->md.last_seq + prng_below(&w->rnd, 3) : random_live(w, &in->md);
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->value = 1;
+    c->want = md_live(&in->md, seq) ? ST_OK : ST_NOTFOUND;
+    if (c->want == ST_OK) {
+        c->ev = in->nev;
+    }
+    w->store->ops->msg_delete(in->h, seq, false, on_done, c);
+    if (c->want == ST_OK) {
+        struct md_event *e = event(w, in, EV_REMOVE);
+        e->sync = true;
+        e->seqs = base_malloc(sizeof *e->seqs);
+        e->seqs[0] = seq;
+        e->nseqs = 1;
+        md_apply(&in->md, e);
+    }
+}
+
+void sw_purge(struct world *w, struct sw_inst *in)
+{
+    struct prng *r = &w->rnd;
+    struct md_stream *md = &in->md;
+    struct store_purge p = {0};
+    static const char *const filters[] = {"a.*", "a.0", "b.>", "c", "none", ">"};
+    bool filtered = prng_below(r, 2) == 0;
+    if (filtered) {
+        p.filter = filters[prng_below(r, 6)];
+        p.filter_len = (uint32_t)strlen(p.filter);
+        filtered = strcmp(p.filter, ">") != 0;
+    }
+    if (prng_below(r, 3) == 0) {
+        p.keep = 1 + prng_below(r, 5);
+    } else if (prng_below(r, 3) == 0) {
+        p.seq = md->first_seq + prng_below(r, md->last_seq + 2 - md->first_seq);
+    }
+    uint64_t *seqs = NULL, front, n = 0, matching = 0, kept = md->last_seq + 1;
+    uint64_t hi = p.seq != 0 ? p.seq : md->last_seq + 1;
+    for (size_t i = md->n; i-- > 0 && md->m[i].seq >= md->first_seq;) {
+        const struct md_msg *m = &md->m[i];
+        const char *subject = md_subject(m->subject);
+        if (!m->live || m->seq >= hi || (filtered && !subject_match(subject, strlen(subject), p.filter, p.filter_len))) {
+            continue;
+        }
+        if (++matching > p.keep) {
+            seqs = base_realloc(seqs, (n + 1) * sizeof *seqs);
+            seqs[n++] = m->seq;
+        } else {
+            kept = m->seq;
+        }
+    }
+    front = p.seq != 0 ? u64_min(p.seq, md->last_seq + 1) : p.keep >= md->msgs && p.keep != 0 ? md->first_seq : kept;
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->value = n;
+    c->ev = n > 0 ? in->nev : SIZE_MAX;
+    w->store->ops->purge(in->h, &p, on_done, c);
+    if (n > 0) {
+        struct md_event *e = event(w, in, filtered ? EV_REMOVE : EV_FLOOR);
+        e->sync = true;
+        if (filtered) {
+            e->seqs = seqs;
+            e->nseqs = n;
+            seqs = NULL;
+        } else {
+            e->floor = front;
+            e->purge = true;
+        }
+        md_apply(md, e);
+    } else if (!filtered) {
+        for (size_t i = 0; i < md->ncons; i++) {
+            md_purged(md, md->cons[i], front);
+        }
+    }
+    base_free(seqs);
+}
+
+void sw_get(struct world *w, struct sw_inst *in)
+{
+    struct prng *r = &w->rnd;
+    struct md_stream *md = &in->md;
+    uint32_t subject = (uint32_t)prng_below(r, MD_SUBJECTS);
+    struct store_get g = {.kind = (enum get_kind)prng_below(r, 3), .subject = ""};
+    uint64_t seq = 0;
+    if (g.kind == GET_BY_SEQ) {
+        g.seq = prng_below(r, 3) == 0 ? prng_below(r, md->last_seq + 3) : random_live(w, md);
+        seq = md_live(md, g.seq) ? g.seq : 0;
+    } else if (g.kind == GET_LAST_BY_SUBJ) {
+        seq = md_last_of(md, subject);
+    } else {
+        g.seq = prng_below(r, md->last_seq + 2);
+        for (uint64_t s = u64_max(g.seq, md->first_seq); s <= md->last_seq && seq == 0; s++) {
+            seq = md_live(md, s) && md_find(md, s)->subject == subject ? s : 0;
+        }
+    }
+    if (g.kind != GET_BY_SEQ) {
+        g.subject = md_subject(subject);
+        g.subject_len = (uint32_t)strlen(g.subject);
+    }
+    struct sw_call *c = call_make(w, in, CALL_GET);
+    c->want = seq != 0 ? ST_OK : ST_NOTFOUND;
+    c->value = seq != 0 ? seq : g.seq;
+    if (seq != 0) {
+        c->msg = *md_find(md, seq);
+    }
+    w->store->ops->get(in->h, &g, on_get, c);
+}
+
+void sw_checkpoint(struct world *w)
+{
+    struct sw_call *c = call_make(w, NULL, CALL_PLAIN);
+    eng_checkpoint(w->store, on_done, c);
+}
+
+/* --- consumers ------------------------------------------------------------------------------------------------------------- */
+
+static void set_filters(struct world *w, struct cons_cfg *cfg)
+{
+    static const char *const filters[] = {"a.0", "a.*", ">", "b.>", "c", "*.1"};
+    cfg->nfilters = prng_below(&w->rnd, 2) == 0 ? 0 : 1 + prng_below(&w->rnd, 2);
+    cfg->filters = cfg->nfilters > 0 ? base_calloc(cfg->nfilters, sizeof(char *)) : NULL;
+    size_t from = prng_below(&w->rnd, 5);
+    for (size_t i = 0; i < cfg->nfilters; i++) {
+        cfg->filters[i] = base_strdup(filters[cfg->nfilters == 2 ? i * 3 : from]);
+    }
+}
+
+void sw_cons_create(struct world *w, struct sw_inst *in)
+{
+    struct prng *r = &w->rnd;
+    char name[16];
+    snprintf(name, sizeof name, "C%u", (unsigned)prng_below(r, 3));
+    if (md_cons_by_name(&in->md, name) != NULL) {
+        return;
+    }
+    struct cons_cfg *cfg = base_calloc(1, sizeof *cfg);
+    cons_cfg_init(cfg);
+    cfg->name = base_strdup(name);
+    cfg->durable = true;
+    cfg->ack = prng_below(r, 5) == 0 ? ACK_NONE : prng_below(r, 3) == 0 ? ACK_ALL : ACK_EXPLICIT;
+    cfg->deliver = prng_below(r, 2) == 0 ? DELIVER_ALL : (enum cons_deliver)prng_below(r, 6);
+    if (cfg->deliver == DELIVER_BY_START_TIME || in->md.cfg.retention != RETENTION_LIMITS) {
+        cfg->deliver = DELIVER_ALL;
+    }
+    cfg->opt_start_seq = in->md.first_seq + prng_below(r, in->md.last_seq + 3 - in->md.first_seq);
+    cfg->ack_wait_ns = cfg->ack == ACK_NONE ? 0 : (int64_t)(1 + prng_below(r, 20)) * NS_PER_S;
+    cfg->max_deliver = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 3)) : -1;
+    cfg->max_ack_pending = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 10)) : -1;
+    if (cfg->ack != ACK_NONE && prng_below(r, 5) == 0) {
+        cfg->nbackoff = 2;
+        cfg->backoff_ns = base_calloc(2, sizeof *cfg->backoff_ns);
+        cfg->backoff_ns[0] = NS_PER_S;
+        cfg->backoff_ns[1] = 5 * NS_PER_S;
+    }
+    set_filters(w, cfg);
+    if (in->ncons == in->cons_cap) {
+        in->cons_cap = in->cons_cap == 0 ? 4 : in->cons_cap * 2;
+        in->cons = base_realloc(in->cons, in->cons_cap * sizeof *in->cons);
+    }
+    struct sw_cons *sc = &in->cons[in->ncons++];
+    *sc = (struct sw_cons){.uid = w->next_uid++, .made_op = SW_NEVER, .loose = cfg->deliver == DELIVER_LAST_PER_SUBJECT};
+    char text[32];
+    snprintf(text, sizeof text, "c%u v0", sc->uid);
+    cfg->description = base_strdup(text);
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    c->is_cons = true;
+    c->cons = in->ncons - 1;
+    w->store->ops->cons_create(in->h, cfg, on_cons, c);
+    sc->h = w->store->ops->cons_find(in->h, name);
+    struct md_event *e = event(w, in, EV_CCREATE);
+    e->cons_uid = sc->uid;
+    e->ccfg = cfg;
+    e->sync = true;
+    md_apply(&in->md, e);
+    struct md_cons *mc = md_cons(&in->md, sc->uid);
+    sc->start_sseq = mc->next_seq;
+    if (sc->h == NULL && !excused(w)) {
+        sw_fail(w, "consumer c%u was not made", sc->uid);
+    }
+}
+
+static struct sw_cons *random_cons(struct world *w, struct sw_inst *in)
+{
+    size_t have = 0;
+    for (size_t i = 0; i < in->ncons; i++) {
+        have += in->cons[i].h != NULL;
+    }
+    size_t pick = have > 0 ? prng_below(&w->rnd, have) : 0;
+    for (size_t i = 0; i < in->ncons; i++) {
+        if (in->cons[i].h != NULL && pick-- == 0) {
+            return &in->cons[i];
+        }
+    }
+    return NULL;
+}
+
+void sw_cons_update(struct world *w, struct sw_inst *in)
+{
+    struct sw_cons *sc = random_cons(w, in);
+    if (sc == NULL) {
+        return;
+    }
+    struct cons_cfg *cfg = base_calloc(1, sizeof *cfg);
+    cons_cfg_copy(cfg, w->store->ops->cons_cfg(sc->h));
+    char text[48];
+    snprintf(text, sizeof text, "c%u v%u", sc->uid, (unsigned)prng_below(&w->rnd, 1000000));
+    base_free(cfg->description);
+    cfg->description = base_strdup(text);
+    if (in->md.cfg.retention == RETENTION_LIMITS && cfg->deliver != DELIVER_LAST_PER_SUBJECT && prng_below(&w->rnd, 2) == 0) {
+        for (size_t i = 0; i < cfg->nfilters; i++) {
+            base_free(cfg->filters[i]);
+        }
+        base_free(cfg->filters);
+        set_filters(w, cfg);
+        sc->loose = true;
+    }
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    w->store->ops->cons_update(sc->h, cfg, on_cons, c);
+    struct md_event *e = event(w, in, EV_CUPDATE);
+    e->cons_uid = sc->uid;
+    e->ccfg = cfg;
+    e->sync = true;
+    md_apply(&in->md, e);
+    flush_consumed(w, in, md_cons(&in->md, sc->uid), sc);
+}
+
+void sw_cons_delete(struct world *w, struct sw_inst *in)
+{
+    struct sw_cons *sc = random_cons(w, in);
+    if (sc == NULL) {
+        return;
+    }
+    struct md_cons *mc = md_cons(&in->md, sc->uid);
+    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    c->ev = in->nev;
+    c->value = SW_NEVER;
+    struct store_cons *h = sc->h;
+    sc->h = NULL;
+    /* DROP, then what it still had to remove, then what nobody wants any more. */
+    struct md_event *e = event(w, in, EV_CDROP);
+    e->cons_uid = sc->uid;
+    e->sync = true;
+    uint64_t *seqs, floor;
+    size_t n = md_take_consumed(&in->md, mc, &seqs);
+    if (n > 0) {
+        struct md_event *rm = event(w, in, EV_REMOVE);
+        rm->seqs = seqs;
+        rm->nseqs = n;
+        rm->cons_uid = sc->uid;
+        md_apply(&in->md, rm);
+    } else {
+        base_free(seqs);
+    }
+    md_apply(&in->md, &in->ev[c->ev]);
+    n = md_unwanted(&in->md, &floor, &seqs);
+    removal_events(w, in, floor, seqs, n);
+    w->store->ops->cons_delete(h, on_done, c);
+}
+
+enum st sw_read(struct world *w, struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m)
+{
+    (void)w;
+    for (int i = 0; i < 1000; i++) {
+        bool rung = false;
+        enum stream_read r = stream_read(s, seq, true, m, doorbell, &rung);
+        if (r != STREAM_READ_PENDING) {
+            return r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
+        }
+        stream_read_cancel(s, doorbell, &rung);
+        env_sim_step_one(sim);
+        store->ops->poll(store);
+    }
+    return ST_AGAIN;
+}
+
+static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_cons *mc, const struct cons_peek *p)
+{
+    char why[200];
+    struct md_msg *m = md_find(&in->md, p->m.seq);
+    struct md_pend *pend = md_pend(mc, p->m.seq);
+    bool again = p->dcount > 1;
+    if (m == NULL || !m->live) {
+        sw_fail(w, "i%u c%u: message %llu is delivered, but was removed", in->uid, sc->uid, (unsigned long long)p->m.seq);
+    } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
+        sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
+    } else if (p->cseq != mc->delivered_cseq + 1) {
+        sw_fail(w, "i%u c%u: consumer sequence %llu after %llu", in->uid, sc->uid, (unsigned long long)p->cseq,
+                (unsigned long long)mc->delivered_cseq);
+    } else if (again && (pend == NULL || !pend->due || pend->exhausted || pend->dcount + 1 != p->dcount)) {
+        sw_fail(w, "i%u c%u: redelivery %llu of %llu is not due (pending %d due %d count %u)", in->uid, sc->uid,
+                (unsigned long long)p->dcount, (unsigned long long)p->m.seq, pend != NULL, pend != NULL && pend->due,
+                pend != NULL ? pend->dcount : 0);
+    } else if (!again && p->m.seq != md_next(&in->md, mc)) {
+        sw_fail(w, "i%u c%u: message %llu is delivered, the model says %llu", in->uid, sc->uid,
+                (unsigned long long)p->m.seq, (unsigned long long)md_next(&in->md, mc));
+    }
+    if (!w->failed) {
+        w->store->ops->cons_take(sc->h);
+        md_take(&in->md, mc, p->m.seq, again, env_boot_ns(env_sim_env(w->sim)));
+        sc->delivered_max = u64_max(sc->delivered_max, mc->delivered_cseq);
+    }
+}
+
+/* Nothing came: was nothing to come? Only what is durable may be delivered, so it is asked when all is answered. */
+static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_cons *mc, enum st st)
+{
+    bool full = mc->cfg.ack != ACK_NONE && mc->cfg.max_ack_pending > 0 && md_nack(mc) >= (uint64_t)mc->cfg.max_ack_pending;
+    if (w->outstanding > 0 || w->failed || excused(w)) {
+        return;
+    }
+    for (size_t i = 0; i < mc->npend; i++) {
+        if (mc->pend[i].due) {
+            sw_fail(w, "i%u c%u: message %llu is due again and not delivered", in->uid, sc->uid,
+                    (unsigned long long)mc->pend[i].sseq);
+            return;
+        }
+    }
+    if (full != (st == ST_FULL)) {
+        sw_fail(w, "i%u c%u: peek says %s, %llu are pending", in->uid, sc->uid, st_text(st), (unsigned long long)md_nack(mc));
+    } else if (!full && md_next(&in->md, mc) != 0) {
+        sw_fail(w, "i%u c%u: message %llu is not delivered", in->uid, sc->uid, (unsigned long long)md_next(&in->md, mc));
+    }
+}
+
+void sw_fetch(struct world *w, struct sw_inst *in)
+{
+    struct sw_cons *sc = random_cons(w, in);
+    if (sc == NULL) {
+        return;
+    }
+    struct md_cons *mc = md_cons(&in->md, sc->uid);
+    for (uint64_t n = 1 + prng_below(&w->rnd, 8), tries = 0; n > 0 && tries < 300 && !w->failed; tries++) {
+        struct cons_peek p;
+        enum st st = w->store->ops->cons_peek(sc->h, &p);
+        if (st == ST_OK) {
+            one_delivery(w, in, sc, mc, &p);
+            n--;
+        } else if (st == ST_AGAIN) {
+            sw_run(w, 5); /* removals may come in between */
+        } else {
+            check_nothing(w, in, sc, mc, st);
+            break;
+        }
+    }
+}
+
+void sw_ack_some(struct world *w, struct sw_inst *in)
+{
+    struct prng *r = &w->rnd;
+    struct sw_cons *sc = random_cons(w, in);
+    if (sc == NULL) {
+        return;
+    }
+    struct md_cons *mc = md_cons(&in->md, sc->uid);
+    for (uint64_t n = 1 + prng_below(r, 5); n > 0 && !w->failed; n--) {
+        enum cons_ack_kind kind = prng_below(r, 4) != 0 ? CONS_ACK : (enum cons_ack_kind)prng_below(r, 4);
+        uint64_t sseq = mc->npend > 0 ? mc->pend[prng_below(r, prng_below(r, 2) == 0 ? 1 : mc->npend)].sseq
+                                      : prng_below(r, mc->delivered_sseq + 2);
+        struct md_pend *p = md_pend(mc, sseq);
+        uint64_t cseq = p != NULL ? p->cseq : 0;
+        int64_t delay = kind == CONS_NAK && prng_below(r, 2) == 0 ? (int64_t)prng_below(r, 5) * NS_PER_S : 0;
+        bool confirm = prng_below(r, 2) == 0;
+        struct sw_call *c = NULL;
+        enum st st = md_ack(&in->md, mc, kind, sseq, cseq, delay, env_boot_ns(env_sim_env(w->sim)));
+        if (st == ST_OK && (kind == CONS_ACK || kind == CONS_TERM)) {
+            if (sc->nacks == sc->acks_cap) {
+                sc->acks_cap = sc->acks_cap == 0 ? 16 : sc->acks_cap * 2;
+                sc->acks = base_realloc(sc->acks, sc->acks_cap * sizeof *sc->acks);
+            }
+            sc->acks[sc->nacks++] = (struct sw_ack){sseq, mc->cfg.ack == ACK_ALL, SW_NEVER};
+        }
+        if (confirm) {
+            bool counts = st == ST_OK && (kind == CONS_ACK || kind == CONS_TERM);
+            c = call_make(w, in, counts ? CALL_ACK : CALL_PLAIN);
+            c->want = st;
+            c->cons = (size_t)(sc - in->cons);
+            c->ack = sc->nacks - 1;
+        }
+        w->store->ops->cons_ack(sc->h, kind, sseq, cseq, delay, confirm ? on_done : NULL, c);
+    }
+    flush_all_consumed(w);
+    w->store->ops->turn(w->store);
+    observe_ages(w);
+}

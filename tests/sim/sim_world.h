@@ -1,0 +1,131 @@
+/* A life of the engine on the simulated world, beside a model of it. The driver submits an operation to both; answers are
+ * compared when they come. After a crash or a stop the recovered store is compared with the model (sim_check.c) and the
+ * model goes on from what was found.
+ *
+ * Everything follows from one seed. A failure is kept in `failed` with words; nothing here ends the process. */
+#ifndef TESTS_SIM_SIM_WORLD_H
+#define TESTS_SIM_SIM_WORLD_H
+
+#include "engine/base/env_sim.h"
+#include "engine/base/prng.h"
+#include "engine/engine.h"
+#include "tests/sim/sim_model.h"
+
+#define SW_SLOTS 5u  /* stream names */
+#define SW_NEVER UINT64_MAX
+
+/* An acknowledgement by a consumer, for the promises it makes. */
+struct sw_ack {
+    uint64_t sseq;
+    bool all;              /* everything up to sseq */
+    uint64_t confirmed_op; /* SW_NEVER = not (yet) */
+};
+struct sw_cons {
+    uint32_t uid;
+    struct store_cons *h;  /* NULL: gone, or not open */
+    struct sw_ack *acks;   /* owned */
+    size_t nacks, acks_cap;
+    uint64_t start_sseq;   /* below this nothing is owed */
+    uint64_t delivered_max;/* consumer sequence */
+    uint64_t made_op;      /* create answered; SW_NEVER = not */
+    bool loose;            /* filters changed, last_per_subject: no claim about what was passed over */
+};
+
+/* One stream from its creation to its deletion. Names are used again; instances are not. */
+struct sw_inst {
+    uint32_t uid, slot;
+    bool memory;
+    enum store_durability durability;
+    struct md_event *ev;   /* owned: history */
+    size_t nev, ev_cap;
+    size_t base;           /* events that were there when this life began */
+    struct md_stream md;   /* state with all events */
+    struct store_stream *h;/* NULL: dropped or not open */
+    struct sw_cons *cons;  /* owned: all that ever were */
+    size_t ncons, cons_cap;
+    uint64_t seq_max;      /* memory streams: highest sequence issued by earlier lives */
+    uint32_t version;      /* of the config */
+    bool dropped;
+    size_t match;          /* sw_check: events that were recovered; SIZE_MAX = the stream is not there */
+};
+
+struct sw_call; /* a submitted operation that has not been answered */
+
+struct world {
+    struct env_sim *sim;   /* owned */
+    struct store *store;   /* owned; NULL between lives */
+    struct eng_opts opts;
+    struct prng rnd;
+    uint64_t seed;
+    struct sw_inst **inst; /* owned */
+    size_t ninst;
+    uint32_t next_uid, next_id;
+    uint64_t next_gidx;
+    uint64_t op_floor;     /* operations below belong to earlier lives */
+    struct sw_call *calls; /* owned list */
+    size_t outstanding;
+    bool faulty;           /* the disk fails by order: refusals are fine */
+    bool checked_walk;     /* compare all numbers after each step */
+    bool stopping;
+    bool ages;             /* clock may move far */
+    uint64_t steps, published, acked, full;
+    uint32_t big_max;      /* payload bound */
+    char fail[1000];
+    bool failed;
+};
+
+void sw_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Random options from the seed; nothing is opened. */
+void sw_init(struct world *w, uint64_t seed);
+void sw_fini(struct world *w);
+/* Opens the store; false = it did not open (down, or failed is set). */
+bool sw_open(struct world *w);
+/* Lets the engine go without a word (what a killed process leaves). */
+void sw_abandon(struct world *w);
+void sw_close(struct world *w);
+/* One turn of the loop and up to n steps of the engine's tasks. */
+void sw_run(struct world *w, unsigned n);
+/* Until everything submitted is answered (or the machine is down). */
+void sw_settle(struct world *w);
+void sw_advance(struct world *w, int64_t ns);
+/* One random operation. */
+void sw_step(struct world *w);
+uint64_t sw_op(const struct world *w);
+
+/* --- single operations, for scripts --- */
+struct sw_inst *sw_slot(struct world *w, uint32_t slot); /* the stream that has the name now; NULL */
+void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *cfg); /* NULL = random */
+void sw_stream_update(struct world *w, struct sw_inst *in);
+void sw_stream_delete(struct world *w, struct sw_inst *in);
+void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len);
+void sw_delete_msg(struct world *w, struct sw_inst *in);
+void sw_purge(struct world *w, struct sw_inst *in);
+void sw_cons_create(struct world *w, struct sw_inst *in);
+void sw_cons_update(struct world *w, struct sw_inst *in);
+void sw_cons_delete(struct world *w, struct sw_inst *in);
+void sw_fetch(struct world *w, struct sw_inst *in);
+void sw_ack_some(struct world *w, struct sw_inst *in);
+void sw_get(struct world *w, struct sw_inst *in);
+void sw_checkpoint(struct world *w);
+
+/* Reads one message through the engine's inside, running tasks when it comes from disk. */
+enum st sw_read(struct world *w, struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m);
+/* Compares content; words in `why`. */
+bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len);
+
+/* --- sim_check.c --- */
+struct sw_cut {
+    uint64_t op;  /* operations the dead process had done */
+    bool power;   /* power loss; else process crash */
+    bool clean;   /* stopped as it should: everything must be there */
+};
+/* The store (freshly opened on `sim`) against the model. False: failed says why. */
+bool sw_check(struct world *w, struct env_sim *sim, struct store *store, struct sw_cut cut);
+/* I9, once the store had time to tidy up: segment files are known, quarantine is empty. */
+bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store);
+/* The model goes on from the recovered store, which was checked against `cut`. */
+void sw_adopt(struct world *w, struct sw_cut cut);
+/* Every number of every stream and consumer against the model. Everything must be answered. */
+bool sw_compare(struct world *w);
+
+#endif
