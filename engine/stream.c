@@ -488,7 +488,7 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
 
 /* --- reading --------------------------------------------------------------------------------------------------------- */
 
-enum { HELD_BLOCKS = 4 };
+enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 4 };
 
 static void hold(struct store_stream *s, struct block *b)
 {
@@ -596,6 +596,9 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct block *b = held_block(s, seg_view_file_id(v), block_no);
     if (b == NULL && (b = reader_get(s->eng->pool, v, block_no)) != NULL) {
         hold(s, b);
+        if (hint_sequential) {
+            reader_prefetch(s->eng->pool, v, block_no + 1, READ_AHEAD_BLOCKS);
+        }
     }
     if (b != NULL) {
         return from_block(b, seq, m_out);
@@ -606,7 +609,7 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct read_wait *w = base_malloc(sizeof *w);
     *w = (struct read_wait){s, fn, arg, 0, 0, s->reads};
     seg_view_block_range(v, block_no, &w->lo, &w->hi);
-    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? 4 : 0, read_done, w);
+    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? READ_AHEAD_BLOCKS : 0, read_done, w);
     if (st == ST_OK) {
         s->reads = w;
         return STREAM_READ_PENDING;
