@@ -1,4 +1,4 @@
-/* Records and messages (record.h has the interface, FORMAT.md the bytes).
+/* Records and messages (record.h has the interface, FORMAT-journal.md the bytes).
  *
  * What a crash can leave: nothing of its own; journal and segments say where bytes may be torn. A decoder therefore
  * never trusts a length before the CRC that covers it has been checked, and the CRC of an APPEND covers everything
