@@ -71,9 +71,6 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
     for (size_t i = 0; i < notes->warnings.count; i++) {
         log_wrn("%s", notes->warnings.lines[i]);
     }
-    if (o->trace) {
-        log_wrn("tracing the raw protocol (-V, trace) is not served yet and has no effect");
-    }
     warn_not_served(&notes->not_served);
 }
 
