@@ -153,7 +153,7 @@ void cat_close(struct cat *cat, bool clean)
     }
     ASSERT(cat->magic == CAT_MAGIC);
     ASSERT(cat->task == NULL);
-    if (clean && !cat->dead && close_clean(cat, &err) != ST_OK) {
+    if (clean && !cat->dead && !cat->read_only && close_clean(cat, &err) != ST_OK) {
         log_wrn("catalogue: could not mark a clean stop: %s", err.msg);
     }
     cat_sql_close(&cat->sql);

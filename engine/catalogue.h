@@ -143,6 +143,7 @@ struct cat_opts {
     const uint8_t *store_uuid; /* 16 bytes, from STORE */
     uint32_t crc_seed;         /* from STORE */
     bool create;               /* make a catalogue when there is neither a copy of one nor any data of a store */
+    bool read_only; /* for checks: nothing on the disk is altered, whatever its state; rows can be loaded, commits are refused */
     uint64_t wal_bytes_max;    /* fold the WAL beyond; 0: 4 MiB */
     uint64_t log_bytes_min;    /* never compact a row log below; 0: 4 MiB */
 };

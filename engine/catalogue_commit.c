@@ -235,6 +235,9 @@ enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, 
 
     ASSERT(cat->magic == CAT_MAGIC);
     *gen_out = 0;
+    if (cat->read_only) {
+        return err_set(err, ST_DENIED, 0, "catalogue: opened to be read only");
+    }
     if (cat->in_doubt) {
         return err_set(err, ST_POISONED, 0, "catalogue: an earlier commit failed; its outcome is known after a restart");
     }

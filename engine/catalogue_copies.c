@@ -19,6 +19,23 @@ static enum st apply_row(void *arg, const struct cat_row *row, struct err *err)
     return cat_sql_apply(arg, row, err);
 }
 
+enum st cat_meta_in_memory(struct cat *cat, const struct rowlog_scan *scan, struct err *err)
+{
+    uint64_t generation = scan->batches[scan->nchain - 1].generation;
+    enum st st = cat_sql_memory(&cat->sql, cat->env, cat->vfs, cat->ident.store_uuid, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    for (size_t i = 0; st == ST_OK && i < scan->nchain; i++) {
+        st = rowlog_read_batch(&cat->ident, scan, i, apply_row, &cat->sql, err);
+    }
+    if (st == ST_OK && (st = cat_sql_set_state(&cat->sql, generation, false, err)) == ST_OK &&
+        (st = cat_sql_commit(&cat->sql, err)) == ST_OK) {
+        cat->sql_gen = generation;
+    }
+    return st;
+}
+
 static enum st build_from(struct cat *cat, const struct rowlog_scan *scan, const char *path, struct err *err)
 {
     struct cat_sql s;

@@ -479,6 +479,24 @@ static void remove_tmp(void *arg, const char *name, bool is_dir)
     }
 }
 
+/* Reads from whichever copy is whole and reaches furthest, and repairs nothing. */
+static enum st open_to_look(struct opening *o, struct err *err)
+{
+    struct cat *cat = o->cat;
+    if (o->log == COPY_WHOLE && (o->meta != COPY_WHOLE || chain_last(&o->scan) >= o->info.generation)) {
+        cat->clean = o->meta == COPY_WHOLE && o->info.clean;
+        return cat_meta_in_memory(cat, &o->scan, err);
+    }
+    if (o->meta != COPY_WHOLE) {
+        return err_set(err, o->meta == COPY_MISSING && o->nlogs == 0 ? ST_NOTFOUND : ST_CORRUPT, 0,
+                       "no copy of the catalogue is whole: %s; %s",
+                       o->meta == COPY_MISSING ? "meta.db is missing" : o->meta_err.msg,
+                       o->nlogs == 0 ? "no meta.<n>.log" : o->log_text);
+    }
+    meta_vfs_set_mode(cat->vfs, META_VFS_READONLY);
+    return cat_meta_open(cat, err);
+}
+
 static enum st open_copies(struct opening *o, bool may_create, struct err *err)
 {
     struct cat *cat = o->cat;
@@ -489,6 +507,9 @@ static enum st open_copies(struct opening *o, bool may_create, struct err *err)
         return st;
     }
     cat->found_sql_gen = o->info.generation;
+    if (cat->read_only) {
+        return open_to_look(o, err);
+    }
     if (o->meta == COPY_MISSING && o->nlogs == 0) {
         return neither(o, may_create, err);
     }
@@ -535,6 +556,7 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
     cat->root = base_strdup(opts->root);
     cat->ident = (struct rowlog_ident){.env = env, .root = cat->root, .crc_seed = opts->crc_seed};
     memcpy(cat->ident.store_uuid, opts->store_uuid, 16);
+    cat->read_only = opts->read_only;
     cat->wal_bytes_max = opts->wal_bytes_max != 0 ? opts->wal_bytes_max : CAT_WAL_BYTES_MAX;
     cat->log_bytes_min = opts->log_bytes_min != 0 ? opts->log_bytes_min : CAT_LOG_BYTES_MIN;
     (void)pthread_mutex_init(&cat->incident_lock, NULL);
@@ -554,7 +576,7 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
         cat_close(cat, false);
         return st;
     }
-    ASSERT(cat->log.last_generation == cat->sql_gen);
+    ASSERT(cat->read_only || cat->log.last_generation == cat->sql_gen);
     atomic_store(&cat->generation, cat->sql_gen);
     cat_sql_shrink(&cat->sql);
     *cat_out = cat;
@@ -570,7 +592,7 @@ enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max
         return ST_OK;
     }
     if (generation >= max_meta_gen) {
-        if (cat->found_sql_gen < max_meta_gen && cat_incidents(cat, NULL, NULL) == 0 && !cat->fresh) {
+        if (!cat->read_only && cat->found_sql_gen < max_meta_gen && cat_incidents(cat, NULL, NULL) == 0 && !cat->fresh) {
             cat_incident(cat,
                          "meta.db stood at generation %" PRIu64 " although %" PRIu64
                          " was durable: repaired from the row log",

@@ -39,7 +39,7 @@ struct cat {
     uint64_t sql_gen;  /* durable in meta.db; log.last_generation or one less */
     uint64_t log_n;    /* the highest row-log number seen */
     uint32_t next_gid;
-    bool clean, fresh;
+    bool clean, fresh, read_only;
     bool in_doubt;     /* a commit's outcome is not known: no more commits until the next open */
     bool sql_doubt;    /* a commit of SQLite failed on the disk: meta.db may hold it */
     bool installing;   /* meta.db is being replaced: which one has the name is not known */
@@ -74,6 +74,8 @@ void cat_incident(struct cat *cat, const char *fmt, ...) __attribute__((format(p
 /* Puts meta.db and its WAL into quarantine, builds a new one from the chain of `scan`, and opens it: sql_gen is then the
  * chain's last generation. On failure meta.db may be out of service (sql closed); the row log stays whole. */
 MUST_USE enum st cat_meta_rebuild(struct cat *cat, const struct rowlog_scan *scan, struct err *err);
+/* Opens a database in memory with the chain of `scan`; sql_gen is then its last generation. Nothing on disk is altered. */
+MUST_USE enum st cat_meta_in_memory(struct cat *cat, const struct rowlog_scan *scan, struct err *err);
 /* Makes an empty meta.db-wal; one that is there is emptied durably, a new one is durable with the directory. */
 MUST_USE enum st cat_wal_empty(struct env *env, const char *root, struct err *err);
 /* Opens meta.db for work; on ST_OK sql_gen and next_gid are set. */

@@ -377,6 +377,26 @@ void cat_sql_build_abort(struct cat_sql *s)
     }
 }
 
+enum st cat_sql_memory(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const uint8_t store_uuid[16],
+                       struct err *err)
+{
+    enum st st = open_db(s, env, vfs, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    st = cat_sql_begin(s, err);
+    for (int i = 0; st == ST_OK && i < migrations_count; i++) {
+        st = run_migration(s, &migrations[i], err);
+    }
+    if (st == ST_OK) {
+        st = store_row_add(s, store_uuid, err);
+    }
+    if (st != ST_OK) {
+        cat_sql_close(s);
+    }
+    return st;
+}
+
 /* Marks the database as a WAL one, as `PRAGMA journal_mode=WAL` would, but without making a WAL for meta.db.new; then
  * syncs it. */
 static enum st seal(struct env *env, const char *path, struct err *err)

@@ -48,6 +48,10 @@ MUST_USE enum st cat_sql_build_begin(struct cat_sql *s, struct env *env, struct 
                                      int version, const uint8_t store_uuid[16], struct err *err);
 MUST_USE enum st cat_sql_build_finish(struct cat_sql *s, const char *path, uint64_t generation, struct err *err);
 void cat_sql_build_abort(struct cat_sql *s);
+/* Starts a database in memory alone, with the newest tables; rows follow with cat_sql_apply, then cat_sql_set_state and
+ * cat_sql_commit. */
+MUST_USE enum st cat_sql_memory(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const uint8_t store_uuid[16],
+                                struct err *err);
 /* Brings an open database from `from` to the newest schema, each step in a transaction of its own. */
 MUST_USE enum st cat_sql_migrate(struct cat_sql *s, int from, struct err *err);
 

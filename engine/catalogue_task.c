@@ -66,6 +66,7 @@ enum st cat_start(struct cat *cat, struct err *err)
 {
     ASSERT(cat->magic == CAT_MAGIC);
     ASSERT(cat->task == NULL);
+    ASSERT(!cat->read_only);
     enum st st = env_task_start(cat->env, "meta", 0, step, cat, &cat->task, err);
     if (st == ST_OK) {
         (void)pthread_mutex_lock(&cat->queue_lock);

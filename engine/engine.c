@@ -319,9 +319,10 @@ static enum st open_identity(struct eng *e, struct err *err)
     char path[4200];
     snprintf(path, sizeof path, "%s/LOCK", e->root);
     enum st st = env_lock_take(e->env, path, &e->lock, err);
-    enum store_file_note note;
+    enum store_file_note note = STORE_FILE_OK;
     if (st == ST_OK) {
-        st = store_file_open(e->env, e->root, !e->opts.read_only_check, &e->ident, &note, err);
+        st = e->opts.read_only_check ? store_file_check(e->env, e->root, &e->ident, NULL, NULL, err)
+                                     : store_file_open(e->env, e->root, true, &e->ident, &note, err);
     }
     if (st == ST_OK) {
         e->fresh = note == STORE_FILE_CREATED;
@@ -331,7 +332,8 @@ static enum st open_identity(struct eng *e, struct err *err)
         struct cat_opts co = {.root = e->root,
                               .store_uuid = e->ident.store_uuid,
                               .crc_seed = e->ident.crc_seed,
-                              .create = !e->opts.read_only_check};
+                              .create = !e->opts.read_only_check,
+                              .read_only = e->opts.read_only_check};
         st = cat_open(e->env, &co, &e->cat, err);
     }
     return st;

@@ -523,6 +523,45 @@ static void test_bad_wal_at_run_time(void **state)
     assert_int_equal(cat_incidents(t.cat, NULL, NULL), 0);
 }
 
+/* Whatever the state, a reader alters nothing and sees all rows that some copy still has. */
+static void test_read_only(void **state)
+{
+    (void)state;
+    struct err err;
+    uint64_t gen, digest = fill();
+    ct_abandon(&t);
+    struct env_sim_disk *d = env_sim_disk_save(t.sim);
+    struct cat_opts opts = {
+        .root = CT_ROOT, .store_uuid = t.ident.store_uuid, .crc_seed = t.ident.crc_seed, .read_only = true};
+    for (unsigned i = 0; i < 7; i++) {
+        env_sim_disk_load(t.sim, d);
+        const char *gone[] = {NULL, "/store/meta.db", "/store/meta.1.log", "/store/meta.db-wal"};
+        if (i > 0 && i < 4) {
+            TEST_OK(env_unlink(t.env, gone[i], &err), &err);
+        } else if (i == 4) {
+            flip("meta.db", 60);
+        } else if (i == 5) {
+            flip("meta.1.log", 4096 * 4 + 50);
+        } else if (i == 6) {
+            flip("meta.db-wal", 32 + 24 + 9);
+        }
+        uint64_t ops = env_sim_ops(t.sim);
+        TEST_OK(cat_open(t.env, &opts, &t.cat, &err), &err);
+        assert_true(ct_digest(t.cat) == digest);
+        assert_int_equal(cat_generation(t.cat), 13);
+        struct cat_txn *txn = cat_txn_create();
+        TEST_ST(cat_commit(t.cat, txn, &gen, &err), ST_DENIED);
+        cat_txn_destroy(txn);
+        ct_close(&t, true);
+        assert_int_equal(env_sim_ops(t.sim), ops);
+    }
+    env_sim_disk_load(t.sim, d);
+    env_sim_disk_free(d);
+    TEST_OK(env_unlink(t.env, CT_ROOT "/meta.db", &err), &err);
+    TEST_OK(env_unlink(t.env, CT_ROOT "/meta.1.log", &err), &err);
+    TEST_ST(cat_open(t.env, &opts, &t.cat, &err), ST_NOTFOUND);
+}
+
 /* --- faults -------------------------------------------------------------------------------------------------- */
 /* Every single failing call (and the `times` - 1 behind it): the commit survives it, or fails with nothing changed, or says
  * that its outcome is open. What a failed commit wanted to write is never found, even though the next one is another. */
@@ -778,6 +817,7 @@ int main(void)
         T(test_log_missing),
         T(test_wal_missing),
         T(test_copies_differ),
+        T(test_read_only),
         T(test_bad_page_at_run_time),
         T(test_bad_wal_at_run_time),
         T(test_write_errors),
