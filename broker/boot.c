@@ -88,12 +88,16 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     }
     server->jetstream = true;
     js_start(b->js, brk_account_first(server));
+    b->server = server;
+    server->on_shutdown = js_tell_shutdown;
+    server->on_shutdown_arg = b->js;
     return ST_OK;
 }
 
 void boot_stop(struct boot *b)
 {
     if (b->js != NULL) {
+        b->server->on_shutdown = NULL;
         js_stop(b->js);
         js_destroy(b->js);
     }

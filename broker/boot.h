@@ -9,6 +9,7 @@
 struct boot {
     struct store *store; /* owned; NULL without JetStream */
     struct js *js;       /* owned; NULL without JetStream */
+    struct brk_server *server; /* borrowed; set with js */
     char *store_dir;     /* owned; the directory that is used */
     int64_t max_file_bytes, max_memory_bytes;
 };

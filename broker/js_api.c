@@ -111,6 +111,7 @@ static struct js_req *make(struct js_api_sub *sub, const struct brk_msg *m)
     p = copy_piece(p, m->reply, &r->reply);
     (void)copy_piece(p, (struct brk_str){(const char *)m->payload, m->payload_len}, &r->body);
     split_tokens(r);
+    r->level_too_high = js_level_too_high(m->hdr, m->hdr_len);
     return r;
 }
 
@@ -196,6 +197,8 @@ bool js_api_slice(void *arg)
     ja->changing += r->route->changes ? 1 : 0;
     if (ja->disabled) {
         js_req_fail_with(r, API_NOT_ENABLED_FOR_ACCOUNT);
+    } else if (r->level_too_high) {
+        js_req_fail_with(r, API_REQUIRED_API_LEVEL);
     } else {
         r->route->fn(r);
     }

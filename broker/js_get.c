@@ -259,6 +259,10 @@ void js_direct_cb(void *arg, const struct brk_msg *msg)
     if (msg->reply.n == 0 || s->gone) {
         return;
     }
+    if (js_level_too_high(msg->hdr, msg->hdr_len)) {
+        js_send_status(s->ja, msg->reply, "412 Required Api Level", NULL);
+        return;
+    }
     if (msg->subject.n <= head + 1) {
         direct_body(s, msg);
         return;

@@ -26,6 +26,7 @@ static const struct {
     [JS_HDR_SCHEDULE_TIME_ZONE] = N("Nats-Schedule-Time-Zone"),
     [JS_HDR_SCHEDULE_NEXT] = N("Nats-Schedule-Next"),
     [JS_HDR_SCHEDULER] = N("Nats-Scheduler"),
+    [JS_HDR_REQUIRED_LEVEL] = N("Nats-Required-Api-Level"),
 #undef N
 };
 
@@ -77,6 +78,20 @@ void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len)
         }
         one_line(h, p, n);
     }
+}
+
+bool js_level_too_high(const uint8_t *hdr, size_t len)
+{
+    struct js_headers h;
+    uint64_t level;
+    if (len == 0) {
+        return false;
+    }
+    js_headers_read(&h, hdr, len);
+    if (!js_hdr_has(&h, JS_HDR_REQUIRED_LEVEL)) {
+        return false;
+    }
+    return !js_parse_u64(h.value[JS_HDR_REQUIRED_LEVEL], &level) || level > 0;
 }
 
 bool js_parse_u64(struct brk_str s, uint64_t *out)

@@ -26,6 +26,7 @@ enum js_hdr {
     JS_HDR_SCHEDULE_TIME_ZONE,
     JS_HDR_SCHEDULE_NEXT,
     JS_HDR_SCHEDULER,
+    JS_HDR_REQUIRED_LEVEL,
     JS_HDR_COUNT
 };
 
@@ -41,6 +42,8 @@ static inline bool js_hdr_has(const struct js_headers *h, enum js_hdr which)
 
 /* Reads the block. What is malformed is skipped: a stream stores what clients send. */
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
+/* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no level whole yet. */
+bool js_level_too_high(const uint8_t *hdr, size_t len);
 /* Decimal, digits only. False when it is none or does not fit. */
 bool js_parse_u64(struct brk_str s, uint64_t *out);
 /* Nats-TTL: -1 invalid, 0 none ("0"), 1 set: seconds, a duration of at least 1 s ("90s", "1h30m"), "never".

@@ -187,7 +187,7 @@ struct js_req {
     const struct js_route *route;
     struct json_out out;
     struct api_error err;
-    bool raw;                            /* out is complete: no `type` to be put in front */
+    bool level_too_high;                 /* asks for an API level we do not have */
     uint32_t pending;                    /* barriers still open */
     struct js_stream *stream;            /* counted; set by js_req_stream */
     struct js_consumer *consumer;        /* counted */

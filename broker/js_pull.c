@@ -441,6 +441,10 @@ void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *bo
 void js_pull_request_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_consumer *c = arg;
+    if (js_level_too_high(msg->hdr, msg->hdr_len)) {
+        js_send_status(c->stream->ja, msg->reply, "412 Required Api Level", NULL);
+        return;
+    }
     js_consumer_ref(c);
     js_pull_request(c, msg->reply, msg->payload, msg->payload_len);
     js_consumer_unref(c);

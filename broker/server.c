@@ -183,6 +183,9 @@ void brk_server_shutdown(struct brk_server *s)
     s->shutting_down = true;
     brk_listener_close(s->listener);
     s->listener = NULL;
+    if (s->on_shutdown != NULL) {
+        s->on_shutdown(s->on_shutdown_arg);
+    }
     for (struct brk_conn *c = s->conns_first; c != NULL; c = c->next) {
         brk_conn_close(c, BRK_CLOSE_SHUTDOWN, NULL);
     }

@@ -74,6 +74,8 @@ struct brk_server {
     uint64_t subs_count;   /* of clients */
     uint64_t closed_total; /* ever closed */
     struct brk_counters counters;
+    brk_hook_fn on_shutdown; /* called before clients are closed, so that they can be told; NULL: none */
+    void *on_shutdown_arg;   /* borrowed */
     void *impl; /* owned; private to server.c and conn*.c */
 };
 

@@ -21,7 +21,7 @@ VALUES = {"placement": {"cluster": "x"}, "mirror": {"name": "x"}, "sources": [{"
 def rows():
     with open(os.path.join(HERE, "..", "..", "broker", "README.md")) as f:
         for line in f:
-            m = re.match(r"\| (field|policy|subject|header|member) \| (.*?) \| (.*?) \| (\d+) `(.*)` \|$", line)
+            m = re.match(r"\| (field|policy|subject|header|level|member) \| (.*?) \| (.*?) \| (\d+) `(.*)` \|$", line)
             if m:
                 yield m.groups()
 
@@ -39,6 +39,9 @@ def answer(c, kind, name, where):
         return c.api("CONSUMER.CREATE.S.c", {"stream_name": "S", "config": cfg})["error"]
     if kind == "subject":
         return c.api(name)["error"]
+    if kind == "level":
+        key, _, value = name.partition(": ")
+        return c.request("$JS.API.STREAM.INFO.S", b"", {key: value}).json()["error"]
     if kind == "header":
         key, _, value = name.partition(": ")
         return c.request("s.a", b"x", {key: value}).json()["error"]

@@ -660,6 +660,11 @@ def unserved(r):
         r.api(what)
     for body in ({"batch": 3, "seq": 1}, {"multi_last": ["s.>"]}, {"seq": 1, "start_time": "2020-01-01T00:00:00Z"}):
         r.api("DIRECT.GET.S", body)
+    r.consumer("S", "c")
+    for level in ("0", "1", "x"):
+        for what in ("INFO", "CONSUMER.MSG.NEXT.S.c", "DIRECT.GET.S", "DIRECT.GET.S.s.a"):
+            m = r.try_request(API + what, b'{"no_wait":true}' if "NEXT" in what else b"", {"Nats-Required-Api-Level": level})
+            r.say(what, level, m.hdr[:60], "10185" in m.data.decode())
     r.api("STREAM.DELETE.S", quiet=True)
 
 
