@@ -7,7 +7,7 @@ set -u
 
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libzstd-dev libssl-dev libsodium-dev libjson-c-dev
   libisal-dev libxxhash-dev libhttp-parser-dev libcrypt-dev libjemalloc-dev"
-test="python3 libcmocka-dev strace"
+test="python3 libcmocka-dev strace libnats-dev"
 ci="clang clang-format clang-tidy libclang-rt-14-dev llvm"
 
 wanted=
