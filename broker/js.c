@@ -181,7 +181,8 @@ void js_tell_shutdown(void *arg)
     for (struct js_account *ja = js->accounts; ja != NULL; ja = ja->next) {
         for (struct htab_node *n = htab_first(&ja->streams); n != NULL; n = htab_next(&ja->streams, n)) {
             struct js_stream *s = CONTAINER_OF(n, struct js_stream, by_name);
-            for (struct htab_node *k = htab_first(&s->consumers); k != NULL; k = htab_next(&s->consumers, k)) {
+            for (struct htab_node *k = htab_first(&s->consumers); k != NULL;
+                 k = htab_next(&s->consumers, k)) {
                 js_pull_drop_all(CONTAINER_OF(k, struct js_consumer, by_name), "409 Server Shutdown");
             }
         }

@@ -39,7 +39,8 @@ struct js *js_create(const struct js_deps *deps);
 void js_enable_account(struct js *js, struct brk_account *acc);
 /* Enables the accounts of the list whose flag `jetstream` is set, and starts driving the store. */
 void js_start(struct js *js, struct brk_account *first);
-/* Tells waiting pull requests that the server goes (409 Server Shutdown). A brk_hook_fn; arg is the struct js. */
+/* Tells waiting pull requests that the server goes (409 Server Shutdown). A brk_hook_fn; arg is the struct
+ * js. */
 void js_tell_shutdown(void *js);
 /* Takes subscriptions away: no publish, request or ack comes in afterwards. The store still completes. */
 void js_stop(struct js *js);

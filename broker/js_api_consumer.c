@@ -292,12 +292,9 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
         js_req_fail_with(r, API_CONSUMER_DOES_NOT_EXIST);
         return;
     }
-    if (!check_unique(r, s, &q->cfg)) {
-        js_req_fail(r);
-        return;
-    }
     if (old == NULL) {
-        if (!check_count(r, s)) {
+        if (!js_cons_check_new(&q->cfg, ops->stream_cfg(s->ss), &r->err) || !check_unique(r, s, &q->cfg) ||
+            !check_count(r, s)) {
             js_req_fail(r);
             return;
         }
@@ -316,6 +313,8 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
         js_req_fail(r);
     } else if (js_consumer_bound(old) && strcmp(have->deliver_subject, q->cfg.deliver_subject) != 0) {
         js_req_fail_with(r, API_CONSUMER_NAME_EXIST);
+    } else if (!check_unique(r, s, &q->cfg)) {
+        js_req_fail(r);
     } else {
         ops->cons_update(old->sc, &q->cfg, changed, r);
     }

@@ -548,8 +548,11 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
     return true;
 }
 
-static bool check_work_queue(const struct cons_cfg *c, struct api_error *e)
+bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e)
 {
+    if (stream->retention != RETENTION_WORKQUEUE) {
+        return true;
+    }
     if (c->ack == ACK_NONE && c->deliver_subject == NULL) {
         return fail(e, API_CONSUMER_PULL_REQUIRES_ACK);
     }
@@ -607,9 +610,6 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, c
     }
     cons_defaults(c, lim, &cl);
     if (!check_limits(c, lim, &cl, e)) {
-        return false;
-    }
-    if (stream->retention == RETENTION_WORKQUEUE && !check_work_queue(c, e)) {
         return false;
     }
     if (c->rate_limit_bps != 0) {

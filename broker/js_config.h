@@ -73,6 +73,8 @@ bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len, const s
 /* Fills in defaults and checks against the stream's config. The name is set (or made up) by the caller. */
 bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, const struct js_limits *lim,
                        struct api_error *e);
+/* What only a new consumer is checked for: the rules of a work queue. */
+bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e);
 bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next, struct api_error *e);
 bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
 void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c);

@@ -42,7 +42,8 @@ static inline bool js_hdr_has(const struct js_headers *h, enum js_hdr which)
 
 /* Reads the block. What is malformed is skipped: a stream stores what clients send. */
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
-/* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no level whole yet. */
+/* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no level whole
+ * yet. */
 bool js_level_too_high(const uint8_t *hdr, size_t len);
 /* Decimal, digits only. False when it is none or does not fit. */
 bool js_parse_u64(struct brk_str s, uint64_t *out);

@@ -83,6 +83,7 @@ struct js_wait {
     int64_t n;         /* messages still wanted */
     int64_t max_bytes; /* 0: no limit; else bytes left */
     bool no_wait;
+    bool delivered;       /* got at least one message */
     int64_t expires_ms;   /* loop time; 0: never */
     int64_t heartbeat_ms; /* period; 0: none */
     int64_t beat_ms;      /* next one */

@@ -175,8 +175,8 @@ void js_pull_tick(struct js_consumer *c)
 /* What a request gets when nothing is there for it now. True: it stays. */
 static bool keep_waiting(struct js_consumer *c, struct js_wait *w, enum st st)
 {
-    if (!w->no_wait || w->expires_ms != 0 || st != ST_NOTFOUND) {
-        return true;
+    if (!w->no_wait || st != ST_NOTFOUND || (w->expires_ms != 0 && !w->delivered)) {
+        return true; /* no_wait with expires: waits for the first message only */
     }
     js_send_status(c->stream->ja, reply_of(w), "404 No Messages", NULL);
     return false;
@@ -223,6 +223,7 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     }
     js_consumer_send(c, reply_of(w), p, ack);
     js->ops->cons_take(c->sc);
+    w->delivered = true;
     w->beat_ms = js_now_ms(js) + w->heartbeat_ms;
     if (--w->n > 0) {
         push_back(c, w);
