@@ -112,14 +112,14 @@ setup: ## install the Debian packages that building and testing need
 
 run: ## build and start a server with JetStream: make run [STORE=folder] [PORT=n]
 	@sh tools/setup.sh build
-	@$(MAKE) --no-print-directory MODE=release all
+	@$(MAKE) --no-print-directory -j$(shell nproc) MODE=release all
 	@sh tools/run.sh "$(STORE)" "$(PORT)"
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
 test: ## set up, build, run unit and integration tests
 	@sh tools/setup.sh build test
-	@$(MAKE) --no-print-directory MODE=$(MODE) all test-programs
+	@$(MAKE) --no-print-directory -j$(shell nproc) MODE=$(MODE) all test-programs
 	@$(TEST_ENV) python3 tests/run.py -k "$(T)" $(UNIT) $(INTEGRATION)
 
 unit: $(UNIT) ## unit tests only; T=name runs those whose path holds the name
