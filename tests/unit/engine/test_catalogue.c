@@ -647,6 +647,72 @@ static void test_no_space(void **state)
     fault_sweep(ENV_SIM_FAIL_PART, ST_NOSPACE, ENV_SIM_BIT(ENV_SIM_WRITE) | ENV_SIM_BIT(ENV_SIM_FALLOCATE));
 }
 
+/* Opening (a kill and two kinds of damage before it) under each failing call: it opens or says why; nothing is lost. */
+static void test_faults_while_opening(void **state)
+{
+    (void)state;
+    struct err err;
+    uint64_t digest = fill();
+    ct_abandon(&t);
+    struct env_sim_disk *d = env_sim_disk_save(t.sim);
+    for (unsigned damage = 0; damage < 3; damage++) {
+        for (unsigned effect = 0; effect < 3; effect++) {
+            uint64_t skip = 0, hits;
+            do {
+                env_sim_disk_load(t.sim, d);
+                if (damage == 1) {
+                    flip("meta.db", 30);
+                } else if (damage == 2) {
+                    flip("meta.1.log", 4096 * 3 + 60);
+                }
+                struct env_sim_fault f = {.skip = skip++,
+                                          .times = effect == 2 ? 0 : 1,
+                                          .effect = effect == 0 ? ENV_SIM_FAIL_PART : ENV_SIM_FAIL,
+                                          .st = effect == 2 ? ST_NOSPACE : ST_IO};
+                env_sim_fault(t.sim, &f);
+                enum st st = ct_open(&t, false, &err);
+                assert_true(st == ST_OK || err.msg[0] != '\0');
+                hits = env_sim_fault_hits(t.sim);
+                env_sim_faults_clear(t.sim);
+                ct_abandon(&t);
+                env_sim_power_loss(t.sim, skip);
+                ct_open_ok(&t, false);
+                assert_int_equal(cat_generation(t.cat), 13);
+                assert_true(ct_digest(t.cat) == digest);
+                ct_abandon(&t);
+            } while (hits != 0);
+        }
+    }
+    env_sim_disk_free(d);
+}
+
+/* Out of memory at each allocation that may fail: an error, no leak, nothing lost. */
+static void no_memory(void *arg)
+{
+    struct env_sim_disk *d = arg;
+    struct prng p = {9};
+    struct err err;
+    uint64_t gen;
+    env_sim_disk_load(t.sim, d);
+    if (ct_open(&t, false, &err) == ST_OK) {
+        struct cat_txn *txn = ct_random_txn(&p, 5, 100);
+        enum st st = cat_commit(t.cat, txn, &gen, &err);
+        assert_true(st == ST_OK || st == ST_NOMEM);
+        cat_txn_destroy(txn);
+    }
+    ct_close(&t, true);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    (void)fill();
+    ct_abandon(&t);
+    struct env_sim_disk *d = env_sim_disk_save(t.sim);
+    assert_true(test_sweep_alloc(no_memory, d) > 5);
+    env_sim_disk_free(d);
+}
+
 /* A disk that stays full: commits fail, nothing is lost, and they go on when there is room. */
 static void test_full_disk(void **state)
 {
@@ -824,6 +890,8 @@ int main(void)
         T(test_sync_errors),
         T(test_other_errors),
         T(test_no_space),
+        T(test_faults_while_opening),
+        T(test_no_memory),
         T(test_full_disk),
         T(test_task),
         T(test_verify),
