@@ -470,7 +470,7 @@ void stream_set_visible(struct store_stream *s, uint64_t seq)
 
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry)
 {
-    bool behind_freeze = s->freeze_ticket != 0 && ticket > s->freeze_ticket;
+    bool behind_freeze = s->ckpt_busy && ticket > s->freeze_ticket;
     uint64_t *dirty = behind_freeze ? &s->next_dirty_lsn : &s->first_dirty_lsn;
     if (*dirty == 0) {
         *dirty = entry->first_lsn;

@@ -70,7 +70,7 @@ struct store_stream {
     uint64_t newest_lsn;        /* of the newest done record */
     uint64_t last_lsn;          /* of the newest done record that a running freeze covers */
     uint64_t flushed_lsn;       /* records up to here are in catalogue and segments */
-    uint64_t freeze_ticket;     /* running checkpoint: state as of this ticket; 0 = none */
+    uint64_t freeze_ticket;     /* while ckpt_busy: state as of this ticket; 0 when nothing was written yet in this run */
     uint64_t flushed_seq;       /* messages up to here are in segments (or dead) */
     uint64_t drop_lsn;          /* dropped: of the DROP record; 0 = not durable yet */
     uint64_t tomb_generation;   /* dropped: generation that holds the tombstone; 0 = none yet */
