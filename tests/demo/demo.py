@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -39,7 +40,11 @@ def package_records(limit):
 
 def client_command(kind):
     if kind == "js":
-        folder = os.path.join(HERE, "js")
+        # Packages lie under build/, beside a copy of the program: that is where node looks for them.
+        folder = os.path.join(server.ROOT, "build", "demo-js")
+        os.makedirs(folder, exist_ok=True)
+        for name in ("package.json", "orders.mjs"):
+            shutil.copy(os.path.join(HERE, "js", name), folder)
         if not os.path.isdir(os.path.join(folder, "node_modules")):
             print("fetching the nats.js client (npm)", flush=True)
             subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"], cwd=folder,
@@ -93,7 +98,7 @@ def drive(s, client, args, rng):
         if time.monotonic() > end:
             client.proc.kill()
             sys.exit("\nthe job did not end within %d s" % args.timeout)
-        client.join(0.05)
+        client.join(0.01)
         # Progress over both publishing and completing, so that kills hit every stage.
         done = (client.stats.get("received", 0) + client.stats.get("completed", 0)) / (2 * args.orders)
         if killed < args.kills and (done >= due[killed] or client.stats.get("completed", 0) > 0.97 * args.orders):
