@@ -51,7 +51,8 @@ static void report(struct boot *b)
                 info.clean ? "a clean" : "an unclean");
     }
     if (info.torn_bytes > 0) {
-        log_inf("Discarded a torn tail that was never acknowledged bytes=%llu", (unsigned long long)info.torn_bytes);
+        log_inf("Discarded a torn tail that was never acknowledged bytes=%llu",
+                (unsigned long long)info.torn_bytes);
     }
 }
 
@@ -62,25 +63,34 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
         return ST_OK;
     }
     b->store_dir = pick_store_dir(server->env, o);
-    b->max_memory_bytes = o->max_memory_store >= 0 ? o->max_memory_store : (int64_t)(env_memory_bytes(server->env) / 4 * 3);
-    b->max_file_bytes = o->max_file_store >= 0 ? o->max_file_store : default_file_bytes(server->env, b->store_dir);
+    b->max_memory_bytes =
+        o->max_memory_store >= 0 ? o->max_memory_store : (int64_t)(env_memory_bytes(server->env) / 4 * 3);
+    b->max_file_bytes =
+        o->max_file_store >= 0 ? o->max_file_store : default_file_bytes(server->env, b->store_dir);
     char shown[4200];
     snprintf(shown, sizeof shown, "%s/millrace", b->store_dir);
     brk_banner_jetstream(server->opts, shown, b->max_memory_bytes, b->max_file_bytes);
     if (o->store_dir == NULL) {
         log_wrn("Temporary storage directory used, data could be lost on system reboot");
     }
-    struct eng_opts eo = {.store_dir = b->store_dir, .sync_interval_ns = o->sync_always ? 0 : o->sync_interval_ns,
-                          .max_file_bytes = (uint64_t)b->max_file_bytes, .max_mem_bytes = (uint64_t)b->max_memory_bytes,
-                          .doorbell = ring, .doorbell_arg = server->loop};
+    struct eng_opts eo = {.store_dir = b->store_dir,
+                          .sync_interval_ns = o->sync_always ? 0 : o->sync_interval_ns,
+                          .max_file_bytes = (uint64_t)b->max_file_bytes,
+                          .max_mem_bytes = (uint64_t)b->max_memory_bytes,
+                          .doorbell = ring,
+                          .doorbell_arg = server->loop};
     enum st st = eng_open(server->env, &eo, &b->store, err);
     if (st != ST_OK) {
         err_prefix(err, "Can't start JetStream");
         return st;
     }
     report(b);
-    struct js_deps deps = {.loop = server->loop, .store = b->store, .env = server->env, .opts = o,
-                           .server_name = server->name, .max_memory_bytes = b->max_memory_bytes,
+    struct js_deps deps = {.loop = server->loop,
+                           .store = b->store,
+                           .env = server->env,
+                           .opts = o,
+                           .server_name = server->name,
+                           .max_memory_bytes = b->max_memory_bytes,
                            .max_file_bytes = b->max_file_bytes};
     b->js = js_create(&deps);
     for (struct brk_account *a = brk_account_first(server); a != NULL; a = a->next) {
@@ -99,11 +109,11 @@ void boot_stop(struct boot *b)
     if (b->js != NULL) {
         b->server->on_shutdown = NULL;
         js_stop(b->js);
-        js_destroy(b->js);
     }
     if (b->store != NULL) {
-        eng_close(b->store);
+        eng_close(b->store); /* callbacks of what was under way may still come: js is there, and silent */
     }
+    js_destroy(b->js);
     base_free(b->store_dir);
     memset(b, 0, sizeof *b);
 }

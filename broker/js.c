@@ -241,6 +241,7 @@ void js_destroy(struct js *js)
         js->accounts = ja->next;
         account_destroy(ja);
     }
+    js_api_fini(js);
     brk_slice_destroy(js->api_slice);
     brk_slice_destroy(js->run_slice);
     brk_timer_destroy(js->store_timer);

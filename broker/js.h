@@ -42,8 +42,11 @@ void js_start(struct js *js, struct brk_account *first);
 /* Tells waiting pull requests that the server goes (409 Server Shutdown). A brk_hook_fn; arg is the struct
  * js. */
 void js_tell_shutdown(void *js);
-/* Takes subscriptions away: no publish, request or ack comes in afterwards. The store still completes. */
+/* Takes subscriptions away: no publish, request or ack comes in afterwards, nothing is sent. The store may
+ * still complete what is under way. */
 void js_stop(struct js *js);
+/* Frees (stopping first where that was not done). Does not touch the store, which may be closed already; no
+ * callback may come afterwards. NULL is a no-op. */
 void js_destroy(struct js *js);
 
 /* --- figures for the monitoring pages --- */

@@ -191,7 +191,12 @@ bool js_api_slice(void *arg)
     if (ja->req_first == NULL) {
         ja->req_last = NULL;
     }
-    r->next = NULL;
+    r->next = js->active;
+    r->prev = NULL;
+    if (js->active != NULL) {
+        js->active->prev = r;
+    }
+    js->active = r;
     js->requests--;
     ja->api_inflight++;
     ja->changing += r->route->changes ? 1 : 0;
@@ -248,13 +253,16 @@ struct json_out *js_req_begin(struct js_req *r)
     return j;
 }
 
-static void finish(struct js_req *r)
+static void release(struct js_req *r)
 {
-    struct js_account *ja = r->ja;
-    js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
-    ja->api_total++;
-    ja->api_inflight--;
-    ja->changing -= r->route->changes ? 1 : 0;
+    if (r->prev != NULL) {
+        r->prev->next = r->next;
+    } else {
+        r->js->active = r->next;
+    }
+    if (r->next != NULL) {
+        r->next->prev = r->prev;
+    }
     if (r->stream != NULL) {
         js_stream_unref(r->stream);
     }
@@ -263,6 +271,23 @@ static void finish(struct js_req *r)
     }
     json_out_fini(&r->out);
     base_free(r);
+}
+
+void js_api_fini(struct js *js)
+{
+    while (js->active != NULL) {
+        release(js->active); /* its callback never came */
+    }
+}
+
+static void finish(struct js_req *r)
+{
+    struct js_account *ja = r->ja;
+    js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
+    ja->api_total++;
+    ja->api_inflight--;
+    ja->changing -= r->route->changes ? 1 : 0;
+    release(r);
     if (ja->req_first != NULL && ja->changing == 0) {
         brk_slice_kick(ja->js->api_slice);
     }

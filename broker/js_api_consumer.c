@@ -167,6 +167,10 @@ static bool fail(struct js_req *r, enum api_err id)
 static void made(void *arg, enum st st, struct store_cons *sc, const struct err *err)
 {
     struct js_req *r = arg;
+    if (r->ja->stopped) {
+        js_req_fail_with(r, API_CLUSTER_NOT_AVAIL); /* nobody hears it */
+        return;
+    }
     if (st == ST_UNSUPPORTED) {
         api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
@@ -185,6 +189,10 @@ static void changed(void *arg, enum st st, struct store_cons *sc, const struct e
 {
     struct js_req *r = arg;
     (void)sc;
+    if (r->ja->stopped) {
+        js_req_fail_with(r, API_CLUSTER_NOT_AVAIL);
+        return;
+    }
     if (st != ST_OK) {
         js_req_fail_st(r, API_CONSUMER_CREATE, st, err);
         return;

@@ -377,6 +377,10 @@ static void answer_created(struct js_req *r, struct js_stream *s)
 static void created(void *arg, enum st st, struct store_stream *ss, const struct err *err)
 {
     struct js_req *r = arg;
+    if (r->ja->stopped) {
+        js_req_fail_with(r, API_CLUSTER_NOT_AVAIL); /* nobody hears it */
+        return;
+    }
     if (st == ST_UNSUPPORTED) {
         api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
@@ -422,6 +426,10 @@ static void updated(void *arg, enum st st, struct store_stream *ss, const struct
 {
     struct js_req *r = arg;
     (void)ss;
+    if (r->ja->stopped) {
+        js_req_fail_with(r, API_CLUSTER_NOT_AVAIL);
+        return;
+    }
     if (st == ST_UNSUPPORTED) {
         api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
@@ -469,7 +477,9 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
     struct js_req *r = arg;
     (void)n;
     if (st != ST_OK) {
-        (void)js_stream_attach(r->ja, r->extra); /* it is still there */
+        if (!r->ja->stopped) {
+            (void)js_stream_attach(r->ja, r->extra); /* it is still there */
+        }
         js_req_fail_st(r, API_STREAM_DELETE, st, err);
         return;
     }

@@ -222,8 +222,10 @@ void js_consumer_detach(struct js_consumer *c, const char *status)
     brk_timer_destroy(c->idle);
     c->timer = NULL;
     c->idle = NULL;
-    js->ops->cons_attach(c->sc, NULL);
-    js->ops->cons_set_user(c->sc, NULL);
+    if (!c->stream->ja->stopped) { /* else the store may be gone */
+        js->ops->cons_attach(c->sc, NULL);
+        js->ops->cons_set_user(c->sc, NULL);
+    }
     htab_del(&c->stream->consumers, &c->by_name);
     c->gone = true;
     c->sc = NULL;

@@ -132,6 +132,7 @@ struct js_consumer {
 
 /* What a publish or an ack needs when its record is durable. Pooled. */
 struct js_ctx {
+    bool used;
     struct js_ctx *next;
     struct js_account *ja;    /* borrowed */
     struct js_stream *stream; /* counted, or NULL */
@@ -139,6 +140,13 @@ struct js_ctx {
     size_t reply_len;
     char *reply; /* small, or owned */
     char small[JS_REPLY_MAX];
+};
+
+/* Contexts are made in slabs, so that the end finds those whose callback never comes. */
+#define JS_CTX_SLAB 32u
+struct js_ctx_slab {
+    struct js_ctx_slab *next; /* owned */
+    struct js_ctx ctx[JS_CTX_SLAB];
 };
 
 /* A publish that waits because the journal window is full. */
@@ -163,7 +171,8 @@ struct js {
     uint64_t runs;                            /* looks at inboxes and clients; what was seen holds for one */
     struct brk_timer *store_timer;            /* owned */
     struct js_ctx *free_ctx;
-    uint32_t free_ctx_count;
+    struct js_ctx_slab *slabs; /* owned */
+    struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
     bool started;
@@ -182,7 +191,7 @@ struct js_route {
 };
 
 struct js_req {
-    struct js_req *next;
+    struct js_req *next, *prev;
     struct js_account *ja;
     struct js *js;
     const struct js_route *route;
@@ -202,6 +211,8 @@ struct js_req {
 void js_api_enable(struct js_account *ja);
 void js_api_disable(struct js_account *ja);
 bool js_api_slice(void *arg);
+/* Frees requests that are still under way. */
+void js_api_fini(struct js *js);
 /* Begins the answer: {"type":"...". The handler writes members and ends with js_req_answer. */
 struct json_out *js_req_begin(struct js_req *r);
 /* Sends the answer (closing the object) and frees the request. */

@@ -10,17 +10,26 @@
 
 #include "engine/base/base.h"
 
-#define POOL_MAX 8192u
+static void add_slab(struct js *js)
+{
+    struct js_ctx_slab *slab = base_malloc(sizeof *slab);
+    slab->next = js->slabs;
+    js->slabs = slab;
+    for (unsigned i = 0; i < JS_CTX_SLAB; i++) {
+        slab->ctx[i].used = false;
+        slab->ctx[i].next = js->free_ctx;
+        js->free_ctx = &slab->ctx[i];
+    }
+}
 
 struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s, struct brk_str reply)
 {
-    struct js_ctx *c = js->free_ctx;
-    if (c != NULL) {
-        js->free_ctx = c->next;
-        js->free_ctx_count--;
-    } else {
-        c = base_malloc(sizeof *c);
+    if (js->free_ctx == NULL) {
+        add_slab(js);
     }
+    struct js_ctx *c = js->free_ctx;
+    js->free_ctx = c->next;
+    c->used = true;
     c->next = NULL;
     c->ja = ja;
     c->stream = s;
@@ -38,29 +47,31 @@ struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_strea
 
 void js_ctx_free(struct js *js, struct js_ctx *c)
 {
+    ASSERT(c->used);
     if (c->stream != NULL) {
         js_stream_unref(c->stream);
     }
     if (c->reply != c->small) {
         base_free(c->reply);
     }
-    if (js->free_ctx_count >= POOL_MAX) {
-        base_free(c);
-        return;
-    }
+    c->used = false;
     c->next = js->free_ctx;
     js->free_ctx = c;
-    js->free_ctx_count++;
 }
 
 void js_pool_fini(struct js *js)
 {
-    while (js->free_ctx != NULL) {
-        struct js_ctx *c = js->free_ctx;
-        js->free_ctx = c->next;
-        base_free(c);
+    while (js->slabs != NULL) {
+        struct js_ctx_slab *slab = js->slabs;
+        js->slabs = slab->next;
+        for (unsigned i = 0; i < JS_CTX_SLAB; i++) {
+            if (slab->ctx[i].used) { /* its callback never came */
+                js_ctx_free(js, &slab->ctx[i]);
+            }
+        }
+        base_free(slab);
     }
-    js->free_ctx_count = 0;
+    js->free_ctx = NULL;
 }
 
 /* --- answers ----------------------------------------------------------------------------------------------

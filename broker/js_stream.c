@@ -152,7 +152,9 @@ void js_stream_detach(struct js_stream *s)
     drop_subjects(s);
     drop_direct(s);
     htab_del(&s->ja->streams, &s->by_name);
-    s->ja->js->ops->stream_set_user(s->ss, NULL);
+    if (!s->ja->stopped) { /* else the store may be gone */
+        s->ja->js->ops->stream_set_user(s->ss, NULL);
+    }
     s->gone = true;
     s->ss = NULL;
     js_stream_unref(s);

@@ -338,8 +338,13 @@ static void test_end_with_work_left(void **state)
     make_consumer(f, "");
     publish(f, "$JS.API.CONSUMER.MSG.NEXT.S.c", "inbox.p", "{\"batch\":2,\"expires\":5000000000}");
     publish(f, "$JS.API.STREAM.NAMES", "inbox.n", "");
+    publish(f, "s.a", "inbox.a", "x"); /* stored, its answer still to come */
     fake_store_full(f->store, 100);
     publish(f, "s.a", "inbox.a", "x");
+    (void)brk_loop_poll(f->server->loop);
+    publish(f, "$JS.API.STREAM.PURGE.S", "inbox.p", "");
+    publish(f, "s.a", "inbox.b", "x");
+    (void)brk_loop_poll(f->server->loop);
     teardown(f); /* the sanitizers look for leaks */
 }
 
