@@ -122,8 +122,8 @@ void js_ack_cb(void *arg, const struct brk_msg *msg)
     struct ack_in a = {0};
     if (!parse_subject(ja, msg->subject, &a)) {
         /* nobody takes this ack: what a client is told when there is no subscriber */
-        char h[32 + JS_REPLY_MAX];
-        if (msg->reply.n > 0 && msg->subject.n < JS_REPLY_MAX) {
+        char h[32 + JS_NO_TAKER_MAX];
+        if (msg->reply.n > 0 && msg->subject.n < JS_NO_TAKER_MAX) {
             memcpy(h, "Nats-Subject: ", 14);
             memcpy(h + 14, msg->subject.p, msg->subject.n);
             memcpy(h + 14 + msg->subject.n, "\r\n", 3);

@@ -32,7 +32,8 @@
 #define JS_NAMES_PAGE 1024u
 #define JS_SUBJECTS_PAGE 100000u
 #define JS_HEADER_MAX 65535u /* bytes of a header block; beyond: 10097 */
-#define JS_REPLY_MAX 320u    /* bytes of a reply subject that stands in a pooled context */
+#define JS_REPLY_INLINE 72u  /* bytes of a reply subject kept in a context; longer ones are allocated */
+#define JS_NO_TAKER_MAX 320u /* bytes of an ack subject that a 503 answer still names */
 
 struct js_consumer;
 struct js_req;
@@ -139,7 +140,7 @@ struct js_ctx {
     uint32_t kind;            /* of the user */
     size_t reply_len;
     char *reply; /* small, or owned */
-    char small[JS_REPLY_MAX];
+    char small[JS_REPLY_INLINE];
 };
 
 /* Contexts are made in slabs, so that the end finds those whose callback never comes. */
