@@ -106,6 +106,14 @@ static void stream_defaults(struct stream_cfg *c)
     }
 }
 
+/* Far above what a stream reaches in its life, and so low that no arithmetic on sequences overflows. */
+#define FIRST_SEQ_MAX (1ull << 62)
+
+static bool check_first_seq(const struct stream_cfg *c, struct api_error *e)
+{
+    return c->first_seq <= FIRST_SEQ_MAX || fail_cfg(e, "first sequence can not be above 4611686018427387904");
+}
+
 static bool check_window(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
 {
     struct stream_cfg *c = &r->cfg;
@@ -235,7 +243,7 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
         return fail_cfg(e, "maximum replicas is 5");
     }
     stream_defaults(c);
-    if (!check_window(r, lim, e) || !check_stream_flags(c, e) || !check_subjects(c, e)) {
+    if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_stream_flags(c, e) || !check_subjects(c, e)) {
         return false;
     }
     if (c->replicas > 1) {

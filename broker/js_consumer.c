@@ -74,7 +74,7 @@ void js_consumer_used(struct js_consumer *c)
 static void take_idle(struct js_consumer *c, int64_t threshold_ns)
 {
     struct js *js = c->stream->ja->js;
-    c->idle_ms = threshold_ns == 0 ? 0 : (threshold_ns + NS_PER_MS - 1) / NS_PER_MS;
+    c->idle_ms = js_ms_up(threshold_ns);
     if (c->idle_ms == 0) {
         brk_timer_destroy(c->idle);
         c->idle = NULL;
@@ -146,7 +146,7 @@ void js_consumer_reload(struct js_consumer *c)
     c->max_bytes = k->max_bytes;
     c->max_expires_ns = k->max_expires_ns;
     c->flow_control = k->flow_control;
-    c->heartbeat_ms = (k->heartbeat_ns + NS_PER_MS - 1) / NS_PER_MS;
+    c->heartbeat_ms = js_ms_up(k->heartbeat_ns);
     take_idle(c, k->inactive_threshold_ns);
     if (c->push) {
         base_free(c->deliver_text);

@@ -108,6 +108,7 @@ struct js_consumer {
     uint32_t waiting;
     int64_t max_waiting, max_batch, max_bytes;
     int64_t max_expires_ns;
+    uint64_t swept_removes; /* the account's unsubscriptions when a full queue was swept, + 1 */
     int64_t due_ms; /* when the timer fires; 0: not running. Never later than the first thing due */
     /* push */
     char *deliver_text, *group_text; /* owned */
@@ -350,6 +351,11 @@ static inline struct brk_str js_str(const char *s)
 static inline bool js_str_eq(struct brk_str a, const char *p, size_t n)
 {
     return a.n == n && memcmp(a.p, p, n) == 0;
+}
+/* Milliseconds, rounded up; 0 for what is not positive. */
+static inline int64_t js_ms_up(int64_t ns)
+{
+    return ns > 0 ? (ns - 1) / NS_PER_MS + 1 : 0;
 }
 /* Writes v in decimal; returns the end. */
 char *js_put_u64(char *p, uint64_t v);

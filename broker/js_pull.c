@@ -341,7 +341,7 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
         refuse(c, reply, "409 Exceeded MaxRequestMaxBytes of ", num);
         return false;
     }
-    if (b->heartbeat_ns > 0 && (b->expires_ns == 0 || b->heartbeat_ns * 2 > b->expires_ns)) {
+    if (b->heartbeat_ns > 0 && (b->expires_ns == 0 || b->heartbeat_ns > b->expires_ns / 2)) {
         refuse(c, reply, "400 Bad Request - heartbeat value too large", "");
         return false;
     }
@@ -397,15 +397,27 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pu
     w->max_bytes = i64_max(b->max_bytes, 0);
     w->no_wait = b->no_wait;
     if (b->expires_ns != 0) {
-        int64_t ms = b->expires_ns < 0 ? 0 : (b->expires_ns - 1) / NS_PER_MS + 1;
+        int64_t ms = js_ms_up(b->expires_ns);
         w->expires_ms = now + ms + (ms == 0 && now == 0 ? 1 : 0);
     }
-    w->heartbeat_ms = (b->heartbeat_ns + NS_PER_MS - 1) / NS_PER_MS;
+    w->heartbeat_ms = js_ms_up(b->heartbeat_ns);
     w->beat_ms = now + w->heartbeat_ms;
     w->reply_len = reply.n;
     memcpy(w->reply, reply.p, reply.n);
     push_back(c, w);
     arm_for(c, due_of(w));
+}
+
+/* A full queue is swept, but not again before somebody unsubscribed: a flood of requests beyond max_waiting must not
+ * cost the length of the queue each. (What expires leaves by the timer.) */
+static void make_room(struct js_consumer *c)
+{
+    uint64_t removes = c->stream->ja->acc->interest.removes;
+    if (c->waiting < (uint64_t)c->max_waiting || c->swept_removes == removes + 1) {
+        return;
+    }
+    c->swept_removes = removes + 1;
+    sweep(c, true);
 }
 
 void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *body, size_t len)
@@ -425,9 +437,7 @@ void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *bo
     if (!ok) {
         return;
     }
-    if (c->waiting >= (uint64_t)c->max_waiting) {
-        sweep(c, true);
-    }
+    make_room(c);
     if (c->waiting >= (uint64_t)c->max_waiting) {
         js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
         return;

@@ -50,6 +50,49 @@ static enum st check_utf8(const unsigned char *p, size_t len, struct err *err)
     return ST_OK;
 }
 
+/* Whether the literal's digits exceed what 64 bits hold. */
+static bool too_big(const unsigned char *digits, size_t n, bool negative)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (__builtin_mul_overflow(v, (uint64_t)10, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(digits[i] - '0'), &v)) {
+            return true;
+        }
+    }
+    return negative && v > (uint64_t)INT64_MAX + 1;
+}
+
+/* json-c makes the nearest number of an integer that does not fit; a purge up to 2^64 must not become one up to
+ * 2^64-1. */
+static enum st check_numbers(const unsigned char *p, size_t len, struct err *err)
+{
+    bool string = false;
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] == '"') {
+            string = !string;
+        } else if (string && p[i] == '\\') {
+            i++;
+        } else if (!string && p[i] >= '0' && p[i] <= '9') {
+            size_t from = i;
+            while (i < len && p[i] >= '0' && p[i] <= '9') {
+                i++;
+            }
+            bool fraction = i < len && (p[i] == '.' || p[i] == 'e' || p[i] == 'E');
+            bool inside = from > 0 && (p[from - 1] == '.' || p[from - 1] == 'e' || p[from - 1] == 'E' ||
+                                       p[from - 1] == '+');
+            if (!fraction && !inside && i - from > 18 &&
+                too_big(p + from, i - from, from > 0 && p[from - 1] == '-')) {
+                int shown = i - from > 64 ? 64 : (int)(i - from);
+                return err_set(err, ST_INVALID, 0, "json: cannot unmarshal number %.*s into 64 bits", shown,
+                               (const char *)p + from);
+            }
+            i--;
+        }
+    }
+    return ST_OK;
+}
+
 enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err)
 {
     in->root = NULL;
@@ -59,6 +102,10 @@ enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err 
     enum st utf8 = check_utf8(p, len, err);
     if (utf8 != ST_OK) {
         return utf8;
+    }
+    enum st numbers = check_numbers(p, len, err);
+    if (numbers != ST_OK) {
+        return numbers;
     }
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (tok == NULL) {

@@ -369,7 +369,10 @@ static int64_t expire(struct store_stream *s)
             next = now + NS_PER_S; /* expire_due comes earlier */
             break;
         }
-        int64_t due = r == STREAM_READ_OK ? m.ts_ns + s->cfg.max_age_ns : now;
+        int64_t due = now;
+        if (r == STREAM_READ_OK && __builtin_add_overflow(m.ts_ns, s->cfg.max_age_ns, &due)) {
+            due = INT64_MAX;
+        }
         if (due > now) {
             next = due;
             break;

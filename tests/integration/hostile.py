@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Requests nobody sane sends: numbers at the ends of their range, floods beyond a bound. The server answers, stays up,
+stays quick and loses nothing."""
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import natsraw  # noqa: E402
+import server  # noqa: E402
+
+I64 = 2**63 - 1
+
+
+def ok(answer):
+    assert "error" not in answer, answer
+    return answer
+
+
+def pull(c, consumer, body, timeout=2):
+    return c.request("$JS.API.CONSUMER.MSG.NEXT.S." + consumer, json.dumps(body), timeout=timeout)
+
+
+def first_sequences(c):
+    for seq in (2**62 + 1, 2**63, 2**64 - 1):
+        a = c.api("STREAM.CREATE.F", {"name": "F", "subjects": ["f.>"], "first_seq": seq})
+        assert a["error"]["err_code"] == 10052, a
+    ok(c.api("STREAM.CREATE.F", {"name": "F", "subjects": ["f.>"], "first_seq": 2**62}))
+    assert c.request("f.a", b"x").json()["seq"] == 2**62
+    assert c.request("f.a", b"x").json()["seq"] == 2**62 + 1
+
+
+def ages(c):
+    """An age that ends after the end of time keeps everything."""
+    ok(c.api("STREAM.CREATE.A", {"name": "A", "subjects": ["a.>"], "max_age": I64}))
+    for _ in range(3):
+        c.request("a.a", b"x")
+    c.none(c.new_inbox()[1], 0.4)  # expiry has had its turn
+    assert c.api("STREAM.INFO.A")["state"]["messages"] == 3
+
+
+def numbers(c):
+    for seq in ("18446744073709551616", "99999999999999999999999999", "-9223372036854775809"):
+        a = c.request("$JS.API.STREAM.PURGE.S", '{"seq":%s}' % seq).json()
+        assert a["error"]["err_code"] == 10025, a
+    assert c.api("STREAM.INFO.S")["state"]["messages"] == 1
+    assert "error" not in c.request("$JS.API.STREAM.PURGE.S", '{"filter":"18446744073709551616"}').json()
+
+
+def durations(c):
+    ok(c.api("CONSUMER.CREATE.S.i", {"stream_name": "S", "config": {"name": "i", "inactive_threshold": I64}}))
+    ok(c.api("CONSUMER.CREATE.S.d", {"stream_name": "S", "config": {"durable_name": "d", "filter_subject": "none"}}))
+    m = pull(c, "d", {"idle_heartbeat": 2**62 + 5, "expires": I64})
+    assert m.status()[0] == 400, m
+    inbox, sid = c.new_inbox()
+    c.pub("$JS.API.CONSUMER.MSG.NEXT.S.d", '{"idle_heartbeat":-1000000000,"expires":300000000}', inbox)
+    assert c.next(sid).status()[0] == 408, "no heartbeats for a negative period"
+
+
+def pull_flood(port, c):
+    """Requests beyond max_waiting are refused without going through the queue for each."""
+    ok(c.api("CONSUMER.CREATE.S.f", {"stream_name": "S", "config": {
+        "durable_name": "f", "max_waiting": 5000, "filter_subject": "none"}}))
+    body = b'{"batch":1,"expires":60000000000}'
+    with natsraw.Conn(port=port, timeout=60) as x:
+        x.sub("in.>")
+        line = b"PUB $JS.API.CONSUMER.MSG.NEXT.S.f in.%d %d\r\n" + body + b"\r\n"
+        start = time.monotonic()
+        x.send(b"".join(line % (i, len(body)) for i in range(30000)))
+        x.ping()
+        assert sum(m.status() == (409, "Exceeded MaxWaiting") for m in x.inbox) == 25000
+        assert time.monotonic() - start < 20, "a refusal costs the length of the queue"
+    c.ping()
+    assert pull(c, "f", {"no_wait": True}).status()[0] == 404, "requests of a client that went away make room"
+
+
+def main():
+    srv = server.Server()
+    try:
+        c = natsraw.Conn(port=srv.port, timeout=30)
+        first_sequences(c)
+        ages(c)
+        ok(c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>", "none"]}))
+        c.request("s.a", b"x")
+        numbers(c)
+        durations(c)
+        pull_flood(srv.port, c)
+        print("ok")
+    finally:
+        srv.stop()
+
+
+if __name__ == "__main__":
+    main()
