@@ -58,7 +58,11 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     struct jr_spare spare;
     struct env_file *f;
     bool fresh;
-    enum st st = jr_spare_get(jr, jr->opts.file_min_bytes, &spare, &f, &fresh, err);
+    /* A spare may have lost its number just now, and must not be written to while the directory still has it. */
+    enum st st = env_dirsync(jr->env, jr->dir, err);
+    if (st == ST_OK) {
+        st = jr_spare_get(jr, jr->opts.file_min_bytes, &spare, &f, &fresh, err);
+    }
     if (st != ST_OK) {
         return st;
     }
@@ -70,6 +74,9 @@ static enum st open_first_file(struct jr *jr, struct err *err)
 static void start_state(struct jr *jr, uint64_t meta_gen)
 {
     struct jr_lane *l = &jr->lane;
+    uint64_t first = l->cur.h.base_lsn + JR_FIRST_OFF;
+    uint64_t distance = first - u64_min(first, atomic_load(&jr->checkpoint_lsn));
+    jr_hole_add(jr, first, distance - u64_min(distance, jr->rec.bytes));
     for (size_t i = 0; i < jr->files.n; i++) {
         env_close(jr->env, jr->files.v[i].f);
         jr->files.v[i].f = NULL;
@@ -158,6 +165,19 @@ static enum st drain(struct jr *jr, struct err *err)
     return ST_OK;
 }
 
+/* The next file has no groups: as a spare it serves the next start, else it would lie about until a checkpoint. */
+static void give_back_next(struct jr *jr)
+{
+    if (!jr->next_ready) {
+        return;
+    }
+    jr->next_ready = false;
+    env_close(jr->env, jr->next.f);
+    if (jr_file_release(jr, &jr->next, jr->next.h.size <= jr->opts.file_max_bytes, NULL) != ST_OK) {
+        log_wrn("journal: could not give file %llu back", (unsigned long long)jr->next.h.file_no);
+    }
+}
+
 enum st jr_stop(struct jr *jr, uint64_t *end_lsn_out, struct err *err)
 {
     *end_lsn_out = 0;
@@ -174,6 +194,7 @@ enum st jr_stop(struct jr *jr, uint64_t *end_lsn_out, struct err *err)
         enum st st2 = jr_lane_shutdown(jr);
         if (st2 == ST_OK) {
             *end_lsn_out = atomic_load(&jr->end_lsn);
+            give_back_next(jr);
         } else {
             st = jr_poisoned(jr, err);
         }
@@ -211,9 +232,32 @@ void jr_close(struct jr *jr)
     base_free(jr->lane.head.p);
     base_free(jr->lane.iov);
     base_free(jr->spares);
+    base_free(jr->holes);
     base_free(jr->dir);
     pthread_mutex_destroy(&jr->mu);
     base_free(jr);
+}
+
+void jr_hole_add(struct jr *jr, uint64_t end, uint64_t len)
+{
+    if (jr->nholes == jr->holes_cap) {
+        jr->holes_cap = jr->holes_cap == 0 ? 16 : jr->holes_cap * 2;
+        jr->holes = base_realloc(jr->holes, jr->holes_cap * sizeof(*jr->holes));
+    }
+    jr->holes[jr->nholes++] = (struct jr_hole){.end = end, .len = len};
+    atomic_fetch_add(&jr->hole_bytes, len);
+}
+
+static void holes_release(struct jr *jr, uint64_t checkpoint_lsn)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&jr->mu);
+    while (n < jr->nholes && jr->holes[n].end <= checkpoint_lsn) {
+        atomic_fetch_sub(&jr->hole_bytes, jr->holes[n++].len);
+    }
+    jr->nholes -= n;
+    memmove(jr->holes, jr->holes + n, jr->nholes * sizeof(*jr->holes));
+    pthread_mutex_unlock(&jr->mu);
 }
 
 /* --- any thread ---------------------------------------------------------------------------------------------- */
@@ -262,6 +306,7 @@ void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen)
     ASSERT(IMPLIES(end != 0, checkpoint_lsn <= end));
     raise_to(&jr->meta_gen, meta_gen);
     raise_to(&jr->checkpoint_lsn, checkpoint_lsn);
+    holes_release(jr, checkpoint_lsn);
     jr_wake_prep(jr);
 }
 

@@ -74,6 +74,7 @@ struct jr_recovered {
     uint64_t wall_ns_max;   /* highest store time in any group read */
     uint64_t groups;        /* groups read */
     uint64_t records;       /* records given to the visitor */
+    uint64_t bytes;         /* of groups behind the checkpoint */
     uint64_t torn_bytes;    /* discarded behind the end */
     uint64_t next_gid_min;  /* 1 above every gid seen */
     bool any_groups_on_disk;/* some journal file holds a group (also below checkpoint_lsn) */
@@ -120,6 +121,9 @@ void jw_destroy(struct jw *jw);
  * may use the last 5 %. */
 MUST_USE enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out, struct jr_chunk **chunk_out,
                             uint32_t *off_out);
+/* Says what jw_reserve would say of `bytes`. An owner asks before the first record of a batch, for all of it, and then
+ * reserves the rest as urgent: half a batch must not be followed by anything else of its gid. */
+MUST_USE enum st jw_room(const struct jw *jw, uint64_t bytes, bool urgent);
 struct jw_rec {
     void *user;
     uint32_t gid;
@@ -151,7 +155,8 @@ void jw_forget(struct jw *jw, void *user);
 /* --- state --------------------------------------------------------------------------------------------------------- */
 /* First error of the lane, or ST_OK; fills err. Any thread. */
 enum st jr_poisoned(struct jr *jr, struct err *err);
-/* Bytes between checkpoint_lsn and the end of what is sealed; any thread. 50 % of the window: start a checkpoint. */
+/* Bytes between checkpoint_lsn and the end of what is sealed; any thread. 50 % of the window: start a checkpoint. Ends of
+ * files and what restarts leave unused count here (they take disk and LSNs), but not against jw_reserve. */
 uint64_t jr_window_used(struct jr *jr);
 uint64_t jr_durable_lsn(struct jr *jr);
 /* Generation `meta_gen` with this checkpoint_lsn is durable in both copies: files wholly below are recycled. Any

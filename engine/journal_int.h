@@ -41,6 +41,13 @@ struct jr_spare {
     uint64_t size;
 };
 
+/* Positions that hold nothing: ends of files, voids. They count for the distance to the checkpoint, not for the window
+ * that an owner may fill, or a few kills in a row would leave no room to start with. */
+struct jr_hole {
+    uint64_t end; /* gone once the checkpoint is here */
+    uint64_t len;
+};
+
 /* What the preparer is doing: one step of it is one call, so that the simulation can interleave. */
 enum prep_state { PREP_REST, PREP_ZERO, PREP_NUMBER };
 struct jr_prep {
@@ -155,6 +162,8 @@ struct jr {
     struct jr_file cur_info;      /* guarded by: mu; the lane's file, or the one it is going to */
     struct jr_spare *spares;      /* owned; preparer only */
     size_t nspares, spares_cap;
+    struct jr_hole *holes;        /* owned; guarded by: mu; oldest first */
+    size_t nholes, holes_cap;     /* guarded by: mu */
     struct err poison;            /* guarded by: mu */
     struct jr_stats stats;        /* guarded by: mu */
 
@@ -164,6 +173,7 @@ struct jr {
     atomic_uint_fast64_t durable_lsn;
     atomic_uint_fast64_t checkpoint_lsn; /* released */
     atomic_uint_fast64_t pending_bytes;  /* committed, not written */
+    atomic_uint_fast64_t hole_bytes;     /* of all holes */
     atomic_uint_fast64_t wall_ns;
     atomic_uint_fast64_t meta_gen;
 };
@@ -199,6 +209,7 @@ MUST_USE enum st jr_lane_shutdown(struct jr *jr);
 void jr_poison(struct jr *jr, const struct err *err);
 /* journal.c */
 void jr_wake_prep(struct jr *jr);
+void jr_hole_add(struct jr *jr, uint64_t end, uint64_t len); /* with mu held, or before the tasks run */
 void jr_bytes_reserve(struct jr_bytes *b, size_t add);
 /* journal_writer.c */
 void jw_ticket_free(struct jw_ticket *t);

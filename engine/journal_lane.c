@@ -318,6 +318,8 @@ static void switch_file(struct jr *jr, const struct jr_file *next, bool fast)
     l->cur.f = NULL;
     pthread_mutex_lock(&jr->mu);
     jr_files_add(&jr->files, &l->cur);
+    uint64_t first = next->h.base_lsn + JR_FIRST_OFF;
+    jr_hole_add(jr, first, first - l->cur.h.base_lsn - l->off);
     l->cur = *next;
     l->off = JR_FIRST_OFF;
     /* A file of its own for a large group says nothing about the load. */

@@ -80,6 +80,7 @@ static void group_seen(struct jr_rd *rd, const struct jg_header *h)
     rd->out->meta_gen_max = u64_max(rd->out->meta_gen_max, h->meta_gen);
     rd->out->wall_ns_max = u64_max(rd->out->wall_ns_max, h->wall_ns);
     rd->out->any_groups_on_disk = true;
+    rd->out->bytes += h->lsn + h->total_len > rd->from_lsn ? h->total_len : 0;
     rd->out->clean = (h->flags & JG_SHUTDOWN) != 0;
     if (rd->report != NULL) {
         rd->report->groups++;

@@ -1,9 +1,12 @@
 /* Salvage: what can be saved of a group that was durable and does not verify (STORAGE 12.1).
  *
  * Records are taken one by one. A bad one is stepped over by trying each 8 B for a record whose CRC fits and whose
- * (gid, oseq) lies in the group's index: a record of the file's earlier life fails that. What is then missing is said
- * by the index (last sequence, floor, removals) and replaced by twins. The CRC is seeded with a secret of the store, so
- * no payload can pose as a record; but payloads can make the search slow, so it has a budget. */
+ * (gid, oseq) lies in the group's index: a record of the file's earlier life, there because a sector was never written,
+ * fails that. What is then missing is said by the index (last sequence, floor, removals) and replaced by twins.
+ *
+ * A bad index alone loses nothing: body_crc goes on from index_crc, so the rest of the body proves itself. With both bad
+ * only records count that go on where the index last left their gid. The CRC is seeded with a secret of the store, so no
+ * payload can pose as a record; but payloads can make the search slow, so it has a budget. */
 #include <stdlib.h>
 
 #include "engine/journal_read.h"
@@ -33,6 +36,8 @@ struct group {
     size_t nslots;
     size_t nprimary; /* without an index: slots found before the twins, sorted */
     uint64_t budget;
+    bool indexed;   /* the index is good */
+    bool rest_ok;   /* all of the body behind the index is */
     bool lost;      /* some record is gone for good */
     bool reported;
 };
@@ -119,9 +124,19 @@ static int cmp_slots(const void *a, const void *b)
     return d < 0 ? -1 : d > 0;
 }
 
-/* Without an index every record that verifies counts: slots are appended, and sorted once before the twins come. */
+/* Without an index, and with other damage: whether the record goes on where the index last left its gid. */
+static bool goes_on(struct group *g, uint32_t gid, uint32_t oseq)
+{
+    const struct jr_chain *c = rd_chain(g->rd, gid);
+    return c != NULL && oseq - (uint32_t)c->next_oseq < g->h->nrec;
+}
+
+/* Without an index slots are appended, and sorted once before the twins come. */
 static struct slot *free_slot(struct group *g, uint32_t gid, uint32_t oseq, bool twin)
 {
+    if (!g->rest_ok && !goes_on(g, gid, oseq)) {
+        return NULL;
+    }
     struct slot key = {.gid = gid, .oseq = oseq};
     struct slot *s = twin ? bsearch(&key, g->slots, g->nprimary, sizeof(key), cmp_slots) : NULL;
     if (s != NULL || g->nslots >= g->h->nrec) {
@@ -132,14 +147,14 @@ static struct slot *free_slot(struct group *g, uint32_t gid, uint32_t oseq, bool
     return s;
 }
 
-static struct slot *slot_for(struct group *g, bool indexed, uint32_t gid, uint32_t oseq, bool twin)
+static struct slot *slot_for(struct group *g, uint32_t gid, uint32_t oseq, bool twin)
 {
-    return indexed ? index_slot(g, gid, oseq) : free_slot(g, gid, oseq, twin);
+    return g->indexed ? index_slot(g, gid, oseq) : free_slot(g, gid, oseq, twin);
 }
 
-static void take(struct group *g, bool indexed, size_t at, const struct rec *r, bool twins)
+static void take(struct group *g, size_t at, const struct rec *r, bool twins)
 {
-    struct slot *s = slot_for(g, indexed, r->gid, r->oseq, twins);
+    struct slot *s = slot_for(g, r->gid, r->oseq, twins);
     if (s == NULL || (s->off != 0 && !(s->bad && twins))) {
         return; /* not of this group, or there already */
     }
@@ -158,23 +173,23 @@ static void take(struct group *g, bool indexed, size_t at, const struct rec *r, 
 }
 
 /* Whether a record may start at p, before its CRC is paid for. */
-static bool plausible(struct group *g, bool indexed, const uint8_t *p, size_t room)
+static bool plausible(struct group *g, const uint8_t *p, size_t room)
 {
     uint32_t len = get_u32le(p + 4);
     if (len < REC_HEAD_SIZE || len > room || p[8] > REC_RAFT_SNAP) {
         return false;
     }
-    return !indexed || index_slot(g, get_u32le(p + 12), get_u32le(p + 20)) != NULL;
+    return !g->indexed || index_slot(g, get_u32le(p + 12), get_u32le(p + 20)) != NULL;
 }
 
-static enum st search(struct group *g, bool indexed, size_t at, size_t end, bool twins)
+static enum st search(struct group *g, size_t at, size_t end, bool twins)
 {
     bool in_step = true; /* the last record was good, so one should start here */
     while (at + REC_HEAD_SIZE <= end) {
         const uint8_t *p = g->p + at;
         struct rec r;
         enum st st = ST_CORRUPT;
-        if (plausible(g, indexed, p, end - at) && g->budget > 0) {
+        if (plausible(g, p, end - at) && g->budget > 0) {
             uint64_t cost = p[8] == REC_APPEND ? 64 : get_u32le(p + 4);
             g->budget -= u64_min(g->budget, cost);
             st = rec_get(p, end - at, g->rd->opts->crc_seed, &r);
@@ -185,12 +200,12 @@ static enum st search(struct group *g, bool indexed, size_t at, size_t end, bool
                            (unsigned long long)g->h->lsn);
         }
         if (st == ST_OK && ((r.flags & REC_IS_TWIN) != 0) == twins) {
-            take(g, indexed, at, &r, twins);
+            take(g, at, &r, twins);
             at += (size_t)align_up(r.len, REC_ALIGN);
             in_step = true;
             continue;
         }
-        if (in_step && indexed && !twins) { /* what the damaged header still says helps to tell what was lost */
+        if (in_step && g->indexed && !twins) { /* what the damaged header still says helps to tell what was lost */
             struct slot *s = index_slot(g, get_u32le(p + 12), get_u32le(p + 20));
             if (s != NULL && s->off == 0) {
                 s->hint = p[8];
@@ -389,24 +404,25 @@ enum st rd_salvage(struct jr_rd *rd, const struct jr_frame *fr, const uint8_t *p
     g.twin_at = g.twin_end - h->twin_len;
     g.rec_end = g.twin_at;
     g.slots = base_calloc((size_t)h->nrec + 1, sizeof(*g.slots));
-    bool indexed = index_load(&g);
-    if (indexed) {
+    g.indexed = index_load(&g);
+    g.rest_ok = crc32c(h->index_crc, p + g.rec_at, h->body_len - h->index_len) == h->body_crc;
+    if (g.indexed) {
         g.nslots = h->nrec;
     } else {
         g.nentries = 0;
     }
-    enum st st = search(&g, indexed, g.rec_at, g.rec_end, false);
-    if (!indexed) {
+    enum st st = search(&g, g.rec_at, g.rec_end, false);
+    if (!g.indexed) {
         qsort(g.slots, g.nslots, sizeof(*g.slots), cmp_slots);
         g.nprimary = g.nslots;
     }
     if (st == ST_OK && h->twin_len != 0) {
-        st = search(&g, indexed, g.twin_at, g.twin_end, true);
+        st = search(&g, g.twin_at, g.twin_end, true);
     }
-    for (size_t i = 0; indexed && i < g.nentries && st == ST_OK; i++) {
+    for (size_t i = 0; g.indexed && i < g.nentries && st == ST_OK; i++) {
         st = deliver_entry(&g, i);
     }
-    if (!indexed && st == ST_OK) {
+    if (!g.indexed && st == ST_OK) {
         st = deliver_unindexed(&g);
     }
     if (st == ST_OK && !g.reported && !below_checkpoint(&g)) {

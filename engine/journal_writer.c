@@ -126,14 +126,15 @@ void jw_destroy(struct jw *jw)
 
 /* --- reserve ------------------------------------------------------------------------------------------------- */
 
-static enum st admit(const struct jr *jr, size_t len, bool urgent)
+static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
 {
     if (atomic_load_explicit(&jr->poisoned, memory_order_relaxed)) {
         return ST_POISONED;
     }
     uint64_t end = atomic_load_explicit(&jr->end_lsn, memory_order_relaxed);
     uint64_t from = atomic_load_explicit(&jr->checkpoint_lsn, memory_order_relaxed);
-    uint64_t used = (end > from ? end - from : 0) + len;
+    uint64_t holes = atomic_load_explicit(&jr->hole_bytes, memory_order_relaxed);
+    uint64_t used = (end > from + holes ? end - from - holes : 0) + len;
     used += atomic_load_explicit(&jr->pending_bytes, memory_order_relaxed);
     uint64_t window = jr->opts.window_bytes;
     if (used > (urgent ? window : window / 100 * LIM_JOURNAL_STOP_PERCENT)) {
@@ -144,6 +145,8 @@ static enum st admit(const struct jr *jr, size_t len, bool urgent)
     }
     return ST_OK;
 }
+
+enum st jw_room(const struct jw *jw, uint64_t bytes, bool urgent) { return admit(jw->jr, bytes, urgent); }
 
 static bool chunk_room(struct jw *jw, size_t need)
 {

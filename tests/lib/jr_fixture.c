@@ -122,7 +122,7 @@ bool jfx_put(struct jfx *x, unsigned g, enum rec_type type, uint32_t len, uint8_
     struct jr_chunk *chunk;
     uint32_t off;
     size_t need = record_len(&m);
-    if (jw_reserve(x->jw, need, type != REC_APPEND, &p, &chunk, &off) != ST_OK) {
+    if (jw_reserve(x->jw, need, type != REC_APPEND || x->urgent, &p, &chunk, &off) != ST_OK) {
         return false;
     }
     assert_ptr_equal(chunk->base + off, p);
@@ -235,6 +235,14 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
         x->missing++;
         gid->at++;
     }
+    for (struct jfx_rec *m; gid->at < gid->n; gid->at++) {
+        m = &gid->v[gid->at];
+        bool lost = x->faulted && !m->done && (uint32_t)m->oseq != r->oseq;
+        if (!m->gone && !lost) {
+            break;
+        }
+        m->gone = true;
+    }
     if (gid->at >= gid->n) {
         broke(x, "gid %u: oseq %u was never written, or is given twice (lsn %llu)", (unsigned)r->gid, (unsigned)r->oseq,
               (unsigned long long)lsn);
@@ -304,7 +312,7 @@ static void compare(struct jfx *x)
         struct jfx_gid *gid = &x->gids[g];
         size_t must = 0;
         for (size_t i = 0; i < gid->n; i++) {
-            if (gid->v[i].done && (gid->v[i].flags & REC_BATCH_MORE) == 0) {
+            if (gid->v[i].done && !gid->v[i].gone && (gid->v[i].flags & REC_BATCH_MORE) == 0) {
                 must = i + 1;
             }
         }
@@ -316,14 +324,12 @@ static void compare(struct jfx *x)
             x->missing += must - gid->at;
             gid->at = must;
         }
-        if (gid->at > 0 && gid->at > gid->skip && (gid->v[gid->at - 1].flags & REC_BATCH_MORE) != 0) {
+        if (!x->faulted && gid->at > 0 && gid->at > gid->skip && (gid->v[gid->at - 1].flags & REC_BATCH_MORE) != 0) {
             broke(x, "gid %zu: half a batch", g + 1);
         }
         gid->n = gid->at;
         gid->last_seq = 0;
         for (size_t i = 0; i < gid->n; i++) {
-            gid->v[i].done = true;
-            gid->v[i].durable = true; /* recovery synced it */
             gid->last_seq = u64_max(gid->last_seq, gid->v[i].seq);
         }
     }
@@ -343,7 +349,7 @@ enum st jfx_recover(struct jfx *x, struct err *err)
         st = jr_recover(x->jr, x->checkpoint_lsn, x->end_hint, &v, &x->rec, err);
     }
     if (st == ST_OK) {
-        if (x->damage.reports != 0 && !x->lenient) {
+        if (x->damage.reports != 0 && !x->lenient && !x->faulted) {
             broke(x, "reported as damage: %s", x->damage.text);
         }
         compare(x);
@@ -361,6 +367,12 @@ enum st jfx_open(struct jfx *x, struct err *err)
         st = jw_create(x->jr, &x->jw, err);
     }
     x->end_hint = st == ST_OK ? 0 : x->end_hint;
+    for (size_t g = 0; g < JFX_GIDS && st == ST_OK; g++) { /* from here on somebody may be told of what was recovered */
+        for (size_t i = 0; i < x->gids[g].n; i++) {
+            x->gids[g].v[i].done = true;
+            x->gids[g].v[i].durable = true;
+        }
+    }
     return st;
 }
 
@@ -392,18 +404,22 @@ static uint32_t some_len(struct jfx *x)
 static void put_batch(struct jfx *x, unsigned g)
 {
     unsigned n = 2 + (unsigned)prng_below(&x->rnd, 6);
+    if (jw_room(x->jw, n * 32 * KIB, false) != ST_OK) {
+        return;
+    }
+    x->urgent = true;
     for (unsigned i = 0; i < n; i++) {
         uint8_t flags = i + 1 < n ? REC_BATCH_MORE : 0;
         if (!jfx_put(x, g, REC_APPEND, some_len(x), flags, true)) {
-            /* cannot happen with the window of the scenarios; a real owner checks room for the whole batch first */
             assert_true(env_sim_down(x->sim) || jr_poisoned(x->jr, NULL) != ST_OK);
-            return;
+            break;
         }
         if (prng_below(&x->rnd, 6) == 0) { /* spread it over groups */
             jfx_seal(x);
             (void)env_sim_step_one(x->sim);
         }
     }
+    x->urgent = false;
 }
 
 void jfx_step(struct jfx *x)

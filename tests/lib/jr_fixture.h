@@ -20,6 +20,7 @@ struct jfx_rec {
     uint8_t flags;
     bool sync; /* done means durable */
     bool done, durable;
+    bool gone; /* never promised, and the device lost it when a sync failed */
 };
 struct jfx_gid {
     struct jfx_rec *v; /* owned; by oseq, from the first the store ever had */
@@ -49,8 +50,10 @@ struct jfx {
     struct jfx_gid gids[JFX_GIDS];
     struct prng rnd;
     struct jfx_damage damage;
+    bool urgent;          /* appends too may use what is kept for urgent records */
     bool keep_chunks;     /* the visitor takes references */
     bool lenient;         /* damage is expected: missing records are counted, not refused */
+    bool faulted;         /* a sync failed in some life: what was not promised may be reported as damage */
     size_t missing;       /* lenient: model records that were promised and not given */
     size_t given;
     struct jr_chunk *kept[64];

@@ -16,6 +16,26 @@ static void quiet(void *arg, enum log_level level, const char *line, size_t len)
     (void)len;
 }
 
+/* A write or sync that fails: the lane is poisoned, or a spare cannot be made. After FAIL_CACHED the page cache shows what
+ * the device does not hold. */
+static void some_fault(struct jfx *x)
+{
+    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED, ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
+    static const enum env_sim_kind kinds[] = {ENV_SIM_WRITE, ENV_SIM_DATASYNC, ENV_SIM_DATASYNC, ENV_SIM_DIRSYNC,
+                                              ENV_SIM_RENAME, ENV_SIM_FALLOCATE};
+    struct env_sim_fault f = {.kinds = ENV_SIM_BIT(kinds[prng_below(&x->rnd, ARRAY_LEN(kinds))]),
+                              .skip = prng_below(&x->rnd, 40),
+                              .times = 1 + prng_below(&x->rnd, 3),
+                              .effect = effects[prng_below(&x->rnd, ARRAY_LEN(effects))]};
+    if (prng_below(&x->rnd, 3) == 0) {
+        f.st = ST_NOSPACE;
+    }
+    if (test_rounds(0) == 1) {
+        print_message("fault kinds=%x effect=%d skip=%llu\n", f.kinds, f.effect, (unsigned long long)f.skip);
+    }
+    env_sim_fault(x->sim, &f);
+}
+
 /* One life: opens, works, dies. crash_op 0: somewhere. Returns false when the model was broken. */
 static bool life(struct jfx *x, uint64_t crash_op, unsigned steps)
 {
@@ -32,11 +52,22 @@ static bool life(struct jfx *x, uint64_t crash_op, unsigned steps)
         print_error("open: %s\n", err.msg);
         return false;
     }
+    if (st == ST_OK && prng_below(r, 4) == 0) {
+        some_fault(x);
+    }
     for (unsigned i = 0; i < steps && st == ST_OK && !env_sim_down(x->sim); i++) {
         jfx_step(x);
     }
+    bool hit = env_sim_fault_hits(x->sim) > 0;
+    env_sim_faults_clear(x->sim);
+    x->faulted = x->faulted || hit;
     if (st == ST_OK && !env_sim_down(x->sim) && prng_below(r, 6) == 0) {
-        return jfx_stop(x) == ST_OK || env_sim_down(x->sim);
+        st = jfx_stop(x);
+        if (st != ST_OK && st != ST_POISONED) {
+            return env_sim_down(x->sim);
+        }
+        jfx_crashed(x, hit); /* a failed sync may have cost what was only written */
+        return true;
     }
     if (st == ST_OK) {
         jfx_poll(x);
@@ -53,7 +84,7 @@ static bool life(struct jfx *x, uint64_t crash_op, unsigned steps)
     } else {
         env_sim_process_crash(x->sim);
     }
-    jfx_crashed(x, power);
+    jfx_crashed(x, power || hit);
     jfx_drop(x);
     return true;
 }
