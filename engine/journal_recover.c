@@ -610,6 +610,22 @@ static void place_unreadable(struct jr_files *fs, uint64_t from_lsn)
     }
 }
 
+/* After a failed sync the page cache may show what the device does not hold, and the next sync would say it is well.
+ * Whatever was not synced lies in the last file that holds groups: ROTATE is synced before the next one gets its first. */
+static enum st forget_cache(struct jr_rd *rd)
+{
+    for (size_t i = rd->files->n; i > 0; i--) {
+        struct jr_frame fr = {0};
+        struct jr_file *f = rd_file(rd, i - 1);
+        env_drop_cache(rd->env, f->f, 0, f->h.size);
+        enum st st = f->unreadable ? ST_OK : rd_frame(rd, i - 1, JR_FIRST_OFF, &fr);
+        if (st != ST_OK || fr.head_ok) {
+            return st;
+        }
+    }
+    return ST_OK;
+}
+
 static enum st recover_sync(struct jr *jr, size_t from, struct err *err)
 {
     for (size_t i = from; i < jr->files.n; i++) {
@@ -628,10 +644,6 @@ enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint
     ASSERT(!jr->recovered);
     *out = (struct jr_recovered){.next_gid_min = 1};
     place_unreadable(&jr->files, checkpoint_lsn);
-    /* After a failed sync the cache may hold what the device does not; unsynced groups are in the last files only. */
-    for (size_t i = jr->files.n > 2 ? jr->files.n - 2 : 0; i < jr->files.n; i++) {
-        env_drop_cache(jr->env, jr->files.v[i].f, 0, jr->files.v[i].h.size);
-    }
     struct jr_rd rd = {.env = jr->env,
                        .opts = &jr->opts,
                        .files = &jr->files,
@@ -641,7 +653,10 @@ enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint
                        .hint_lsn = end_lsn_hint,
                        .err = err};
     memcpy(rd.boot_id, jr->boot_id, 16);
-    enum st st = rd_walk(&rd);
+    enum st st = forget_cache(&rd);
+    if (st == ST_OK) {
+        st = rd_walk(&rd);
+    }
     size_t from = jr->files.n > 0 ? start_file(&rd) : 0;
     rd_fini(&rd);
     if (st == ST_OK) {
