@@ -2,6 +2,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "broker/loop.h"
@@ -10,6 +11,8 @@
 #include "engine/base/log.h"
 
 #define TCP_BACKLOG 1024
+#define DISCARD_BYTES (1u << 20)
+#define DISCARD_CALLS_MAX 16
 
 struct tcp {
     struct brk_transport base;
@@ -120,11 +123,27 @@ static void on_closed(uv_handle_t *h)
     base_free(t);
 }
 
+/* A socket closed with unread bytes resets the connection, and a reset takes the last words (-ERR) from the
+ * peer: what has arrived is thrown away first. What is still under way may reset it all the same. */
+static void discard_unread(struct tcp *t)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&t->uv, &fd) != 0) {
+        return;
+    }
+    for (int i = 0; i < DISCARD_CALLS_MAX; i++) {
+        if (recv(fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC) <= 0) { /* TRUNC: nothing is copied */
+            return;
+        }
+    }
+}
+
 static void tcp_close(struct brk_transport *b)
 {
     struct tcp *t = tcp_of(b);
     if (!t->closing) {
         t->closing = true;
+        discard_unread(t);
         uv_close((uv_handle_t *)&t->uv, on_closed);
     }
 }

@@ -179,6 +179,10 @@ def main():
            client.stats.get("reconnects", 0), client.stats.get("unconfirmed", 0), client.stats.get("afterConfirm", 0)))
     for p in problems:
         print("FAIL:", p)
+    if problems:
+        print("the store and the server's logs are kept in", folder)
+    else:
+        shutil.rmtree(folder)
     if not problems:
         print("each stage holds each order exactly once; the store is sound")
     print("%d passed, %d failed" % (0 if problems else 1, 1 if problems else 0))
