@@ -268,6 +268,9 @@ void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
     const struct store_stream *s = c->s;
     uint64_t lo = u64_max(c->counted_to + 1, c->next_seq), n = 0;
     c->counted_to = to_seq;
+    if (lo > to_seq) {
+        return; /* it starts behind all that */
+    }
     if (c->nfilters == 0 && lo > c->lps_resume) {
         n = liveset_rank(s->live, lo, to_seq + 1);
     } else if (c->nfilters == 1 && !c->wild[0] && lo > c->lps_resume) { /* many consumers of one subject each */

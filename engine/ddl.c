@@ -194,7 +194,8 @@ void ddl_stream_update(struct store *st_, struct store_stream *s, const struct s
     uint8_t *body;
     size_t len;
     stream_cfg_encode(&head, &s->cfg, &body, &len);
-    enum st st = log_cfg(s, 0, body, len, sh.floor != 0 || sh.runs.n > 0);
+    /* What a memory stream removes is no record: nothing would end the batch. */
+    enum st st = log_cfg(s, 0, body, len, !s->memory && (sh.floor != 0 || sh.runs.n > 0));
     if (st == ST_OK && sh.floor != 0) {
         st = stream_floor_logged(s, sh.floor, REASON_CONFIG, sh.runs.n > 0 ? REC_BATCH_MORE : 0);
     }

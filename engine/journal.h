@@ -118,7 +118,7 @@ void jw_destroy(struct jw *jw);
 /* Room for one record of `len` bytes (8 B aligned start) in the open chunk; the pointer is valid until the matching
  * jw_commit, which must come before any other call. chunk_out and off_out say where it lies, for tail references.
  * ST_NOMEM; ST_POISONED; ST_FULL when the window is 95 % used (stop reading publishers). `urgent` (deletes, acks, config)
- * may use the last 5 %. */
+ * is never refused for that. */
 MUST_USE enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out, struct jr_chunk **chunk_out,
                             uint32_t *off_out);
 /* Says what jw_reserve would say of `bytes`. An owner asks before the first record of a batch, for all of it, and then

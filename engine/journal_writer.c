@@ -137,7 +137,9 @@ static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
     uint64_t used = (end > from + holes ? end - from - holes : 0) + len;
     used += atomic_load_explicit(&jr->pending_bytes, memory_order_relaxed);
     uint64_t window = jr->opts.window_bytes;
-    if (used > (urgent ? window : window / 100 * LIM_JOURNAL_STOP_PERCENT)) {
+    /* Urgent records are never refused: a store that was killed with a full window (and each recovery begins a new file)
+     * must open, and what they remove is what makes room. They are bounded by what there is to delete, ack and drop. */
+    if (!urgent && used > window / 100 * LIM_JOURNAL_STOP_PERCENT) {
         return ST_FULL;
     }
     if (!urgent && atomic_load_explicit(&jr->no_space, memory_order_relaxed)) {

@@ -149,15 +149,21 @@ static void explain(struct sweep *s, const char *what, const struct sw_cut *cut)
     }
 }
 
-static void let_run(struct env_sim *sim, struct store *store)
+/* Lets the store tidy up. Time moves only where nothing expires by it. */
+static void let_run(const struct world *w, struct env_sim *sim, struct store *store)
 {
-    for (int i = 0; i < 60; i++) {
-        bool stepped = env_sim_step_one(sim);
+    bool ages = false;
+    for (size_t i = 0; i < w->ninst; i++) {
+        ages = ages || w->inst[i]->md.cfg.max_age_ns > 0;
+    }
+    for (int i = 0, rests = 0; i < 600 && rests < 3; i++) {
+        if (!env_sim_step_one(sim)) {
+            env_sim_advance(sim, ages ? 0 : NS_PER_S);
+            (void)store->ops->timers(store);
+            rests++;
+        }
         store->ops->poll(store);
         store->ops->turn(store);
-        if (!stepped) {
-            break;
-        }
     }
 }
 
@@ -186,7 +192,7 @@ static void try_point(struct sweep *s, const struct point *p)
         }
         (void)sw_check(w, sim, store, cut);
         if (!w->failed && prng_below(&s->rnd, 4) == 0) {
-            let_run(sim, store);
+            let_run(w, sim, store);
             (void)sw_check_files(w, sim, store);
             eng_abandon(store);
             crash(s, sim, prng_below(&s->rnd, 2) == 0);

@@ -98,7 +98,7 @@ static void ack_event(struct world *w, struct sw_inst *in, size_t ev)
 }
 
 /* Engine's own removals by age: legal ones become an event. */
-static void observe_age(struct world *w, struct sw_inst *in)
+void sw_observe_age(struct world *w, struct sw_inst *in)
 {
     struct md_stream *md = &in->md;
     if (in->h == NULL || md->cfg.max_age_ns <= 0 || in->h->first_seq <= md->first_seq) {
@@ -123,7 +123,7 @@ static void observe_age(struct world *w, struct sw_inst *in)
 static void observe_ages(struct world *w)
 {
     for (size_t i = 0; i < w->ninst; i++) {
-        observe_age(w, w->inst[i]);
+        sw_observe_age(w, w->inst[i]);
     }
 }
 
@@ -405,7 +405,8 @@ static void on_get(void *arg, enum st st, const struct msg *m)
 {
     struct sw_call *c = arg;
     char why[200];
-    if (st != c->want && !excused(c->w) && !(st == ST_CLOSED && c->in->dropped)) {
+    bool removed_since = st == ST_NOTFOUND && c->want == ST_OK && !md_live(&c->in->md, c->value);
+    if (st != c->want && !excused(c->w) && !removed_since && !(st == ST_CLOSED && c->in->dropped)) {
         sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value, c->in->uid, st_text(st),
                 st_text(c->want));
     } else if (st == ST_OK && c->want == ST_OK && !sw_same_msg(&c->msg, m, why, sizeof why)) {
@@ -533,7 +534,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     md_shrink(&in->md, &floor, &seqs, &n);
     removal_events(w, in, floor, seqs, n);
     c->ev = in->nev - 1; /* one batch */
-    observe_age(w, in);
+    sw_observe_age(w, in);
 }
 
 void sw_stream_delete(struct world *w, struct sw_inst *in)
@@ -618,7 +619,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     e->msg = m;
     e->rollup = a.rollup;
     md_apply(md, e);
-    observe_age(w, in);
+    sw_observe_age(w, in);
 }
 
 static uint64_t random_live(struct world *w, struct md_stream *md)
@@ -894,19 +895,27 @@ void sw_cons_delete(struct world *w, struct sw_inst *in)
     w->store->ops->cons_delete(h, on_done, c);
 }
 
-enum st sw_read(struct world *w, struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m)
+static void rung(void *arg)
 {
-    (void)w;
+    *(bool *)arg = true;
+}
+
+enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m)
+{
+    bool again = true;
     for (int i = 0; i < 1000; i++) {
-        bool rung = false;
-        enum stream_read r = stream_read(s, seq, true, m, doorbell, &rung);
-        if (r != STREAM_READ_PENDING) {
-            return r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
+        if (again) {
+            again = false;
+            enum stream_read r = stream_read(s, seq, true, m, rung, &again);
+            if (r != STREAM_READ_PENDING) {
+                return r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
+            }
         }
-        stream_read_cancel(s, doorbell, &rung);
         env_sim_step_one(sim);
         store->ops->poll(store);
     }
+    stream_read_cancel(s, rung, &again);
+    eng_undefer(s->eng, &again);
     return ST_AGAIN;
 }
 
@@ -955,7 +964,7 @@ static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *s
     if (full != (st == ST_FULL)) {
         sw_fail(w, "i%u c%u: peek says %s, %llu are pending", in->uid, sc->uid, st_text(st), (unsigned long long)md_nack(mc));
     } else if (!full && md_next(&in->md, mc) != 0) {
-        sw_fail(w, "i%u c%u: message %llu is not delivered", in->uid, sc->uid, (unsigned long long)md_next(&in->md, mc));
+        sw_fail(w, "i%u (durability %d) c%u: message %llu is not delivered: visible %llu, model last %llu", in->uid, (int)in->durability, sc->uid, (unsigned long long)md_next(&in->md, mc), (unsigned long long)in->h->visible_seq, (unsigned long long)in->md.last_seq);
     }
 }
 

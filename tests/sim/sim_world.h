@@ -108,8 +108,11 @@ void sw_ack_some(struct world *w, struct sw_inst *in);
 void sw_get(struct world *w, struct sw_inst *in);
 void sw_checkpoint(struct world *w);
 
+/* The engine's own removals by age: legal ones become an event. */
+void sw_observe_age(struct world *w, struct sw_inst *in);
+
 /* Reads one message through the engine's inside, running tasks when it comes from disk. */
-enum st sw_read(struct world *w, struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m);
+enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m);
 /* Compares content; words in `why`. */
 bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len);
 
