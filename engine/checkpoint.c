@@ -588,6 +588,9 @@ static void finish_lap(struct eng *e, bool done)
         k->checkpoint_lsn = k->new_checkpoint_lsn;
         e->checkpoints++;
         jr_release(e->jr, k->checkpoint_lsn, k->commit_gen);
+        if (k->flusher != NULL) {
+            env_task_wake(e->env, k->flusher); /* unlinks what this lap let go */
+        }
     }
     atomic_store_explicit(&k->phase, CKPT_IDLE, memory_order_relaxed);
 }

@@ -283,6 +283,25 @@ static void ring_owner(void *arg)
     e->opts.doorbell(e->opts.doorbell_arg);
 }
 
+/* A fresh store: its directories may have been made by a process that was killed before it synced their names. */
+static enum st sync_parents(struct eng *e, struct err *err)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s", e->root);
+    enum st st = ST_OK;
+    for (char *slash = strrchr(path, '/'); slash != NULL && st == ST_OK; slash = strrchr(path, '/')) {
+        slash[slash == path] = 0;
+        st = env_dirsync(e->env, path, err);
+        if (st == ST_DENIED) { /* not ours, so it was there before */
+            st = ST_OK;
+        }
+        if (slash == path) {
+            break;
+        }
+    }
+    return st;
+}
+
 /* <store_dir>/millrace, made when missing: every directory on the way is made and its parent synced. */
 static enum st make_root(struct eng *e, struct err *err)
 {
@@ -298,10 +317,14 @@ static enum st make_root(struct eng *e, struct err *err)
         enum st st = env_mkdir(e->env, e->root, err);
         if (st == ST_OK) {
             char *slash = strrchr(e->root, '/');
-            char keep = slash[1];
-            slash[slash == e->root] = 0;
-            st = env_dirsync(e->env, e->root, err);
-            slash[slash == e->root] = slash == e->root ? keep : '/';
+            if (slash == NULL) {
+                st = env_dirsync(e->env, ".", err);
+            } else {
+                char keep = slash[1];
+                slash[slash == e->root] = 0;
+                st = env_dirsync(e->env, e->root, err);
+                slash[slash == e->root] = slash == e->root ? keep : '/';
+            }
         }
         *p = was;
         if (st != ST_OK && st != ST_EXISTS) {
@@ -326,6 +349,9 @@ static enum st open_identity(struct eng *e, struct err *err)
     }
     if (st == ST_OK) {
         e->fresh = note == STORE_FILE_CREATED;
+        st = e->fresh ? sync_parents(e, err) : ST_OK;
+    }
+    if (st == ST_OK) {
         if (note == STORE_FILE_REPAIRED) {
             eng_note_damage(e, 0, 0, 0, "one of STORE and STORE.2 was damaged or missing and was written again");
         }

@@ -227,20 +227,20 @@ enum st store_file_open(struct env *env, const char *root, bool create, struct s
         return store_create(env, root, ident_out, err);
     }
     int other = 1 - good;
-    if (pages[other].state == PAGE_MISSING) {
-        bool begun = false;
-        if ((st = env_list(env, root, any_content, &begun, err)) != ST_OK) {
+    bool begun = false;
+    if ((st = env_list(env, root, any_content, &begun, err)) != ST_OK) {
+        return st;
+    }
+    if (!begun && (pages[other].state == PAGE_GOOD || pages[other].state == PAGE_MISSING)) {
+        /* Its making was cut off: nothing is damaged, but the names may not be durable yet. */
+        if ((pages[other].state == PAGE_MISSING &&
+             (st = page_write(env, root, other, pages[good].bytes, err)) != ST_OK) ||
+            (st = env_dirsync(env, root, err)) != ST_OK) {
             return st;
         }
-        if (!begun) { /* its making was cut off: nothing is damaged */
-            if ((st = page_write(env, root, other, pages[good].bytes, err)) != ST_OK ||
-                (st = env_dirsync(env, root, err)) != ST_OK) {
-                return st;
-            }
-            *note_out = STORE_FILE_CREATED;
-            *ident_out = pages[good].ident;
-            return ST_OK;
-        }
+        *note_out = STORE_FILE_CREATED;
+        *ident_out = pages[good].ident;
+        return ST_OK;
     }
     if (pages[other].state != PAGE_GOOD) {
         log_wrn("%s %s, repaired from %s", file_names[other], pages[other].text, file_names[good]);

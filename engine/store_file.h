@@ -28,7 +28,7 @@ struct store_ident {
 
 enum store_file_note {
     STORE_FILE_OK,
-    STORE_FILE_CREATED,  /* neither file was there and create was set, or the making of the second was cut off */
+    STORE_FILE_CREATED,  /* neither file was there and create was set, or an earlier making had been cut off behind them */
     STORE_FILE_REPAIRED, /* one was missing or damaged and was written again from the other */
 };
 

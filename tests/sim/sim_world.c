@@ -265,19 +265,34 @@ void sw_run(struct world *w, unsigned n)
     }
 }
 
-void sw_advance(struct world *w, int64_t ns)
+static void scan_all(struct world *w)
 {
-    flush_all_consumed(w);
-    w->store->ops->turn(w->store);
-    observe_ages(w);
-    env_sim_advance(w->sim, ns);
-    (void)w->store->ops->timers(w->store);
-    observe_ages(w);
     int64_t boot = env_boot_ns(env_sim_env(w->sim));
     for (size_t i = 0; i < w->ninst; i++) {
         for (size_t k = 0; w->inst[i]->h != NULL && k < w->inst[i]->md.ncons; k++) {
             md_scan(w->inst[i]->md.cons[k], boot);
         }
+    }
+}
+
+/* From deadline to deadline, as a loop does it. */
+void sw_advance(struct world *w, int64_t ns)
+{
+    flush_all_consumed(w);
+    w->store->ops->turn(w->store);
+    observe_ages(w);
+    int64_t now = env_boot_ns(env_sim_env(w->sim)), end = now + ns;
+    for (int i = 0; i < 2000 && !w->failed; i++) {
+        int64_t next = w->store->ops->timers(w->store);
+        observe_ages(w);
+        scan_all(w);
+        if (now >= end) {
+            break;
+        }
+        next = i64_max(next, now + NS_PER_MS / 10);
+        next = next < end && i < 1900 ? next : end;
+        env_sim_advance(w->sim, next - now);
+        now = next;
     }
 }
 
@@ -779,14 +794,14 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
         cfg->deliver = DELIVER_ALL;
     }
     cfg->opt_start_seq = in->md.first_seq + prng_below(r, in->md.last_seq + 3 - in->md.first_seq);
-    cfg->ack_wait_ns = cfg->ack == ACK_NONE ? 0 : (int64_t)(1 + prng_below(r, 20)) * NS_PER_S;
+    cfg->ack_wait_ns = cfg->ack == ACK_NONE ? 0 : (int64_t)(1 + prng_below(r, 20)) * NS_PER_S + 137;
     cfg->max_deliver = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 3)) : -1;
     cfg->max_ack_pending = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 10)) : -1;
     if (cfg->ack != ACK_NONE && prng_below(r, 5) == 0) {
         cfg->nbackoff = 2;
         cfg->backoff_ns = base_calloc(2, sizeof *cfg->backoff_ns);
-        cfg->backoff_ns[0] = NS_PER_S;
-        cfg->backoff_ns[1] = 5 * NS_PER_S;
+        cfg->backoff_ns[0] = NS_PER_S + 139;
+        cfg->backoff_ns[1] = 5 * NS_PER_S + 139;
     }
     set_filters(w, cfg);
     if (in->ncons == in->cons_cap) {
