@@ -455,7 +455,9 @@ static enum st take_log(struct opening *o, struct err *err)
 static enum st settle_names(struct opening *o, struct err *err)
 {
     struct cat *cat = o->cat;
-    if (o->meta == COPY_WHOLE && o->info.clean) {
+    /* meta.db goes on saying "clean" until its first commit, which comes after that of the row log. */
+    bool same = o->log == COPY_WHOLE && chain_last(&o->scan) == o->info.generation;
+    if (o->meta == COPY_WHOLE && o->info.clean && same) {
         return ST_OK;
     }
     enum st st = env_dirsync(cat->env, cat->root, err);

@@ -120,7 +120,7 @@ static void evict_rollup(struct store_stream *s, const struct store_append *a, s
 /* Takes from the front until the new message fits; it may push out itself (a message above max_bytes). */
 static void evict_front(struct store_stream *s, uint64_t size, struct evict *ev)
 {
-    uint64_t seq = liveset_next(s->live, s->first_seq);
+    uint64_t seq = liveset_next(s->live, u64_max(s->first_seq, ev->floor)); /* a rollup has counted what lies below */
     while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) || over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
         if (seq == 0) {
             ev->floor = s->last_seq + 2;
