@@ -69,6 +69,7 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
         o->max_file_store >= 0 ? o->max_file_store : default_file_bytes(server->env, b->store_dir);
     char shown[4200];
     snprintf(shown, sizeof shown, "%s/millrace", b->store_dir);
+    b->shown_dir = base_strdup(shown);
     brk_banner_jetstream(server->opts, shown, b->max_memory_bytes, b->max_file_bytes);
     if (o->store_dir == NULL) {
         log_wrn("Temporary storage directory used, data could be lost on system reboot");
@@ -104,6 +105,33 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     return ST_OK;
 }
 
+/* --- what the monitoring port shows of the engine ------------------------------------------------------------- */
+
+static void copy_facts(struct store *store, struct mon_facts *out)
+{
+    struct eng_info i;
+    eng_info_get(store, &i);
+    *out = (struct mon_facts){.fresh = i.fresh, .clean = i.clean, .low_space = i.low_space, .clock_alarm = i.clock_alarm,
+                              .replayed_records = i.replayed_records, .torn_bytes = i.torn_bytes,
+                              .recovery_ns = i.recovery_ns, .segments = i.segments,
+                              .journal_window_used = i.journal_window_used, .journal_window_bytes = i.journal_window_bytes,
+                              .groups = i.groups, .syncs = i.syncs, .journal_bytes_written = i.journal_bytes_written,
+                              .sync_ns_total = i.sync_ns_total, .sync_ns_max = i.sync_ns_max,
+                              .checkpoints = i.checkpoints, .segment_bytes_written = i.segment_bytes_written,
+                              .generation = i.generation, .incidents = i.incidents, .damaged_streams = i.damaged_streams};
+}
+
+void boot_show(const struct boot *b, struct monitor *m)
+{
+    if (m == NULL || b->js == NULL) {
+        return;
+    }
+    struct mon_store s = {.js = b->js, .store = b->store, .store_dir = b->shown_dir, .max_file_bytes = b->max_file_bytes,
+                          .max_memory_bytes = b->max_memory_bytes, .facts = copy_facts, .incidents = eng_incidents,
+                          .damage = eng_stream_damage, .space = eng_stream_space};
+    mon_show(m, &s);
+}
+
 void boot_stop(struct boot *b)
 {
     if (b->js != NULL) {
@@ -115,5 +143,6 @@ void boot_stop(struct boot *b)
     }
     js_destroy(b->js);
     base_free(b->store_dir);
+    base_free(b->shown_dir);
     memset(b, 0, sizeof *b);
 }

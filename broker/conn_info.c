@@ -29,6 +29,11 @@ static size_t json_escape(char *out, size_t out_size, const char *s)
 #define COMPILER "gcc " __VERSION__
 #endif
 
+const char *brk_compiler(void)
+{
+    return COMPILER;
+}
+
 void brk_conn_send_info(struct brk_conn *c)
 {
     const struct brk_server *s = c->server;

@@ -57,9 +57,13 @@ struct js_figures {
 };
 /* account NULL: all. */
 void js_figures(struct js *js, const struct brk_account *account, struct js_figures *out);
-/* Writes stream and consumer info as objects, as STREAM.INFO and CONSUMER.INFO answer (the part behind
- * `type`). */
+/* Writes the members of a stream as /jsz shows them, from `name` to `state`; the caller opens and ends the
+ * object. */
 void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bool config);
+/* Writes the first members of a stream's `millrace` object, what stands beside its config and is ours alone:
+ * what an ack means (`durability`) and how many messages damage took (`damaged`). */
+void js_put_ours(struct js *js, struct json_out *j, struct store_stream *s);
+/* Writes consumer info as an object, as CONSUMER.INFO answers (the part behind `type`). */
 void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config);
 
 #endif

@@ -102,8 +102,7 @@ static void put_state(struct js *js, struct json_out *j, struct store_stream *ss
     json_out_end(j);
 }
 
-/* What stands beside a stream's config and is ours alone: what an ack means, and what damage took. */
-static void put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
+void js_put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
 {
     static const char *const words[] = {
         [DURABILITY_DURABLE] = "durable",
@@ -114,9 +113,15 @@ static void put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
     struct stream_state st;
     js->ops->stream_state(ss, &st);
     json_out_str(j, "durability", words[st.durability]);
-    if (st.damaged_msgs != 0) {
-        json_out_u64(j, "damaged_msgs", st.damaged_msgs);
-    }
+    json_out_u64(j, "damaged", st.damaged_msgs);
+}
+
+/* Upstream's answer takes further members at its top, not in `config`. */
+static void put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    json_out_open(j, "millrace");
+    js_put_ours(js, j, ss);
+    json_out_end(j);
 }
 
 static void put_config(struct js *js, struct json_out *j, struct store_stream *ss)
@@ -148,7 +153,6 @@ void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bo
     const struct stream_cfg *c = js->ops->stream_cfg(s);
     struct stream_state st;
     js->ops->stream_state(s, &st);
-    json_out_begin(j);
     json_out_str(j, "name", c->name);
     json_out_time(j, "created", st.created_ns);
     put_cluster(js, j);
@@ -157,8 +161,6 @@ void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bo
         js_stream_cfg_put(j, c);
     }
     put_state(js, j, s, NULL, 0, false);
-    put_ours(js, j, s);
-    json_out_end(j);
 }
 
 void js_h_stream_info(struct js_req *r)

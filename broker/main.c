@@ -1,7 +1,7 @@
 /* The program millrace (alias nats-server): builds the real world, reads flags and config, starts the parts in order,
  * waits, and takes them down in the reverse order.
  *
- *   flags -> config file -> log -> server (id) -> banner -> JetStream -> listen -> pid and ports files -> ready -> run
+ *   flags -> config file -> log -> server (id) -> banner -> monitoring port -> JetStream -> listen -> pid and ports files -> ready -> run
  *
  * A failure before the log is open is one line on stderr, `nats-server: reason`; after that it is a [FTL] line. Both
  * exit with 1. A server that was asked to stop exits with 0.
@@ -29,6 +29,7 @@ struct app {
     struct brk_logfile *log;
     struct brk_server *server;
     struct boot boot;
+    struct monitor *monitor; /* owned; NULL without -m */
     char *ports_file; /* owned; NULL when there is none */
     pthread_t signal_thread;
     bool signal_thread_started;
@@ -167,15 +168,21 @@ static int report_valid(const struct app *a)
 
 static enum st start_parts(struct app *a, struct err *err)
 {
-    if (a->opts.http_port != 0) {
-        return err_set(err, ST_UNSUPPORTED, 0, "Can't start http monitoring: it is not built into this binary yet");
+    enum st st = a->opts.http_port != 0 ? mon_create(a->server, &a->monitor, err) : ST_OK;
+    if (st == ST_OK) {
+        st = boot_jetstream(&a->boot, a->server, err);
     }
-    return boot_jetstream(&a->boot, a->server, err);
+    if (st == ST_OK) {
+        boot_show(&a->boot, a->monitor);
+    }
+    return st;
 }
 
 static void stop_parts(struct app *a)
 {
+    mon_stop(a->monitor);
     boot_stop(&a->boot);
+    mon_destroy(a->monitor);
 }
 
 static enum st tell_others(struct app *a, const char *program, struct err *err)
@@ -185,7 +192,8 @@ static enum st tell_others(struct app *a, const char *program, struct err *err)
         st = brk_write_pid_file(a->env, a->opts.pid_file, err);
     }
     if (st == ST_OK && a->opts.ports_file_dir != NULL) {
-        st = brk_write_ports_file(a->env, &a->opts, program, a->server->port, 0, &a->ports_file, err);
+        st = brk_write_ports_file(a->env, &a->opts, program, a->server->port,
+                                  a->monitor != NULL ? mon_port(a->monitor) : 0, &a->ports_file, err);
     }
     return st;
 }
@@ -198,11 +206,10 @@ static int serve(struct app *a, const char *program)
         return fatal(err.msg);
     }
     brk_banner_start(&a->opts, a->server->name, a->server->id, &a->notes);
-    if (start_parts(a, &err) != ST_OK) {
-        return fatal(err.msg);
-    }
     int rc = 0;
-    if (brk_server_start(a->server, &err) != ST_OK) {
+    if (start_parts(a, &err) != ST_OK) {
+        rc = fatal(err.msg);
+    } else if (brk_server_start(a->server, &err) != ST_OK) {
         err_prefix(&err, "Error listening on port");
         rc = fatal(err.msg);
     } else if (tell_others(a, program, &err) != ST_OK) {

@@ -98,6 +98,9 @@ void brk_server_destroy(struct brk_server *server);
 /* fn is called once at the end of every loop turn, before output is flushed (broker/loop.h). */
 void brk_server_on_turn(struct brk_server *server, brk_hook_fn fn, void *arg);
 
+/* The compiler of this binary, where INFO and /varz say `go`. */
+const char *brk_compiler(void);
+
 /* Looks up an open connection; NULL when there is none. Borrowed until the turn ends. */
 struct brk_conn *brk_server_conn(struct brk_server *server, uint64_t cid);
 

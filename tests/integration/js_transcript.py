@@ -30,7 +30,7 @@ def blank(text):
     text = re.sub(r"(\$JS\.ACK\.[^ ]*\.)\d{19}(\.\d+)", r"\1TS\2", text)
     text = re.sub(r'"id":"[A-Za-z0-9]{22}"', '"id":"ID"', text)
     text = re.sub(r'"leader":"[^"]*"', '"leader":"NAME"', text)
-    text = re.sub(r',"durability":"[a-z]*"', "", text)
+    text = re.sub(r',"millrace":\{[^}]*\}', "", text)
     return text.replace(",}", "}")
 
 
