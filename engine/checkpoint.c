@@ -643,7 +643,9 @@ static bool due(struct eng *e)
     if (k->in_doubt || eng_boot_ns(e) < k->retry_boot_ns) {
         return false;
     }
-    return k->wanted || k->tombstones_wait || used > e->opts.journal_window_bytes / 2;
+    /* A lap that could not cover anything new would follow lap for ever. */
+    return k->wanted || k->tombstones_wait ||
+           (used > e->opts.journal_window_bytes / 2 && e->done_lsn > k->checkpoint_lsn);
 }
 
 static void begin_lap(struct eng *e, bool final)
@@ -669,6 +671,21 @@ static void begin_lap(struct eng *e, bool final)
     }
     k->running_requests = k->requests;
     k->requests = NULL;
+}
+
+/* The catalogue never runs ahead of the journal: what relaxed and async streams applied is synced first (I8, C4). */
+static bool durable(struct eng *e)
+{
+    uint64_t lsn = 0;
+    for (size_t i = 0; i < e->ckpt->nunits; i++) {
+        const struct store_stream *s = e->ckpt->units[i].s;
+        lsn = u64_max(lsn, e->ckpt->units[i].dropped ? s->newest_lsn : s->last_lsn);
+    }
+    if (jr_durable_lsn(e->jr) > lsn) {
+        return true;
+    }
+    jr_want_sync(e->jr);
+    return false;
 }
 
 static void answer_requests(struct eng *e, enum st st)
@@ -707,7 +724,7 @@ void ckpt_poll(struct eng *e)
         enum st st = first_error(k, &err);
         if (st != ST_OK) {
             lap_failed(e, st, &err);
-        } else if (e->done_ticket >= k->freeze_ticket) {
+        } else if (e->done_ticket >= k->freeze_ticket && durable(e)) {
             build_txn(e);
             atomic_store_explicit(&k->phase, CKPT_COMMITTING, memory_order_release);
             st = cat_submit(e->cat, k->txn, committed, e);

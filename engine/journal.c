@@ -293,6 +293,14 @@ uint64_t jr_window_used(struct jr *jr)
 
 uint64_t jr_durable_lsn(struct jr *jr) { return atomic_load(&jr->durable_lsn); }
 
+void jr_want_sync(struct jr *jr)
+{
+    atomic_store(&jr->want_sync, true);
+    if (jr->lane_task != NULL) {
+        env_task_wake(jr->env, jr->lane_task);
+    }
+}
+
 static void raise_to(atomic_uint_fast64_t *a, uint64_t v)
 {
     uint64_t old = atomic_load(a);

@@ -159,6 +159,8 @@ enum st jr_poisoned(struct jr *jr, struct err *err);
  * files and what restarts leave unused count here (they take disk and LSNs), but not against jw_reserve. */
 uint64_t jr_window_used(struct jr *jr);
 uint64_t jr_durable_lsn(struct jr *jr);
+/* Asks the lane to sync what relaxed and async groups left unsynced; the doorbell rings. Any thread. */
+void jr_want_sync(struct jr *jr);
 /* Generation `meta_gen` with this checkpoint_lsn is durable in both copies: files wholly below are recycled. Any
  * thread. */
 void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen);

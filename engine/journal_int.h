@@ -168,6 +168,7 @@ struct jr {
     struct jr_stats stats;        /* guarded by: mu */
 
     atomic_bool poisoned;
+    atomic_bool want_sync;               /* a checkpoint waits for what is written to become durable */
     atomic_bool no_space;                /* no next file for want of space: only urgent records */
     atomic_uint_fast64_t end_lsn;        /* where the next group goes */
     atomic_uint_fast64_t durable_lsn;

@@ -431,6 +431,15 @@ uint64_t jr_lane_step(void *arg)
     if (atomic_load(&jr->poisoned)) {
         return ENV_STEP_IDLE;
     }
+    if (atomic_exchange(&jr->want_sync, false) && l->unsynced) {
+        if (lane_sync(jr) != ST_OK) {
+            return ENV_STEP_IDLE;
+        }
+        if (jr->opts.doorbell != NULL) {
+            jr->opts.doorbell(jr->opts.doorbell_arg);
+        }
+        return ENV_STEP_AGAIN;
+    }
     if (!l->waiting) { /* else the file asked for may be too small for more */
         gather(jr);
     }

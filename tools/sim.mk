@@ -8,7 +8,7 @@ $(SIM_PROGS): $(B)/%: $(B)/%.o $(SIM_LIB_OBJ) $(LIB)
 .PHONY: sim-progs crash
 sim-progs: $(SIM_PROGS)
 test-programs integration: $(SIM_PROGS)
-# INTEGRATION += $(SIM_PROGS) # without arguments each runs its share of `make test`
+INTEGRATION += $(SIM_PROGS) # without arguments each runs its share of `make test`
 
 CRASHES ?= 100000
 SEED ?= 1

@@ -29,7 +29,7 @@ static void on_abort(int sig)
 static void quiet(void *arg, enum log_level level, const char *line, size_t len)
 {
     (void)arg;
-    if (verbose || level <= LOG_ERR) {
+    if (verbose) {
         fprintf(stderr, "  log[%d] %.*s\n", (int)level, (int)len, line);
     }
 }
