@@ -328,7 +328,6 @@ static enum st make_root(struct eng *e, struct err *err)
         }
         *p = was;
         if (st != ST_OK && st != ST_EXISTS) {
-            err_prefix(err, "store directory \"%s\"", e->root);
             return st;
         }
         if (was == 0) {
@@ -504,6 +503,7 @@ enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **st
             cat_close(e->cat, false);
             e->cat = NULL;
         }
+        err_prefix(err, "store directory \"%s\"", e->root);
         destroy(e);
         return st;
     }

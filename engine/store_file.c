@@ -223,6 +223,13 @@ enum st store_file_open(struct env *env, const char *root, bool create, struct s
         if (!create) {
             return err_set(err, ST_NOTFOUND, 0, "no STORE file in %s", root);
         }
+        bool begun = false;
+        if ((st = env_list(env, root, any_content, &begun, err)) != ST_OK) {
+            return st;
+        }
+        if (begun) { /* a new identity would make strangers of the files that lie here */
+            return err_set(err, ST_CORRUPT, 0, "STORE and STORE.2 are missing, but there is data; nothing was changed");
+        }
         *note_out = STORE_FILE_CREATED;
         return store_create(env, root, ident_out, err);
     }

@@ -125,7 +125,7 @@ def streams(w):
 def acks_and_events(w):
     """an ack subject, a delivery subject and an event of the other account mean nothing"""
     with w.conn("a") as a, w.conn("b") as b:
-        events = b.sub("$JS.EVENT.>")
+        events = b.sub("$JS.EVENT.ADVISORY.*.*.>")  # made and deleted streams and consumers; B does neither here
         heard = b.sub("deliver.here")
         b.ping()
         a.api("CONSUMER.CREATE.ORDERS.p", json.dumps({"stream_name": "ORDERS", "config": {
@@ -151,13 +151,16 @@ def acks_and_events(w):
 def side_by_side(w):
     """API requests of both under way at the same time get their own answers"""
     with w.conn("a") as a, w.conn("b") as b:
+        for c in (a, b):
+            c.sub("_INBOX.m.*")
         for i in range(50):
             for c in (a, b):
                 c.pub("$JS.API.STREAM.CREATE.M%d" % i, json.dumps({"name": "M%d" % i, "subjects": ["m.%d" % i],
                                                                    "description": c.nonce}), reply="_INBOX.m.%d" % i)
         for c in (a, b):
-            c.sub("_INBOX.m.*")
-            c.ping()
+            got = [c.next() for _ in range(50)]
+            same({m.subject: m.json()["config"]["description"] for m in got},
+                 {"_INBOX.m.%d" % i: c.nonce for i in range(50)}, "answers")
         for i in range(50):
             for c in (a, b):
                 same(c.api("STREAM.INFO.M%d" % i)["config"]["description"], c.nonce, "description")

@@ -153,6 +153,11 @@ static void test_refusals(void **state)
     put(ROOT "/STORE", page, 100);
     put(ROOT "/STORE.2", page, 0);
     expect_refusal(ST_CORRUPT, "STORE has 100 bytes");
+    /* both gone, with data beside them */
+    put(ROOT "/meta.db", page, 100);
+    TEST_OK(env_unlink(env, ROOT "/STORE", &err), &err);
+    TEST_OK(env_unlink(env, ROOT "/STORE.2", &err), &err);
+    expect_refusal(ST_CORRUPT, "there is data");
 }
 
 /* Power lost at any step of creation or repair: none, or a good pair after the next open; an identity that was returned
