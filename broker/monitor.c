@@ -26,6 +26,7 @@ static void close_conn(struct mon_conn *c)
         return;
     }
     c->closing = true;
+    c->m->open_count--;
     if (c->job != NULL) {
         mon_job_abandon(c->job);
         c->job = NULL;
@@ -286,7 +287,7 @@ static void on_accept(void *arg, struct brk_transport *t)
 {
     struct monitor *m = arg;
     struct mon_conn *c = base_calloc(1, sizeof *c);
-    bool full = m->conns_count >= MON_CONNS_MAX && !evict_idle(m);
+    bool full = m->open_count >= MON_CONNS_MAX && !evict_idle(m);
     c->m = m;
     c->t = t;
     t->events = &events;
@@ -299,8 +300,9 @@ static void on_accept(void *arg, struct brk_transport *t)
     if (m->conns_count++ == 0) {
         brk_timer_start(m->tick, MON_TICK_MS, MON_TICK_MS);
     }
+    m->open_count++;
     enter(c, MON_READING);
-    if (m->conns_count > 2 * MON_CONNS_MAX) {
+    if (m->open_count > 2 * MON_CONNS_MAX) {
         close_conn(c);
     } else if (full) {
         answer_refusal(c, 503, "too many monitoring connections");

@@ -97,7 +97,8 @@ struct monitor {
     struct brk_timer *tick;  /* owned; runs while there are connections */
     struct brk_slice *slice; /* owned */
     struct mon_conn *conns;
-    unsigned conns_count;
+    unsigned conns_count; /* all of them */
+    unsigned open_count;  /* not those that only wait for the last word of their transport */
     struct mon_job *jobs_first, *jobs_last; /* to be made, in order */
     struct mon_job *all;                    /* every job that is not freed */
     size_t held_bytes;                      /* of finished pages */

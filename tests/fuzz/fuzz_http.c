@@ -38,6 +38,15 @@ static void check_ready(const struct brk_http_request *r, const uint8_t *data, s
     }
 }
 
+static void check_answer(int status)
+{
+    char head[BRK_HTTP_ANSWER_HEAD_MAX];
+    struct brk_http_answer a = {status, "text/plain; charset=utf-8", SIZE_MAX, false, INT64_MAX};
+    size_t n = brk_http_answer_head(&a, head);
+    must(n > 4 && n < sizeof head && memcmp(head + n - 4, "\r\n\r\n", 4) == 0);
+    must(brk_http_status_text(status)[0] != 'I'); /* never "Internal Server Error" */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {
@@ -60,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_ready(&r, data, used);
     } else if (t == BRK_HTTP_REFUSED) {
         must(r.status >= 400 && r.why != NULL && !r.keep_alive);
-        must(brk_http_status_text(r.status)[0] != 'I'); /* never "Internal Server Error" */
+        check_answer(r.status);
     }
     return 0;
 }
