@@ -65,8 +65,7 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
         size_t len;
         const char *last = dedup_last_id(s->dedup, &len);
         if (last == NULL || len != a->expected_last_msgid_len || memcmp(last, a->expected_last_msgid, len) != 0) {
-            r->verdict = APPEND_WRONG_LAST_MSGID;
-            r->actual_id = last != NULL ? last : "";
+            r->verdict = APPEND_WRONG_LAST_MSGID; /* the caller adds the id */
             return true;
         }
     }
@@ -302,7 +301,6 @@ static void append_done(void *arg, enum st st, uint64_t n, const struct err *err
     if (st != ST_OK) {
         w->r.verdict = APPEND_FAILED;
     }
-    w->r.actual_id = w->actual_id;
     w->fn(w->arg, &w->r);
     base_free(w->actual_id);
     base_free(w);
@@ -358,7 +356,10 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
             eng_wait_append(e, wait_ticket, fn, arg, r.seq);
         } else {
             struct append_wait *w = base_malloc(sizeof *w);
-            *w = (struct append_wait){fn, arg, r, r.actual_id != NULL ? base_strdup(r.actual_id) : NULL};
+            size_t id_len = 0;
+            const char *id = r.verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
+            *w = (struct append_wait){fn, arg, r, id != NULL ? base_strndup(id, id_len) : NULL};
+            w->r.actual_id = w->actual_id != NULL ? w->actual_id : "";
             eng_wait(e, wait_ticket, append_done, w, ST_OK, 0);
         }
     }

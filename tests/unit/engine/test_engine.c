@@ -408,6 +408,37 @@ static void duplicates_are_refused(void **state_)
     world_fini(&w);
 }
 
+static void on_wrong_id(void *arg, const struct store_append_result *r)
+{
+    struct got *g = arg;
+    g->calls++;
+    g->append = *r;
+    snprintf(g->data, sizeof g->data, "%s", r->actual_id);
+}
+
+/* The id that stands against the expectation is told as a text of its own. */
+static void wrong_last_id_is_told(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 7);
+    struct store_stream *s = create(&w, "S", NULL);
+    const char hdr[] = "NATS/1.0\r\nNats-Msg-Id: first\r\n\r\n";
+    struct store_append a = {.subject = "a", .subject_len = 1, .expected_last_msgid = "other", .expected_last_msgid_len = 5};
+    struct got g = {0};
+    assert_int_equal(w.store->ops->append(s, &a, on_wrong_id, &g), ST_OK);
+    spin(&w);
+    assert_int_equal(g.append.verdict, APPEND_WRONG_LAST_MSGID);
+    assert_string_equal(g.data, "");
+    struct store_append first = {.subject = "a", .subject_len = 1, .hdr = (const uint8_t *)hdr,
+                                 .hdr_len = sizeof hdr - 1, .msg_id = "first", .msg_id_len = 5};
+    assert_int_equal(w.store->ops->append(s, &first, on_append, &g), ST_OK);
+    assert_int_equal(w.store->ops->append(s, &a, on_wrong_id, &g), ST_OK);
+    spin(&w);
+    assert_string_equal(g.data, "first");
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +447,7 @@ int main(void)
         cmocka_unit_test(lap_before_the_first_ticket),
         cmocka_unit_test(limits_evict),           cmocka_unit_test(purge_and_recreate),
         cmocka_unit_test(memory_stream_starts_empty), cmocka_unit_test(duplicates_are_refused),
+        cmocka_unit_test(wrong_last_id_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
