@@ -127,7 +127,15 @@ void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const 
     }
     s->damage = base_realloc(s->damage, (s->ndamage + 1) * sizeof *s->damage);
     s->damage[s->ndamage++] = (struct eng_damage){lo, hi, base_strdup(text)};
-    s->damaged_msgs += lo != 0 && hi >= lo ? hi - lo + 1 : 1;
+    /* Damage without known sequences counts as one message only as long as nothing better is known: a lost record is often
+     * told twice, with its sequence by the journal's index and as a gap in the stream's ordinals. */
+    if (lo != 0 && hi >= lo) {
+        s->damaged_msgs = (s->damage_vague ? 0 : s->damaged_msgs) + (hi - lo + 1);
+        s->damage_vague = false;
+    } else if (s->damaged_msgs == 0) {
+        s->damaged_msgs = 1;
+        s->damage_vague = true;
+    }
 }
 
 const struct sidx_entry *stream_entry(const struct store_stream *s, uint64_t seq)

@@ -88,6 +88,7 @@ struct store_stream {
     struct eng_damage *damage;  /* owned */
     size_t ndamage;
     uint64_t damaged_msgs;
+    bool damage_vague;          /* damaged_msgs is a guess: no sequence is known */
 
     uint64_t removal_ticket;    /* of the newest record that can uncover an older message (delete, purge, consumed) */
     struct block *blocks[4];    /* owned references: blocks read last, so that sequential readers find them */
