@@ -450,7 +450,7 @@ static bool check(struct world *w, struct env_sim *sim, struct store *store, str
     for (size_t i = 0; i < w->ninst && !w->failed; i++) {
         struct sw_inst *in = w->inst[i];
         char name[16];
-        struct fit fit;
+        struct fit fit = {0};
         if (in->base == SIZE_MAX || submitted(in, &cut) == 0) {
             in->match = SIZE_MAX;
             continue;
