@@ -619,6 +619,10 @@ static enum st forget_cache(struct jr_rd *rd)
         struct jr_file *f = rd_file(rd, i - 1);
         env_drop_cache(rd->env, f->f, 0, f->h.size);
         enum st st = f->unreadable ? ST_OK : rd_frame(rd, i - 1, JR_FIRST_OFF, &fr);
+        if (st == ST_UNSUPPORTED) { /* there is a group; whether it counts is for the walk to say */
+            err_clear(rd->err);
+            return ST_OK;
+        }
         if (st != ST_OK || fr.head_ok) {
             return st;
         }

@@ -17,7 +17,7 @@
 #define FILE_SIZE (64 * KIB)
 #define ROOM (FILE_SIZE - JF_OVERHEAD)
 
-enum opt { FIX = 1, SAME_BOOT = 2, SECOND_FILE = 4, SECOND_PREV_END = 8, HINT = 16, CHECKPOINT = 32, BAD_HEADER = 64 };
+enum opt { FIX = 1, SAME_BOOT = 2, SECOND_FILE = 4, SECOND_PREV_END = 8, HINT = 16, CHECKPOINT = 32, DAMAGE = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,17 +52,22 @@ static void fix_msg(uint8_t *body, size_t len)
     put_u32le(body + 4, crc32c(CRC_SEED, body + MSG_HEAD_SIZE, rest));
 }
 
-/* Makes records of what lies in [at, end); returns how many. */
-static uint32_t fix_records(uint8_t *p, size_t at, size_t end, bool twins)
+enum { GIDS = 5 };
+static uint32_t next_oseq[GIDS]; /* so that records of a gid can follow each other */
+
+/* Makes records of what lies in [at, end); returns how many. With `in_order` they are numbered as an owner would. */
+static uint32_t fix_records(uint8_t *p, size_t at, size_t end, bool twins, bool in_order)
 {
     uint32_t n = 0;
     while (at + REC_HEAD_SIZE <= end) {
         uint8_t *r = p + at;
+        uint32_t gid = get_u32le(r + 12) % GIDS;
+        uint32_t oseq = in_order ? next_oseq[gid]++ : get_u32le(r + 20);
         size_t room = end - at;
         size_t len = REC_HEAD_SIZE + get_u32le(r + 4) % 400;
         len = len > room ? room : len;
         size_t ext = (size_t)(get_u16le(r + 10) % 8) * 8;
-        enum rec_type type = (enum rec_type)(r[8] % 9);
+        enum rec_type type = r[8] == 0xee ? REC_RAFT_HARD : (enum rec_type)(r[8] % 9);
         if (type != REC_APPEND || len < REC_HEAD_SIZE + ext + MSG_HEAD_SIZE) {
             ext = 0;
         }
@@ -74,21 +79,54 @@ static uint32_t fix_records(uint8_t *p, size_t at, size_t end, bool twins)
             fix_msg(r + REC_HEAD_SIZE + ext, body);
         }
         uint8_t flags = (uint8_t)((r[9] & 3u) | (twins ? 4u : 0u));
-        rec_seal(r, type, flags, get_u32le(r + 12) % 5, get_u32le(r + 16), get_u32le(r + 20), ext, body, CRC_SEED);
+        if (ext >= 16 && r[11] % 2 == 0) { /* a proper ext */
+            struct seq_runs runs = {0};
+            seq_runs_add(&runs, r[REC_HEAD_SIZE]);
+            append_ext_put(r + REC_HEAD_SIZE, ext, r[REC_HEAD_SIZE + 1], &runs);
+            seq_runs_fini(&runs);
+        }
+        rec_seal(r, type, flags, gid, get_u32le(r + 16), oseq, ext, body, CRC_SEED);
         at += (size_t)align_up(len, REC_ALIGN);
         n++;
     }
     return n;
 }
 
+/* Index entries that fit the records: one for each stretch of records of a gid. Returns the bytes used. */
+static size_t true_index(const uint8_t *p, size_t at, size_t end, uint8_t *out, size_t cap, const uint8_t *noise)
+{
+    size_t used = 0;
+    struct ji_entry e = {0};
+    while (at + REC_HEAD_SIZE <= end) {
+        const uint8_t *r = p + at;
+        if (e.nrec == 0 || get_u32le(r + 12) != e.gid) {
+            if (e.nrec != 0) {
+                used += JI_HEAD;
+            }
+            if (used + JI_HEAD > cap) {
+                return used;
+            }
+            e = (struct ji_entry){.gid = get_u32le(r + 12), .first_oseq = get_u32le(r + 20), .last_seq = noise[0], .floor = noise[1]};
+        }
+        e.nrec++;
+        e.flags = (r[9] & 1u) != 0 ? JI_OPEN | JI_BATCH : 0;
+        ji_put(out + used, JI_HEAD, &e, NULL);
+        at += (size_t)align_up(get_u32le(r + 4), REC_ALIGN);
+    }
+    return used + (e.nrec != 0 ? JI_HEAD : 0);
+}
+
 /* One group from what lies at p; returns its length. */
-static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, uint32_t seed)
+static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, uint32_t *chain, uint32_t seed)
 {
     struct jg_header h = {.lsn = lsn};
+    bool in_order = p[81] % 4 != 3;
+    bool codec = p[60] == 0xee;
+    uint8_t noise[2] = {p[83], p[84]};
     size_t total = (1 + (size_t)p[32] % 4) * JG_ALIGN;
     total = total > room ? room : total;
     size_t body = get_u16le(p + 36) % (total - 2 * JG_FRAME + 1);
-    size_t index = (get_u16le(p + 80) % (body + 1)) & ~(size_t)7;
+    size_t index = (get_u16le(p + 80) % (u64_min(body, 600) + 1)) & ~(size_t)7;
     size_t twins = p[88] % 4 == 0 ? 512 : 0;
     if (twins != 0) {
         body = (body + JG_FRAME) / 512 * 512 - JG_FRAME + twins;
@@ -97,32 +135,49 @@ static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, ui
             twins = 0;
         }
     }
-    *seq += 1 + p[16] % 2;
+    *seq += 1 + (p[16] == 1 ? 1 : 0);
     h.group_seq = *seq;
     h.durable_seq = *seq - 1 - u64_min(*seq - 1, p[24] % 4);
     h.total_len = (uint32_t)total;
     h.flags = p[56] % 16 < 8 ? (uint16_t)(p[56] % 8) : 0;
-    h.index_len = (uint32_t)index;
     h.twin_len = (uint32_t)twins;
-    h.body_len = (uint32_t)body;
-    h.nrec = fix_records(p, JG_FRAME + index, JG_FRAME + body - twins, false);
-    (void)fix_records(p, JG_FRAME + body - twins, JG_FRAME + body, true);
-    /* an index that fits the records, half of the time */
-    if (p[81] % 2 == 0 && index >= JI_HEAD && h.nrec > 0) {
-        struct ji_entry e = {.gid = get_u32le(p + JG_FRAME + index + 12),
-                             .nrec = h.nrec,
-                             .first_oseq = get_u32le(p + JG_FRAME + index + 20),
-                             .flags = p[82] % 32,
-                             .last_seq = p[83],
-                             .floor = p[84]};
-        uint8_t keep[JI_HEAD];
-        ji_put(keep, JI_HEAD, &e, NULL);
-        memcpy(p + JG_FRAME, keep, JI_HEAD);
-        put_u32le(p + JG_FRAME + 4, (uint32_t)index);
+    h.prev_hdr_crc = p[48] % 8 == 7 ? 0 : *chain;
+    size_t rec_at = JG_FRAME + index;
+    size_t rec_end = JG_FRAME + body - twins;
+    h.nrec = fix_records(p, rec_at, rec_end, false, in_order);
+    if (twins != 0 && rec_at + 512 <= rec_end) { /* twins of the first records, or of none */
+        memcpy(p + rec_end, p + rec_at, p[89] % 2 == 0 ? 256 : 0);
+        for (size_t at = rec_end; at + REC_HEAD_SIZE <= JG_FRAME + body;) {
+            uint32_t len = get_u32le(p + at + 4);
+            if (len < REC_HEAD_SIZE || len > JG_FRAME + body - at || p[at + 8] == REC_APPEND ||
+                p[at + 8] > REC_CONS_DELTA) {
+                break;
+            }
+            rec_seal(p + at, (enum rec_type)p[at + 8], REC_IS_TWIN, get_u32le(p + at + 12), 0, get_u32le(p + at + 20), 0,
+                     len - REC_HEAD_SIZE, CRC_SEED);
+            at += (size_t)align_up(len, REC_ALIGN);
+        }
+    } else if (twins != 0) {
+        (void)fix_records(p, rec_end, JG_FRAME + body, true, false);
     }
+    if (p[82] % 4 != 3) { /* an index that fits the records; padding goes to the last entry */
+        uint8_t fits[640];
+        size_t used = true_index(p, rec_at, rec_end, fits, index, noise);
+        memcpy(p + JG_FRAME, fits, used);
+        if (used >= JI_HEAD && used < index) {
+            put_u32le(p + JG_FRAME + used - JI_HEAD + 4, (uint32_t)(index - used + JI_HEAD));
+        }
+    }
+    h.index_len = (uint32_t)index;
+    h.body_len = (uint32_t)body;
     h.index_crc = crc32c(seed, p + JG_FRAME, index);
     h.body_crc = crc32c(seed, p + JG_FRAME, body);
     jg_put(p, p + total - JG_FRAME, &h, seed);
+    *chain = h.hdr_crc;
+    if (codec) {
+        p[60] = 1;
+        put_u32le(p + 4, crc32c(seed, p + 8, 120));
+    }
     return total;
 }
 
@@ -147,21 +202,48 @@ static void build_file(struct env *env, const struct input *in, unsigned no, con
     }
     if ((in->opts & FIX) != 0) {
         size_t end = (size_t)align_up(len, JG_ALIGN);
+        uint32_t chain = 0;
         for (size_t at = 0; at < end;) {
-            at += fix_group(file + JF_PAGE + at, end - at, h.base_lsn + JF_PAGE + at, seq, jf_seed(h.file_nonce));
+            at += fix_group(file + JF_PAGE + at, end - at, h.base_lsn + JF_PAGE + at, seq, &chain, jf_seed(h.file_nonce));
         }
     }
     for (unsigned i = 0; i < in->flips % 4u && len > 8; i++) {
         file[JF_PAGE + get_u16le(bytes + 2 * i) % len] ^= (uint8_t)(1u << bytes[i] % 8);
     }
-    if ((in->opts & BAD_HEADER) != 0) {
-        file[in->bad % 2 == 0 ? in->bad : FILE_SIZE - JF_PAGE + in->bad] ^= 1;
+    size_t size = sizeof(file);
+    if ((in->opts & DAMAGE) != 0) {
+        switch (in->bad % 8) {
+        case 0:
+            file[in->prev_end] ^= 1;
+            break;
+        case 1:
+            file[FILE_SIZE - JF_PAGE + in->prev_end] ^= 1;
+            break;
+        case 2: /* both headers of the first or of the second file */
+            if (in->prev_end % 2u == no) {
+                file[0] ^= 1;
+                file[FILE_SIZE - JF_PAGE] ^= 1;
+            }
+            break;
+        case 3:
+            size = (size_t)in->prev_end * 256;
+            break;
+        case 4: /* the first is missing */
+        case 5: /* all are */
+            if (no == 0 || in->bad % 8 == 5) {
+                return;
+            }
+            break;
+        default: /* a page is lost */
+            memset(file + (size_t)in->prev_end % 15 * JF_PAGE + JF_PAGE, 0, JF_PAGE);
+            break;
+        }
     }
     char path[64];
     (void)snprintf(path, sizeof(path), DIR_PATH "/%016x.jnl", no + 1);
     struct env_file *f;
     if (env_open(env, path, ENV_RDWR | ENV_CREATE, &f, NULL) != ST_OK ||
-        env_pwrite(env, f, file, sizeof(file), 0, NULL) != ST_OK) {
+        env_pwrite(env, f, file, size, 0, NULL) != ST_OK) {
         abort();
     }
     env_close(env, f);
@@ -269,6 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
     uint64_t seq = 0;
+    memset(next_oseq, 0, sizeof(next_oseq));
     size_t first = (in.opts & SECOND_FILE) != 0 ? in.len * in.split / 255 : in.len;
     build_file(env, &in, 0, in.p, first, &seq);
     if ((in.opts & SECOND_FILE) != 0) {
