@@ -77,6 +77,7 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     struct eng_opts eo = {.store_dir = b->store_dir,
                           .sync_interval_ns = o->sync_always ? 0 : o->sync_interval_ns,
                           .max_file_bytes = (uint64_t)b->max_file_bytes,
+                          .max_file_is_of_free = o->max_file_store < 0,
                           .max_mem_bytes = (uint64_t)b->max_memory_bytes,
                           .doorbell = ring,
                           .doorbell_arg = server->loop};
@@ -86,6 +87,11 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
         return st;
     }
     report(b);
+    if (o->max_file_store < 0) {
+        struct store_usage u;
+        b->store->ops->usage(b->store, NULL, &u);
+        b->max_file_bytes += (int64_t)u.file_bytes; /* as the engine reckons */
+    }
     struct js_deps deps = {.loop = server->loop,
                            .store = b->store,
                            .env = server->env,

@@ -586,6 +586,7 @@ static void finish_lap(struct eng *e, bool done)
     k->txn = NULL;
     if (done) {
         k->checkpoint_lsn = k->new_checkpoint_lsn;
+        k->lap_no_space = false;
         e->checkpoints++;
         jr_release(e->jr, k->checkpoint_lsn, k->commit_gen);
         if (k->flusher != NULL) {
@@ -606,7 +607,7 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
     }
     log_err("could not checkpoint: %s (%s); nothing is released, trying again in 1 s", err->msg, st_text(st));
     if (st == ST_NOSPACE) {
-        e->low_space = true;
+        k->lap_no_space = true;
         cat_ballast_release(e->cat);
     }
     finish_lap(e, false);
@@ -636,16 +637,54 @@ static enum st first_error(struct ckpt *k, struct err *err)
 
 /* --- driving (owner) -------------------------------------------------------------------------------------------------------- */
 
+/* A journal that finds no room for its next file gets some back from a checkpoint, long before its window is half
+ * used; what has gone on for longer than a lap takes is a full disk. */
+#define STARVED_LAP_NS (2 * NS_PER_S)
+#define STARVED_FULL_NS (3 * NS_PER_S)
+#define STARVED_USED_MIN MIB /* less gives no file back */
+
+static bool starved_due(struct eng *e, uint64_t used)
+{
+    struct ckpt *k = e->ckpt;
+    int64_t now = eng_boot_ns(e);
+    if (k->starved_boot_ns == 0 || used < STARVED_USED_MIN ||
+        (k->starved_lap_boot_ns != 0 && now - k->starved_lap_boot_ns < STARVED_LAP_NS)) {
+        return false;
+    }
+    k->starved_lap_boot_ns = now;
+    return true;
+}
+
+static void look_at_space(struct eng *e)
+{
+    struct ckpt *k = e->ckpt;
+    int64_t now = eng_boot_ns(e);
+    if (!jr_starved(e->jr)) {
+        k->starved_boot_ns = 0;
+        k->starved_lap_boot_ns = 0;
+    } else {
+        k->starved_boot_ns = k->starved_boot_ns != 0 ? k->starved_boot_ns : now;
+        eng_timer_set(k->timer, now + NS_PER_S / 2);
+    }
+    bool low = atomic_load(&k->space_low) || k->lap_no_space ||
+               (k->starved_boot_ns != 0 && now - k->starved_boot_ns >= STARVED_FULL_NS);
+    if (low != e->low_space) {
+        e->low_space = low;
+        log_wrn("%s", low ? "disk is nearly full: publishes are refused until there is room"
+                          : "disk has room again: publishes are taken");
+    }
+}
+
 static bool due(struct eng *e)
 {
-    const struct ckpt *k = e->ckpt;
+    struct ckpt *k = e->ckpt;
     uint64_t used = jr_window_used(e->jr);
     if (k->in_doubt || eng_boot_ns(e) < k->retry_boot_ns) {
         return false;
     }
     /* A lap that could not cover anything new would follow lap for ever. */
     return k->wanted || k->tombstones_wait ||
-           (used > e->opts.journal_window_bytes / 2 && e->done_lsn > k->checkpoint_lsn);
+           (e->done_lsn > k->checkpoint_lsn && (used > e->opts.journal_window_bytes / 2 || starved_due(e, used)));
 }
 
 static void begin_lap(struct eng *e, bool final)
@@ -704,11 +743,7 @@ void ckpt_poll(struct eng *e)
     struct ckpt *k = e->ckpt;
     enum ckpt_phase phase = (enum ckpt_phase)atomic_load_explicit(&k->phase, memory_order_acquire);
     struct err err;
-    if (k->space_low != e->low_space && phase == CKPT_IDLE) {
-        e->low_space = k->space_low;
-        log_wrn("%s", e->low_space ? "disk is nearly full: publishes are refused until there is room"
-                                   : "disk has room again: publishes are taken");
-    }
+    look_at_space(e);
     if (e->poisoned != ST_OK) {
         return;
     }

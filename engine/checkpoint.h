@@ -71,6 +71,9 @@ struct ckpt {
     bool wanted, tombstones_wait;
     bool in_doubt;             /* the catalogue cannot say whether a commit counts: nothing more is flushed until a restart */
     int64_t retry_boot_ns;
+    int64_t starved_boot_ns;   /* since when the journal has had no next file for want of space; 0 = it has */
+    int64_t starved_lap_boot_ns; /* the last lap begun for that */
+    bool lap_no_space;         /* the last lap failed for want of space */
     struct eng_timer *timer;   /* owned: wakes the owner for a retry */
     struct env_task *flusher;  /* owned */
     atomic_bool space_low;     /* set by the flusher */

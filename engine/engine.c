@@ -416,6 +416,12 @@ static enum st start(struct eng *e, struct err *err)
     enum st st = cat_start(e->cat, err);
     if (st == ST_OK) {
         st = jr_start(e->jr, cat_generation(e->cat), err);
+        if (st == ST_NOSPACE && cat_ballast_release(e->cat)) {
+            st = jr_start(e->jr, cat_generation(e->cat), err);
+        }
+    }
+    if (st == ST_OK && e->opts.max_file_is_of_free) {
+        e->opts.max_file_bytes += e->file_bytes;
     }
     if (st == ST_OK) {
         st = jw_create(e->jr, &e->jw, err);

@@ -9,6 +9,7 @@ struct eng_opts {
     const char *store_dir;      /* data goes to <store_dir>/millrace; made when missing; nothing else there is touched */
     int64_t sync_interval_ns;   /* 0 = always: durable; else relaxed */
     uint64_t max_file_bytes;    /* logical bytes of all file streams; UINT64_MAX = no limit */
+    bool max_file_is_of_free;   /* it was reckoned from what the disk has free: what the store holds comes on top */
     uint64_t max_mem_bytes;
     uint64_t journal_window_bytes; /* 0 = 256 MiB */
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */

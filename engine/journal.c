@@ -53,6 +53,8 @@ static uint64_t new_base(const struct jr *jr)
     return base;
 }
 
+#define FIRST_FILE_MIN ((uint64_t)64 * 1024)
+
 static enum st open_first_file(struct jr *jr, struct err *err)
 {
     struct jr_spare spare;
@@ -60,8 +62,13 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     bool fresh;
     /* A spare may have lost its number just now, and must not be written to while the directory still has it. */
     enum st st = env_dirsync(jr->env, jr->dir, err);
+    uint64_t size = jr->opts.file_min_bytes;
     if (st == ST_OK) {
-        st = jr_spare_get(jr, jr->opts.file_min_bytes, &spare, &f, &fresh, err);
+        st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
+    }
+    while (st == ST_NOSPACE && size / 2 >= FIRST_FILE_MIN) { /* a full disk: enough to purge and delete */
+        size /= 2;
+        st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
     }
     if (st != ST_OK) {
         return st;
@@ -290,6 +297,8 @@ uint64_t jr_window_used(struct jr *jr)
     uint64_t from = atomic_load(&jr->checkpoint_lsn);
     return (end > from ? end - from : 0) + atomic_load(&jr->pending_bytes);
 }
+
+bool jr_starved(struct jr *jr) { return atomic_load(&jr->no_space); }
 
 uint64_t jr_durable_lsn(struct jr *jr) { return atomic_load(&jr->durable_lsn); }
 

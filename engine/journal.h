@@ -158,6 +158,8 @@ enum st jr_poisoned(struct jr *jr, struct err *err);
 /* Bytes between checkpoint_lsn and the end of what is sealed; any thread. 50 % of the window: start a checkpoint. Ends of
  * files and what restarts leave unused count here (they take disk and LSNs), but not against jw_reserve. */
 uint64_t jr_window_used(struct jr *jr);
+/* The next file could not be made for want of space: publishers get ST_FULL until it could. Any thread. */
+bool jr_starved(struct jr *jr);
 uint64_t jr_durable_lsn(struct jr *jr);
 /* Asks the lane to sync what relaxed and async groups left unsynced; the doorbell rings. Any thread. */
 void jr_want_sync(struct jr *jr);

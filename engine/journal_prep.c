@@ -148,12 +148,16 @@ static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struc
     return !ready || *too_small_out;
 }
 
-static uint64_t prep_begin(struct jr *jr, uint64_t size, const struct jr_file *too_small)
+static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want, const struct jr_file *too_small)
 {
     struct err err = {0};
     struct jr_prep *p = &jr->prep;
     enum st st = too_small != NULL ? unnumber(jr, too_small, &err) : ST_OK;
     if (st == ST_OK) {
+        st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
+    }
+    while (st == ST_NOSPACE && size / 2 >= u64_max(want, LIM_JOURNAL_FILE_BYTES_MIN)) { /* a smaller one will do */
+        size /= 2;
         st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
     }
     if (st != ST_OK) {
@@ -243,7 +247,7 @@ static uint64_t prep_rest(struct jr *jr)
         return (uint64_t)(p->retry_at_ns - now);
     }
     if (next_needed(jr, want, &too_small, &small)) {
-        return prep_begin(jr, size, too_small ? &small : NULL);
+        return prep_begin(jr, size, want, too_small ? &small : NULL);
     }
     trim_spares(jr);
     return ENV_STEP_IDLE;

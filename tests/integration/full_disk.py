@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""A full disk, on a file system of 64 MiB: publishes get an error (they are not left waiting), what was acknowledged is
+there, acks and deletes go on, the server starts on the full disk, and a purge brings it back."""
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import natsraw  # noqa: E402
+import server  # noqa: E402
+
+
+def fill(c):
+    """Publishes until ten refusals in a row; returns (sequence, hash) of what was acknowledged."""
+    acked, refused, end = [], 0, time.monotonic() + 40
+    while refused < 10:
+        assert time.monotonic() < end, "the disk does not get full"
+        data = os.urandom(50000)
+        a = c.request("s.a", data, timeout=10).json()
+        if "error" in a:
+            assert a["error"]["err_code"] == 10023, a
+            refused += 1
+        else:
+            acked.append((a["seq"], hashlib.sha256(data).digest()))
+            refused = 0
+    return acked
+
+
+def verify(c, acked):
+    for seq, digest in acked:
+        m = c.api("STREAM.MSG.GET.S", {"seq": seq})
+        assert "error" not in m, (seq, m)
+        assert hashlib.sha256(base64.b64decode(m["message"]["data"])).digest() == digest, seq
+
+
+def run(folder):
+    with server.Server(store=os.path.join(folder, "s")) as srv:
+        c = natsraw.Conn(port=srv.port, timeout=20)
+        assert "error" not in c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
+        c.api("CONSUMER.CREATE.S.d", {"stream_name": "S", "config": {"durable_name": "d", "ack_policy": "explicit"}})
+        acked = fill(c)
+        assert len(acked) > 600, "half of the disk stays unused: %d" % len(acked)
+        m = c.request("$JS.API.CONSUMER.MSG.NEXT.S.d", b"1")
+        assert c.request(m.reply, b"+ACK").data == b""
+        assert c.api("STREAM.MSG.DELETE.S", {"seq": acked.pop(1)[0]})["success"]
+        verify(c, acked)
+        srv.restart(kill=True)
+        c = natsraw.Conn(port=srv.port, timeout=20)
+        verify(c, acked)
+        assert c.api("STREAM.PURGE.S", {"keep": 10})["success"]
+        end = time.monotonic() + 20
+        while "error" in c.request("s.a", b"x").json():
+            assert time.monotonic() < end, "no room after the purge"
+            c.none(c.new_inbox()[1], 0.1)
+        verify(c, acked[-9:])
+
+
+def main():
+    folder = server.scratch()
+    if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], stderr=subprocess.DEVNULL) != 0:
+        print("a small file system can only be mounted by root")
+        return 77
+    try:
+        run(folder)
+        print("ok")
+    finally:
+        subprocess.call(["umount", folder])
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
