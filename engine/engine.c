@@ -8,6 +8,8 @@
 
 #include "engine/base/log.h"
 
+#define START_FILES_MAX 3u /* journal files found at a start, from which on a checkpoint is made */
+
 /* --- tables ---------------------------------------------------------------------------------------------------------- */
 
 static int name_cmp(const struct store_stream *s, const char *account, const char *name)
@@ -431,6 +433,11 @@ static enum st start(struct eng *e, struct err *err)
     }
     if (st == ST_OK) {
         st = recover_finish(e, err);
+    }
+    /* Every start takes a new file, and only a checkpoint gives files back: a server that is killed again and again with
+     * little written would never come to one. */
+    if (st == ST_OK && e->recovered.files >= START_FILES_MAX) {
+        ckpt_request(e, NULL, NULL);
     }
     return st;
 }

@@ -77,6 +77,7 @@ struct jr_recovered {
     uint64_t bytes;         /* of groups behind the checkpoint */
     uint64_t torn_bytes;    /* discarded behind the end */
     uint64_t next_gid_min;  /* 1 above every gid seen */
+    size_t files;           /* journal files found */
     bool any_groups_on_disk;/* some journal file holds a group (also below checkpoint_lsn) */
     bool contiguous;        /* files reach back to checkpoint_lsn */
     bool clean;             /* the last group says SHUTDOWN */

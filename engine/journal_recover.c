@@ -671,6 +671,7 @@ enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint
     }
     atomic_store(&jr->checkpoint_lsn, checkpoint_lsn);
     atomic_store(&jr->meta_gen, out->meta_gen_max);
+    out->files = jr->files.n;
     jr->rec = *out;
     jr->recovered = true;
     return ST_OK;

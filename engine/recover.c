@@ -429,6 +429,8 @@ enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn,
     e->done_lsn = e->load_checkpoint_lsn = checkpoint_lsn;
     e->load_end_lsn = end_lsn;
     enum st st = jr_recover(e->jr, checkpoint_lsn, end_lsn, &v, &e->recovered, err);
+    /* All before the end has been seen: without this, a run that writes nothing could never let a file go. */
+    e->done_lsn = u64_max(e->done_lsn, e->recovered.end_lsn);
     if (e->recovered.next_gid_min > e->next_gid) {
         e->next_gid = (uint32_t)e->recovered.next_gid_min;
     }
