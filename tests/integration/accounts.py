@@ -4,9 +4,11 @@ other on the wire, in answers, over monitoring, or on disk. A third has no JetSt
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import natsraw  # noqa: E402
@@ -20,6 +22,7 @@ accounts {
   SYS { users: [ {user: s, password: ps} ] }
 }
 system_account: SYS
+http: "127.0.0.1:-1"
 """  # the password of b is "pb"
 PASSWORDS = {"a": "pa", "a2": "pa2", "b": "pb", "c": "pc", "s": "ps"}
 
@@ -185,6 +188,28 @@ def without_jetstream(w):
             raise AssertionError("%r got in" % user)
 
 
+def monitoring(w):
+    """/connz and /jsz of one account tell nothing of the other"""
+    base = "http://" + re.search(r"Starting http monitor on (127\.0\.0\.1:\d+)", w.s.log()).group(1)
+    with w.conn("a", name="client-of-a") as a, w.conn("b", name="client-of-b") as b:
+        a.sub("interest.of.a")
+        b.sub("interest.of.b")
+        a.ping()
+        b.ping()
+        for own, other, n in (("A", "B", 3), ("B", "A", 5)):
+            with urllib.request.urlopen(base + "/connz?auth=1&subs=detail&acc=" + own, timeout=10) as f:
+                text = f.read().decode()
+            z = json.loads(text)
+            same([(c["account"], c["name"]) for c in z["connections"]], [(own, "client-of-" + own.lower())], "connz of " + own)
+            assert "of.%s" % own.lower() in text and "of.%s" % other.lower() not in text, text
+            with urllib.request.urlopen(base + "/jsz?streams=1&consumers=1&config=1&acc=" + own, timeout=10) as f:
+                z = json.loads(f.read())
+            same([d["name"] for d in z["account_details"]], [own], "jsz of " + own)
+            streams = {d["name"]: d for d in z["account_details"][0]["stream_detail"]}
+            same((len(streams), streams["ORDERS"]["state"]["messages"]), (27, n), "streams of %s in jsz" % own)
+            same([c["name"] for c in streams["ORDERS"]["consumer_detail"]], ["d"], "consumers of %s in jsz" % own)
+
+
 def after_restart(w):
     """all of it holds after kill -9"""
     w.s.restart(kill=True)
@@ -216,7 +241,7 @@ def on_disk(w):
 def main():
     w = World()
     passed = failed = 0
-    for test in (wire, inboxes, streams, acks_and_events, side_by_side, without_jetstream, after_restart, on_disk):
+    for test in (wire, inboxes, streams, acks_and_events, side_by_side, without_jetstream, monitoring, after_restart, on_disk):
         try:
             test(w)
             passed += 1
