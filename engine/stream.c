@@ -536,7 +536,7 @@ static void read_done(void *arg, enum st st, struct block *b, const struct err *
         char text[300];
         snprintf(text, sizeof text, "block of sequences %llu..%llu cannot be read: %s", (unsigned long long)w->lo,
                  (unsigned long long)w->hi, err != NULL && err->msg[0] != 0 ? err->msg : st_text(st));
-        stream_note_damage(w->s, w->lo, w->hi, text);
+        eng_note_damage(w->s->eng, w->s->gid, w->lo, w->hi, text);
     }
     stream_read_fn fn = w->fn;
     void *fn_arg = w->arg;
