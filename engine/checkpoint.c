@@ -308,6 +308,19 @@ static void put_consumers(struct cat_txn *t, const struct ckpt_unit *u)
     }
 }
 
+/* What was found damaged stands in the catalogue: the journal that told it will be recycled. */
+static void put_damage(struct cat_txn *t, struct ckpt_unit *u)
+{
+    struct store_stream *s = u->s;
+    for (size_t i = s->damage_saved; i < s->ndamage; i++) {
+        const struct eng_damage *d = &s->damage[i];
+        struct cat_damage row = {.gid = u->gid, .lo = d->lo, .hi = d->hi, .cause = bytes_of(d->text, strlen(d->text)),
+                                 .found_ns = eng_now_ns(s->eng)};
+        cat_put_damage(t, &row);
+    }
+    u->damage_saved = s->ndamage;
+}
+
 static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
@@ -324,6 +337,7 @@ static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
     cat_put_stream_ckpt(t, &ck);
     put_consumers(t, u);
     put_removed(t, u);
+    put_damage(t, u);
     for (size_t i = 0; i < u->ndead; i++) {
         cat_del_segment(t, u->gid, u->dead[i]);
     }
@@ -349,6 +363,9 @@ static void put_dropped(struct cat_txn *t, struct ckpt_unit *u)
     }
     for (uint32_t i = 0; s->segs != NULL && i < s->segs->segdel_parts; i++) {
         cat_del_segdel(t, u->gid, 0, i);
+    }
+    for (size_t i = 0; i < s->ndamage; i++) {
+        cat_del_damage(t, u->gid, s->damage[i].lo, s->damage[i].hi);
     }
     cat_del_stream_ckpt(t, u->gid);
     if (s->dir_gone && s->tomb_generation != 0 && s->eng->ckpt->checkpoint_lsn > s->drop_lsn) {
@@ -499,7 +516,8 @@ static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
     s->freeze_ticket = 0;
     if (done) {
         s->first_dirty_lsn = s->next_dirty_lsn;
-        s->ckpt_dirty = s->ticket > e->ckpt->freeze_ticket;
+        s->ckpt_dirty = s->ticket > e->ckpt->freeze_ticket || (!u->dropped && u->damage_saved < s->ndamage);
+        s->damage_saved = u->damage_saved;
     } else {
         for (size_t i = 0; i < u->removed.n && !u->dropped; i++) {
             seq_runs_add_run(&s->ckpt_removed, u->removed.v[i].first, u->removed.v[i].count);

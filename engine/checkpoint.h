@@ -43,6 +43,7 @@ struct ckpt_unit {
     size_t nmsgs;
     struct seq_runs removed;
     uint32_t segdel_parts;  /* after this lap */
+    size_t damage_saved;    /* after this lap */
     uint64_t *dead;         /* owned: segnos to drop */
     size_t ndead;
     struct seg_view *active; /* owned reference */

@@ -20,6 +20,10 @@ static void ddl_done(void *arg, enum st st, uint64_t n, const struct err *err)
 {
     struct ddl_wait *w = arg;
     const struct err *why = err != NULL ? err : &w->err;
+    if (st == ST_CLOSED) {
+        base_free(w); /* the store goes: nobody is told any more */
+        return;
+    }
     if (w->stream_fn != NULL) {
         w->stream_fn(w->arg, st, st == ST_OK ? w->s : NULL, why);
     } else if (w->cons_fn != NULL) {
@@ -39,7 +43,7 @@ static struct ddl_wait *wait_make(void *arg)
 
 static void refuse(struct eng *e, struct ddl_wait *w, enum st st)
 {
-    eng_wait(e, 0, ddl_done, w, st, 0);
+    eng_wait_own(e, 0, ddl_done, w, st, 0);
 }
 
 static bool usable(struct eng *e, struct ddl_wait *w)
@@ -112,7 +116,7 @@ void ddl_stream_create(struct store *st_, const struct stream_cfg *cfg, store_st
         st = stream_reserve_seqs(s);
     }
     w->s = s;
-    eng_wait(e, s->ticket, ddl_done, w, st, 0);
+    eng_wait_own(e, s->ticket, ddl_done, w, st, 0);
 }
 
 /* What the new limits push out, as one floor and single sequences behind it. */
@@ -206,7 +210,7 @@ void ddl_stream_update(struct store *st_, struct store_stream *s, const struct s
     base_free(sh.seqs);
     s->removal_ticket = s->ticket;
     stream_arm_expiry(s);
-    eng_wait(e, s->ticket, ddl_done, w, st, 0);
+    eng_wait_own(e, s->ticket, ddl_done, w, st, 0);
 }
 
 void ddl_stream_delete(struct store *st_, struct store_stream *s, store_done_fn fn, void *arg)
@@ -228,7 +232,7 @@ void ddl_stream_delete(struct store *st_, struct store_stream *s, store_done_fn 
     s->dropped = true;
     ckpt_stream_dropped(s);
     stream_gut(s);
-    eng_wait(e, ticket, ddl_done, w, ST_OK, 0);
+    eng_wait_own(e, ticket, ddl_done, w, ST_OK, 0);
 }
 
 /* --- consumers --------------------------------------------------------------------------------------------------------- */
@@ -262,7 +266,7 @@ void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_c
     s->next_sub++;
     w->c = cons_make(s, sub, cfg, 1, head.created_ns, true);
     cons_flush(w->c);
-    eng_wait(e, s->ticket, ddl_done, w, ST_OK, 0);
+    eng_wait_own(e, s->ticket, ddl_done, w, ST_OK, 0);
 }
 
 void ddl_cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_cons_fn fn, void *arg)
@@ -285,7 +289,7 @@ void ddl_cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_con
     }
     cons_set_cfg(c, cfg, head.cfg_version);
     cons_flush(c);
-    eng_wait(s->eng, s->ticket, ddl_done, w, ST_OK, 0);
+    eng_wait_own(s->eng, s->ticket, ddl_done, w, ST_OK, 0);
 }
 
 void ddl_cons_delete(struct store_cons *c, store_done_fn fn, void *arg)
@@ -305,5 +309,5 @@ void ddl_cons_delete(struct store_cons *c, store_done_fn fn, void *arg)
     ckpt_consumer_dropped(s, cons_sub(c));
     cons_free(c);
     cons_release_unwanted(s);
-    eng_wait(s->eng, s->ticket, ddl_done, w, ST_OK, 0);
+    eng_wait_own(s->eng, s->ticket, ddl_done, w, ST_OK, 0);
 }

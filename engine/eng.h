@@ -24,6 +24,7 @@ struct eng_waiter {
     void *arg;
     uint64_t n;
     enum st st;
+    bool own;                  /* fn frees arg; told ST_CLOSED when the store goes first */
 };
 struct eng_ring {
     struct eng_waiter *v; /* owned */

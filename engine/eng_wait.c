@@ -61,6 +61,11 @@ void eng_wait(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum 
     push_waiter(e, (struct eng_waiter){.ticket = ticket, .fn = fn, .arg = arg, .n = n, .st = st});
 }
 
+void eng_wait_own(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum st st, uint64_t n)
+{
+    push_waiter(e, (struct eng_waiter){.ticket = ticket, .fn = fn, .arg = arg, .n = n, .st = st, .own = true});
+}
+
 void eng_wait_append(struct eng *e, uint64_t ticket, store_append_fn fn, void *arg, uint64_t seq)
 {
     push_waiter(e, (struct eng_waiter){.ticket = ticket, .append_fn = fn, .arg = arg, .n = seq});
@@ -253,8 +258,20 @@ int64_t eng_run_timers(struct eng *e)
     return wheel_next(&e->wheel);
 }
 
+static void drop_waiters(struct eng_ring *r)
+{
+    while (r->n > 0) {
+        struct eng_waiter w = ring_pop(r);
+        if (w.own) {
+            w.fn(w.arg, ST_CLOSED, 0, NULL);
+        }
+    }
+}
+
 void eng_wait_fini(struct eng *e)
 {
+    drop_waiters(&e->waiting);
+    drop_waiters(&e->ready);
     for (size_t i = 0; i < e->nheld; i++) {
         block_release(e->held[i]);
     }

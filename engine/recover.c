@@ -155,6 +155,10 @@ static enum st load_damage(void *arg, const struct cat_damage *row, struct err *
     (void)err;
     snprintf(text, sizeof text, "%.*s", (int)row->cause.len, (const char *)row->cause.data);
     eng_note_damage(l->e, row->gid, row->lo, row->hi, text);
+    struct store_stream *s = eng_stream_by_gid(l->e, row->gid);
+    if (s != NULL) {
+        s->damage_saved = s->ndamage;
+    }
     return ST_OK;
 }
 

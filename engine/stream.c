@@ -127,6 +127,7 @@ void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const 
     }
     s->damage = base_realloc(s->damage, (s->ndamage + 1) * sizeof *s->damage);
     s->damage[s->ndamage++] = (struct eng_damage){lo, hi, base_strdup(text)};
+    s->ckpt_dirty = true; /* the next lap writes it down */
     /* Damage without known sequences counts as one message only as long as nothing better is known: a lost record is often
      * told twice, with its sequence by the journal's index and as a gap in the stream's ordinals. */
     if (lo != 0 && hi >= lo) {

@@ -87,6 +87,7 @@ struct store_stream {
 
     struct eng_damage *damage;  /* owned */
     size_t ndamage;
+    size_t damage_saved;        /* of these, the first so many stand in the catalogue */
     uint64_t damaged_msgs;
     bool damage_vague;          /* damaged_msgs is a guess: no sequence is known */
 
@@ -148,6 +149,9 @@ uint64_t stream_seq_at_time(struct store_stream *s, int64_t ts_ns);
 /* Runs fn(arg, st, n, err) on the owner when `ticket` is done (ST_OK) or the lane is poisoned (ST_POISONED). Never inside
  * the call. fn may not be NULL. */
 void eng_wait(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum st st, uint64_t n);
+/* The same for a call of the engine's own, whose arg has to be freed: when the store closes before, fn is called with
+ * ST_CLOSED and only frees. */
+void eng_wait_own(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum st st, uint64_t n);
 /* The ticket to wait for so that everything of the stream is durable; 0 = nothing to wait for. */
 static inline uint64_t stream_ticket(const struct store_stream *s)
 {

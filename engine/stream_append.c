@@ -301,7 +301,9 @@ static void append_done(void *arg, enum st st, uint64_t n, const struct err *err
     if (st != ST_OK) {
         w->r.verdict = APPEND_FAILED;
     }
-    w->fn(w->arg, &w->r);
+    if (st != ST_CLOSED) { /* else the store goes: nobody is told any more */
+        w->fn(w->arg, &w->r);
+    }
     base_free(w->actual_id);
     base_free(w);
 }
@@ -360,7 +362,7 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
             const char *id = r.verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
             *w = (struct append_wait){fn, arg, r, id != NULL ? base_strndup(id, id_len) : NULL};
             w->r.actual_id = w->actual_id != NULL ? w->actual_id : "";
-            eng_wait(e, wait_ticket, append_done, w, ST_OK, 0);
+            eng_wait_own(e, wait_ticket, append_done, w, ST_OK, 0);
         }
     }
     return ST_OK;

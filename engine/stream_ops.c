@@ -41,7 +41,9 @@ static void get_done(void *arg, enum st st, uint64_t n, const struct err *err)
     if (st != ST_OK) {
         op->st = st;
     }
-    if (op->barrier_fn != NULL) {
+    if (st == ST_CLOSED) {
+        /* the store goes: nobody is told any more */
+    } else if (op->barrier_fn != NULL) {
         op->barrier_fn(op->arg, st, 0, err);
     } else {
         op->fn(op->arg, op->st, op->st == ST_OK ? &op->m : NULL);
@@ -75,7 +77,7 @@ static void get_read(void *arg)
             s->first_ts_seq = s->first_seq;
         }
     }
-    eng_wait(s->eng, op->ticket, get_done, op, ST_OK, 0);
+    eng_wait_own(s->eng, op->ticket, get_done, op, ST_OK, 0);
 }
 
 static uint64_t find(const struct store_stream *s, const struct store_get *g)
@@ -117,7 +119,7 @@ void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_
     if (op->seq == 0) {
         op->st = ST_NOTFOUND;
         op->ticket = stream_ticket(s);
-        eng_wait(s->eng, op->ticket, get_done, op, ST_OK, 0);
+        eng_wait_own(s->eng, op->ticket, get_done, op, ST_OK, 0);
     } else {
         get_read(op);
     }
@@ -134,7 +136,7 @@ void stream_fail_gets(struct store_stream *s)
             stream_read_cancel(s, get_read, op);
             eng_undefer(s->eng, op);
             op->st = ST_CLOSED;
-            eng_wait(s->eng, 0, get_done, op, ST_OK, 0);
+            eng_wait_own(s->eng, 0, get_done, op, ST_OK, 0);
         }
     }
 }
