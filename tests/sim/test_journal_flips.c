@@ -154,7 +154,7 @@ static void flip_all(bool clean)
     for (size_t f = 0; f < t.n; f++) {
         for (uint64_t at = 0; at < t.v[f].size * 8; at += stride) {
             uint64_t off = at / 8;
-            if (off == t.v[f].used) { /* free space up to the last page */
+            if (off >= t.v[f].used && off < t.v[f].size - 4096) { /* free space up to the last page */
                 off = t.v[f].size - 4096;
                 at = off * 8;
             }
