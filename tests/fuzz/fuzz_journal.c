@@ -135,7 +135,7 @@ static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, ui
             twins = 0;
         }
     }
-    *seq += 1 + (p[16] == 1 ? 1 : 0);
+    *seq += 1u + (p[16] == 1 ? 1u : 0u);
     h.group_seq = *seq;
     h.durable_seq = *seq - 1 - u64_min(*seq - 1, p[24] % 4);
     h.total_len = (uint32_t)total;
