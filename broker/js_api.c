@@ -3,8 +3,8 @@
  *
  * Order: requests of an account start in the order they came. One that changes something (create, update,
  * delete, purge) holds back all later ones until it is answered; those that only read run side by side. At
- * the bound of the queue a request is refused at once (10023, type system_overloaded) and an advisory tells
- * how many were. */
+ * the bound of the queue, in requests or in bytes, a request is refused at once (10023, type
+ * system_overloaded) and an advisory tells how many were. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -102,11 +102,17 @@ static char *copy_piece(char *to, struct brk_str s, struct brk_str *out)
 
 static struct js_req *make(struct js_api_sub *sub, const struct brk_msg *m)
 {
-    struct js_req *r = base_try_malloc(sizeof *r + m->subject.n + m->reply.n + m->payload_len + 3);
+    struct js *js = sub->ja->js;
+    size_t size = sizeof(struct js_req) + m->subject.n + m->reply.n + m->payload_len + 3;
+    if (js->request_bytes > 0 && js->request_bytes + size > JS_REQUEST_BYTES_MAX) {
+        return NULL;
+    }
+    struct js_req *r = base_try_malloc(size);
     if (r == NULL) {
         return NULL;
     }
-    *r = (struct js_req){.ja = sub->ja, .js = sub->ja->js, .route = sub->route};
+    js->request_bytes += size;
+    *r = (struct js_req){.ja = sub->ja, .js = js, .route = sub->route, .size = size};
     char *p = copy_piece(r->bytes, m->subject, &r->subject);
     p = copy_piece(p, m->reply, &r->reply);
     (void)copy_piece(p, (struct brk_str){(const char *)m->payload, m->payload_len}, &r->body);
@@ -233,6 +239,7 @@ void js_api_disable(struct js_account *ja)
         struct js_req *r = ja->req_first;
         ja->req_first = r->next;
         ja->js->requests--;
+        ja->js->request_bytes -= r->size;
         base_free(r);
     }
     ja->req_last = NULL;
@@ -270,6 +277,7 @@ static void release(struct js_req *r)
         js_consumer_unref(r->consumer);
     }
     json_out_fini(&r->out);
+    r->js->request_bytes -= r->size;
     base_free(r);
 }
 

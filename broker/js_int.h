@@ -18,6 +18,7 @@
 #include "engine/store.h"
 
 #define JS_REQUESTS_MAX 10000u   /* API requests that wait, without an option; beyond: 10023 */
+#define JS_REQUEST_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of requests not answered yet; one is always taken */
 #define JS_HELD_MSGS_MAX 100000u /* publishes held while the journal window is full; beyond: 10167 */
 #define JS_HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
 #define JS_DELIVER_BUDGET 256u /* messages one consumer delivers before others get their turn */
@@ -167,6 +168,7 @@ struct js {
     uint32_t requests_max;
     struct js_account *accounts, *api_turn;   /* api_turn: whose request is next */
     uint32_t requests;                        /* waiting, of all accounts */
+    size_t request_bytes;                     /* of requests that wait or run */
     uint64_t dropped;                         /* requests refused since the last advisory */
     struct brk_slice *api_slice, *run_slice;  /* owned */
     struct js_consumer *run_first, *run_last; /* consumers with something to deliver; counted */
@@ -199,6 +201,7 @@ struct js_req {
     const struct js_route *route;
     struct json_out out;
     struct api_error err;
+    size_t size;                         /* counted in js->request_bytes */
     bool level_too_high;                 /* asks for an API level we do not have */
     uint32_t pending;                    /* barriers still open */
     struct js_stream *stream;            /* counted; set by js_req_stream */

@@ -75,6 +75,27 @@ def pull_flood(port, c):
     assert pull(c, "f", {"no_wait": True}).status()[0] == 404, "requests of a client that went away make room"
 
 
+def rss_mib(srv):
+    with open("/proc/%d/status" % srv.server_pid()) as f:
+        return int(next(line for line in f if line.startswith("VmRSS")).split()[1]) // 1024
+
+
+def api_bytes(srv):
+    """Waiting API requests are bounded in bytes too: those beyond are told so, and memory stays."""
+    with natsraw.Conn(port=srv.port, timeout=60) as x:
+        x.sub("in")
+        before, most = rss_mib(srv), 0
+        for i in range(200):  # each waits for the disk, and holds back what follows
+            x.pub("$JS.API.STREAM.CREATE.T%d" % i, '{"name":"T%d","subjects":["t%d"]}' % (i, i), "in")
+        big = b"PUB $JS.API.STREAM.CREATE.X in 1000000\r\n" + b" " * 1000000 + b"\r\n"
+        for _ in range(600):
+            x.send(big)
+            most = max(most, rss_mib(srv) - before)
+        answers = [x.next().json() for _ in range(800)]
+        assert sum("error" not in a for a in answers) == 200
+        assert most < 250 or "asan" in server.binary(), "%d MiB of requests" % most
+
+
 def main():
     srv = server.Server()
     try:
@@ -86,6 +107,7 @@ def main():
         numbers(c)
         durations(c)
         pull_flood(srv.port, c)
+        api_bytes(srv)
         print("ok")
     finally:
         srv.stop()
