@@ -614,6 +614,17 @@ static void finish_lap(struct eng *e, bool done)
     atomic_store_explicit(&k->phase, CKPT_IDLE, memory_order_relaxed);
 }
 
+static void answer_requests(struct eng *e, enum st st)
+{
+    struct ckpt *k = e->ckpt;
+    while (k->running_requests != NULL) {
+        struct ckpt_request *r = k->running_requests;
+        k->running_requests = r->next;
+        eng_wait(e, 0, r->fn, r->arg, st, 0);
+        base_free(r);
+    }
+}
+
 static void lap_failed(struct eng *e, enum st st, const struct err *err)
 {
     struct ckpt *k = e->ckpt;
@@ -621,6 +632,7 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
         log_err("could not checkpoint: %s; no checkpoint until a restart", err->msg);
         k->in_doubt = true;
         finish_lap(e, false);
+        answer_requests(e, st);
         return;
     }
     log_err("could not checkpoint: %s (%s); nothing is released, trying again in 1 s", err->msg, st_text(st));
@@ -629,6 +641,8 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
         cat_ballast_release(e->cat);
     }
     finish_lap(e, false);
+    answer_requests(e, st);
+    k->wanted = true;
     k->retry_boot_ns = eng_boot_ns(e) + RETRY_NS;
     eng_timer_set(k->timer, k->retry_boot_ns);
 }
@@ -745,23 +759,17 @@ static bool durable(struct eng *e)
     return false;
 }
 
-static void answer_requests(struct eng *e, enum st st)
-{
-    struct ckpt *k = e->ckpt;
-    while (k->running_requests != NULL) {
-        struct ckpt_request *r = k->running_requests;
-        k->running_requests = r->next;
-        eng_wait(e, 0, r->fn, r->arg, st, 0);
-        base_free(r);
-    }
-}
-
 void ckpt_poll(struct eng *e)
 {
     struct ckpt *k = e->ckpt;
     enum ckpt_phase phase = (enum ckpt_phase)atomic_load_explicit(&k->phase, memory_order_acquire);
     struct err err;
     look_at_space(e);
+    if ((e->poisoned != ST_OK || k->in_doubt) && k->requests != NULL && k->running_requests == NULL) {
+        k->running_requests = k->requests; /* nothing will come of them */
+        k->requests = NULL;
+        answer_requests(e, ST_POISONED);
+    }
     if (e->poisoned != ST_OK) {
         return;
     }

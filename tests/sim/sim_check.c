@@ -501,6 +501,37 @@ bool sw_check(struct world *w, struct env_sim *sim, struct store *store, struct 
     return ok;
 }
 
+bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, struct sw_cut cut)
+{
+    for (size_t i = 0; i < w->ninst && !w->failed; i++) {
+        struct sw_inst *in = w->inst[i];
+        char name[16], why[200];
+        if (in->dropped || in->memory || in->nev == 0 || !promised(in, &in->ev[0], &cut)) {
+            continue;
+        }
+        snprintf(name, sizeof name, "S%u", in->slot);
+        struct store_stream *h = store->ops->stream_find(store, "$G", name);
+        if (h == NULL || uid_of(h->cfg.description, 'i') != in->uid) {
+            sw_fail(w, "stream i%u is missing", in->uid);
+            return false;
+        }
+        for (size_t k = 0; k < in->nev && !w->failed; k++) {
+            const struct md_event *e = &in->ev[k];
+            struct msg m;
+            if (e->kind != EV_APPEND || !promised(in, e, &cut) || !md_live(&in->md, e->msg.seq) || in->md.cfg.max_age_ns > 0) {
+                continue;
+            }
+            enum st st = sw_read(sim, store, h, e->msg.seq, &m);
+            if (st != ST_OK) {
+                sw_fail(w, "stream i%u: acknowledged message %llu: %s", in->uid, (unsigned long long)e->msg.seq, st_text(st));
+            } else if (!sw_same_msg(&e->msg, &m, why, sizeof why)) {
+                sw_fail(w, "stream i%u: %s", in->uid, why);
+            }
+        }
+    }
+    return !w->failed;
+}
+
 /* Segment files after the recovered store had time to tidy up. */
 bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store)
 {
@@ -576,6 +607,7 @@ static void adopt_inst(struct world *w, struct sw_inst *in)
     sw_observe_age(w, in);
     for (size_t i = 0; i < in->h->ncons; i++) {
         struct sw_cons *sc = cons_of(in, in->h->cons[i]);
+        ASSERT(sc != NULL);
         sc->h = in->h->cons[i];
         sc->made_op = 0;
         adopt_cons(md_cons(&in->md, sc->uid), sc->h);

@@ -321,6 +321,7 @@ static void on_append(void *arg, const struct store_append_result *r)
     struct sw_call *c = arg;
     struct world *w = c->w;
     if (r->verdict == APPEND_FAILED || r->verdict == APPEND_NO_STORE) {
+        w->no_store += r->verdict == APPEND_NO_STORE;
         if (!excused(w)) {
             sw_fail(w, "publish to i%u failed without a fault (verdict %d)", c->in->uid, (int)r->verdict);
         }
@@ -385,7 +386,10 @@ static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
             sw_fail(w, "stream i%u: %llu messages removed, the model says %llu", c->in->uid, (unsigned long long)n,
                     (unsigned long long)c->value);
         }
-    } else if (st != c->want && !excused(w)) {
+    } else if (st != c->want) {
+        w->refused += c->in != NULL;
+    }
+    if (st != c->want && !excused(w)) {
         sw_fail(w, "call of kind %d on i%u: %s (%s), the model says %s", (int)c->kind, c->in != NULL ? c->in->uid : 0,
                 err != NULL ? err->msg : "", st_text(st), st_text(c->want));
     }

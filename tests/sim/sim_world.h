@@ -69,6 +69,8 @@ struct world {
     bool stopping;
     bool ages;             /* clock may move far */
     uint64_t steps, published, acked, full;
+    uint64_t refused;      /* deletes, purges, acks, configs that were not taken */
+    uint64_t no_store;     /* publishes refused for want of space */
     uint32_t big_max;      /* payload bound */
     char fail[1000];
     bool failed;
@@ -124,6 +126,8 @@ struct sw_cut {
 };
 /* The store (freshly opened on `sim`) against the model. False: failed says why. */
 bool sw_check(struct world *w, struct env_sim *sim, struct store *store, struct sw_cut cut);
+/* After an I/O error that the store calls damage: what was promised and never removed is there. */
+bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, struct sw_cut cut);
 /* I9, once the store had time to tidy up: segment files are known, quarantine is empty. */
 bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store);
 /* The model goes on from the recovered store, which was checked against `cut`. */
