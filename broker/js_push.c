@@ -200,5 +200,8 @@ void js_push_fc_cb(void *arg, const struct brk_msg *msg)
     c->fc_bytes -= c->fc_sent_bytes < c->fc_bytes ? c->fc_sent_bytes : c->fc_bytes;
     c->fc_sent_bytes = 0;
     c->fc_reply[0] = '\0';
+    if (c->fc_bytes > c->fc_window / 2) { /* sent after the question: a consumer that stalls has always asked */
+        ask_flow(c);
+    }
     js_consumer_run(c);
 }

@@ -90,10 +90,27 @@ class Conn:
         return line
 
     def _bytes(self, n, deadline):
-        while len(self.buf) < n:
-            self._fill(deadline)
-        out, self.buf = self.buf[:n], self.buf[n:]
-        return out
+        have = min(n, len(self.buf))
+        if have == n:
+            out, self.buf = self.buf[:n], self.buf[n:]
+            return out
+        out = bytearray(n)  # a large message is read in place
+        view = memoryview(out)
+        view[:have] = self.buf
+        self.buf = b""
+        while have < n:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("no answer in time")
+            self.sock.settimeout(left)
+            try:
+                got = self.sock.recv_into(view[have:])
+            except socket.timeout:
+                raise TimeoutError("no answer in time")
+            if not got:
+                raise Closed("connection closed; errors: %s" % self.errors)
+            have += got
+        return bytes(out)
 
     def _op(self, deadline):
         """Reads one protocol line; returns a Msg, 'PONG', or None."""
