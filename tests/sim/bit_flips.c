@@ -411,75 +411,89 @@ static uint64_t all(struct store_image *im, struct env_sim *sim, const char *par
     return failed;
 }
 
-int main(int argc, char **argv)
+struct options {
+    uint64_t count, seed, off, fail_max;
+    unsigned bit;
+    const char *file;
+    bool whole, kill_only;
+};
+
+static bool parse(int argc, char **argv, struct options *o)
 {
-    uint64_t count = 2000, seed = 1, off = UINT64_MAX, fail_max = 1, failed = 0, done = 0, used = 0;
-    unsigned bit = 0;
-    const char *file = "";
-    bool whole = false, kill_only = false;
     for (int i = 1; i < argc; i++) {
         const char *v = i + 1 < argc ? argv[i + 1] : "0";
-        if (strcmp(argv[i], "--count") == 0) {
-            count = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            seed = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--fails") == 0) {
-            fail_max = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--file") == 0) {
-            file = v;
-            i++;
-        } else if (strcmp(argv[i], "--off") == 0) {
-            off = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--bit") == 0) {
-            bit = (unsigned)strtoul(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--kill") == 0) {
-            kill_only = true;
+        if (strcmp(argv[i], "--kill") == 0) {
+            o->kill_only = true;
         } else if (strcmp(argv[i], "--all") == 0) {
-            whole = true;
+            o->whole = true;
         } else if (strcmp(argv[i], "--verbose") == 0) {
             verbose = true;
+        } else if (strcmp(argv[i], "--file") == 0) {
+            o->file = v;
+            i++;
+        } else if (strcmp(argv[i], "--bit") == 0) {
+            o->bit = (unsigned)strtoul(v, NULL, 10);
+            i++;
         } else {
-            fprintf(stderr, "usage: bit_flips [--count N] [--seed S] [--all] [--file PART [--off N --bit N] [--kill]] [--fails N]\n");
-            return 2;
+            uint64_t *number = strcmp(argv[i], "--count") == 0   ? &o->count
+                               : strcmp(argv[i], "--seed") == 0  ? &o->seed
+                               : strcmp(argv[i], "--fails") == 0 ? &o->fail_max
+                               : strcmp(argv[i], "--off") == 0   ? &o->off
+                                                                 : NULL;
+            if (number == NULL) {
+                return false;
+            }
+            *number = strtoull(v, NULL, 10);
+            i++;
         }
+    }
+    return true;
+}
+
+/* One store, stopped cleanly or killed, with the flips asked for. Returns the failures. */
+static uint64_t one_store(const struct options *o, int variant, uint64_t *done, uint64_t *used)
+{
+    struct store_image im;
+    struct prng rnd = {prng_mix(o->seed + (uint64_t)variant)};
+    build(&im, variant == 0);
+    if (im.w.failed) {
+        printf("FAIL: %s\n", im.w.fail);
+        return 1;
+    }
+    *used += im.used_bytes;
+    struct env_sim *sim = env_sim_create(o->seed);
+    struct flip none = {NULL, 0, 0};
+    uint64_t failed = !try_flip(&im, sim, &none);
+    if (o->off != UINT64_MAX) {
+        struct flip f = {o->file, o->off, o->bit};
+        failed += !try_flip(&im, sim, &f);
+        (*done)++;
+    } else if (o->whole) {
+        failed += all(&im, sim, o->file, o->fail_max, done);
+    } else {
+        failed += sample(&im, sim, &rnd, o->count / 2, o->fail_max);
+        *done += o->count / 2;
+    }
+    env_sim_destroy(sim);
+    image_fini(&im);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.count = 2000, .seed = 1, .off = UINT64_MAX, .fail_max = 1, .file = ""};
+    uint64_t failed = 0, done = 0, used = 0;
+    if (!parse(argc, argv, &o)) {
+        fprintf(stderr, "usage: bit_flips [--count N] [--seed S] [--all] [--file PART [--off N --bit N] [--kill]] [--fails N]\n");
+        return 2;
     }
     log_set_sink(on_log, NULL);
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     double began = seconds();
-    for (int variant = 0; variant < 2 && failed < fail_max; variant++) {
-        struct store_image im;
-        struct prng rnd = {prng_mix(seed + (uint64_t)variant)};
-        if (variant == 0 && kill_only) {
-            continue;
-        }
-        build(&im, variant == 0);
-        if (im.w.failed) {
-            printf("FAIL: %s\n", im.w.fail);
-            return 1;
-        }
-        used += im.used_bytes;
-        struct env_sim *sim = env_sim_create(seed);
-        struct flip none = {NULL, 0, 0};
-        failed += !try_flip(&im, sim, &none);
-        if (off != UINT64_MAX) {
-            struct flip f = {file, off, bit};
-            failed += !try_flip(&im, sim, &f);
-            done++;
-        } else if (whole) {
-            failed += all(&im, sim, file, fail_max, &done);
-        } else {
-            failed += sample(&im, sim, &rnd, count / 2, fail_max);
-            done += count / 2;
-        }
-        env_sim_destroy(sim);
-        image_fini(&im);
-        if (off != UINT64_MAX && !kill_only) {
+    for (int variant = o.kill_only ? 1 : 0; variant < 2 && failed < o.fail_max; variant++) {
+        failed += one_store(&o, variant, &done, &used);
+        if (o.off != UINT64_MAX && !o.kill_only) {
             break;
         }
     }

@@ -140,6 +140,22 @@ static void shrink(struct world *w)
     }
 }
 
+/* There is room again: publishes go on. */
+static void publish_again(struct world *w)
+{
+    w->full = w->no_store = 0;
+    for (uint32_t slot = 0; slot < SW_SLOTS && !w->failed; slot++) {
+        struct sw_inst *in = sw_slot(w, slot);
+        if (in != NULL && in->h != NULL) {
+            sw_publish(w, in, 100);
+            sw_settle(w);
+        }
+    }
+    if (w->full > 0) {
+        sw_fail(w, "publishes are refused though there is room again");
+    }
+}
+
 static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refused)
 {
     struct world w;
@@ -189,18 +205,8 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
         sw_settle(&w);
     }
     w.faulty = false;
-    if (ok && !w.failed) { /* there is room again: publishes go on */
-        w.full = w.no_store = 0;
-        for (uint32_t slot = 0; slot < SW_SLOTS && !w.failed; slot++) {
-            struct sw_inst *in = sw_slot(&w, slot);
-            if (in != NULL && in->h != NULL) {
-                sw_publish(&w, in, 100);
-                sw_settle(&w);
-            }
-        }
-        if (w.full > 0) {
-            sw_fail(&w, "publishes are refused though there is room again");
-        }
+    if (ok && !w.failed) {
+        publish_again(&w);
     }
     if (ok && !w.failed) {
         (void)sw_compare(&w);
