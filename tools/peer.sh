@@ -14,7 +14,7 @@ fi
 if [ ! -x "$dir/nats" ]; then
   echo "building $cli" >&2
   tmp=$(mktemp -d)
-  (cd "$tmp" && go mod init bench >/dev/null 2>&1 && go get "$cli" >/dev/null 2>&1 && \
+  (cd "$tmp" && go mod init bench >/dev/null 2>&1 && go get "${cli%@*}/nats@${cli#*@}" >/dev/null 2>&1 && \
    go build -o "$dir/nats" github.com/nats-io/natscli/nats) >&2
   rm -rf "$tmp"
 fi
