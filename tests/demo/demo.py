@@ -139,6 +139,15 @@ def check_store(store):
     return p.returncode == 0
 
 
+def complaints(store):
+    """Lines of the servers' logs that tell of damage or errors: a kill is no reason for either."""
+    out = []
+    for path in sorted(glob.glob(store + ".log.*")):
+        with open(path, errors="replace") as f:
+            out += [line.strip() for line in f if " [ERR] " in line or " [FTL] " in line or "damage" in line]
+    return out
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--client", choices=("js", "go"), default="js")
@@ -168,6 +177,7 @@ def main():
         if s.stop() != 0:
             problems.append("the server did not stop cleanly")
     problems += client.violations
+    problems += complaints(s.store)[:10]
     if killed < args.kills:
         problems.append("only %d of %d kills happened" % (killed, args.kills))
     if not check_store(s.store):
