@@ -55,8 +55,9 @@ class Conn:
         opts = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1,
                 "lang": "raw", "version": "1", "name": "natsraw"}
         opts.update(connect or {})
-        self.send(b"CONNECT " + json.dumps(opts).encode() + b"\r\n")
-        self.ping()
+        # In one piece: a server that refuses the login closes, and a PING that came after that would reset the connection
+        # and take the reason with it.
+        self.ping(first=b"CONNECT " + json.dumps(opts).encode() + b"\r\n")
 
     def close(self):
         self.sock.close()
@@ -135,10 +136,10 @@ class Conn:
             return Msg(f[1], int(f[2]), f[3] if len(f) > 3 else "", body[:hlen], body[hlen:])
         return None
 
-    def ping(self, timeout=None):
+    def ping(self, timeout=None, first=b""):
         """Round trip: everything sent before has been processed."""
         deadline = time.monotonic() + (timeout or self.timeout)
-        self.send(b"PING\r\n")
+        self.send(first + b"PING\r\n")
         while True:
             got = self._op(deadline)
             if got == "PONG":
