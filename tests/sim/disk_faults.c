@@ -106,6 +106,7 @@ static bool one_error(uint64_t seed, uint64_t n, enum env_sim_effect effect, uns
     snprintf(doing, sizeof doing, "--seed %llu --only %llu (effect %d)", (unsigned long long)seed, (unsigned long long)n,
              (int)effect);
     sw_init(&w, seed);
+    w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     w.faulty = true;
     struct env_sim_fault f = {.skip = n, .times = 1, .effect = effect};
     env_sim_fault(w.sim, &f);
@@ -156,12 +157,40 @@ static void publish_again(struct world *w)
     }
 }
 
+/* There is room again: publishes go on, and all numbers are right. */
+static void room_again(struct world *w)
+{
+    for (int i = 0; i < 6 && !w->failed; i++) {
+        sw_run(w, 300);
+        sw_advance(w, NS_PER_S);
+    }
+    if (!w->failed) {
+        sw_settle(w);
+    }
+    w->faulty = false;
+    w->full = w->no_store = 0;
+    for (uint32_t slot = 0; slot < SW_SLOTS && !w->failed; slot++) {
+        struct sw_inst *in = sw_slot(w, slot);
+        if (in != NULL && in->h != NULL) {
+            sw_publish(w, in, 100);
+            sw_settle(w);
+        }
+    }
+    if (w->full > 0) {
+        sw_fail(w, "publishes are refused though there is room again");
+    }
+    if (!w->failed) {
+        (void)sw_compare(w);
+    }
+}
+
 static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refused)
 {
     struct world w;
     snprintf(doing, sizeof doing, "full disk --seed %llu, %llu bytes of room", (unsigned long long)seed,
              (unsigned long long)room);
     sw_init(&w, seed);
+    w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     bool ok = sw_open(&w);
     for (unsigned i = 0; i < 60 && ok && !w.failed; i++) {
         sw_step(&w);
@@ -187,6 +216,12 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
     if (ok && !w.failed && !healthy(&w)) {
         sw_fail(&w, "the lane is poisoned by a full disk");
     }
+    bool killed = ok && !w.failed && room / 4096 % 2 == 1; /* while it is full */
+    if (killed) {
+        env_sim_set_disk_bytes(w.sim, 64 * GIB);
+        end(&w, 1 + (unsigned)(room / 8192 % 2));
+        ok = false;
+    }
     for (int i = 0; i < 4 && ok && !w.failed; i++) {
         shrink(&w);
         sw_checkpoint(&w);
@@ -197,21 +232,10 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
         sw_fail(&w, "%llu deletes and acks were refused on a full disk", (unsigned long long)w.refused);
     }
     env_sim_set_disk_bytes(w.sim, 64 * GIB);
-    for (int i = 0; i < 6 && ok && !w.failed; i++) {
-        sw_run(&w, 300);
-        sw_advance(&w, NS_PER_S);
-    }
     if (ok && !w.failed) {
-        sw_settle(&w);
+        room_again(&w);
     }
-    w.faulty = false;
-    if (ok && !w.failed) {
-        publish_again(&w);
-    }
-    if (ok && !w.failed) {
-        (void)sw_compare(&w);
-    }
-    if (!w.failed) {
+    if (!w.failed && !killed) {
         end(&w, (unsigned)(room / 4096 % 3));
     }
     if (w.failed) {

@@ -439,8 +439,8 @@ static void on_get(void *arg, enum st st, const struct msg *m)
 struct sw_inst *sw_slot(struct world *w, uint32_t slot)
 {
     for (size_t i = w->ninst; i-- > 0;) {
-        if (w->inst[i]->slot == slot) {
-            return w->inst[i]->dropped ? NULL : w->inst[i];
+        if (w->inst[i]->slot == slot && !w->inst[i]->dropped) {
+            return w->inst[i]; /* not always the newest: a crash can undo a drop and the create behind it */
         }
     }
     return NULL;
@@ -938,6 +938,17 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
     return ST_AGAIN;
 }
 
+/* I2: what is delivered from a durable stream has been acknowledged to its publisher, or could have been. */
+static bool is_durable(const struct sw_inst *in, uint64_t seq)
+{
+    for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {
+        if (in->ev[i].kind == EV_APPEND && in->ev[i].msg.seq == seq) {
+            return in->ev[i].acked_op != SW_NEVER;
+        }
+    }
+    return true;
+}
+
 static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_cons *mc, const struct cons_peek *p)
 {
     char why[200];
@@ -948,6 +959,8 @@ static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc
         sw_fail(w, "i%u c%u: message %llu is delivered, but was removed", in->uid, sc->uid, (unsigned long long)p->m.seq);
     } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
         sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
+    } else if (!is_durable(in, p->m.seq) && !excused(w)) {
+        sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid, (unsigned long long)p->m.seq);
     } else if (p->cseq != mc->delivered_cseq + 1) {
         sw_fail(w, "i%u c%u: consumer sequence %llu after %llu", in->uid, sc->uid, (unsigned long long)p->cseq,
                 (unsigned long long)mc->delivered_cseq);
