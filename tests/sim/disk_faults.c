@@ -168,17 +168,7 @@ static void room_again(struct world *w)
         sw_settle(w);
     }
     w->faulty = false;
-    w->full = w->no_store = 0;
-    for (uint32_t slot = 0; slot < SW_SLOTS && !w->failed; slot++) {
-        struct sw_inst *in = sw_slot(w, slot);
-        if (in != NULL && in->h != NULL) {
-            sw_publish(w, in, 100);
-            sw_settle(w);
-        }
-    }
-    if (w->full > 0) {
-        sw_fail(w, "publishes are refused though there is room again");
-    }
+    publish_again(w);
     if (!w->failed) {
         (void)sw_compare(w);
     }
