@@ -70,7 +70,8 @@ void brk_accounts_fini(struct brk_server *s)
 }
 
 /* --- watches
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void watch_due(struct brk_watch *w)
 {
@@ -100,15 +101,16 @@ static void watch_undue(struct brk_watch *w)
     w->due = false;
 }
 
-/* A subscription to `subject` came or went: marks the watches that it may concern. A literal one costs a
- * look-up, one with wildcards a walk over the account's watches. */
+/* A subscription to `subject` came or went: marks the watches that it may concern. A literal one
+ * costs a look-up, one with wildcards a walk over the account's watches. */
 static void watches_touch(struct brk_account *acc, struct brk_str subject)
 {
     if (acc->watches.count == 0) {
         return;
     }
     if (subject_has_wildcard(subject.p, subject.n)) {
-        for (struct htab_node *n = htab_first(&acc->watches); n != NULL; n = htab_next(&acc->watches, n)) {
+        for (struct htab_node *n = htab_first(&acc->watches); n != NULL;
+             n = htab_next(&acc->watches, n)) {
             struct brk_watch *w = CONTAINER_OF(n, struct brk_watch, node);
             if (subject_match(w->subject.p, w->subject.n, subject.p, subject.n)) {
                 watch_due(w);
@@ -119,7 +121,8 @@ static void watches_touch(struct brk_account *acc, struct brk_str subject)
     uint64_t hash = hash64(acc->interest.seed, subject.p, subject.n);
     for (struct htab_node *n = htab_chain(&acc->watches, hash); n != NULL; n = n->next) {
         struct brk_watch *w = CONTAINER_OF(n, struct brk_watch, node);
-        if (n->hash == hash && w->subject.n == subject.n && memcmp(w->subject.p, subject.p, subject.n) == 0) {
+        if (n->hash == hash && w->subject.n == subject.n &&
+            memcmp(w->subject.p, subject.p, subject.n) == 0) {
             watch_due(w);
         }
     }
@@ -152,8 +155,8 @@ void brk_watches_run(struct brk_server *s)
     }
 }
 
-struct brk_watch *brk_watch_create(struct brk_account *acc, struct brk_str subject, struct brk_str queue,
-                                   brk_watch_fn fn, void *arg)
+struct brk_watch *brk_watch_create(struct brk_account *acc, struct brk_str subject,
+                                   struct brk_str queue, brk_watch_fn fn, void *arg)
 {
     ASSERT(acc->magic == BRK_ACCOUNT_MAGIC);
     struct brk_watch *w = base_calloc(1, sizeof *w + subject.n + queue.n);

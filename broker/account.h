@@ -1,5 +1,5 @@
-/* An account: a closed world of subjects, users, connections, streams. `$G` by default, `$SYS` for the
- * system. Loop thread only. Accounts live as long as the server. */
+/* An account: a closed world of subjects, users, connections, streams. `$G` by default, `$SYS` for
+ * the system. Loop thread only. Accounts live as long as the server. */
 #ifndef BROKER_ACCOUNT_H
 #define BROKER_ACCOUNT_H
 
@@ -16,8 +16,9 @@ struct brk_watch;
 #define BRK_ACCOUNT_GLOBAL "$G"
 #define BRK_ACCOUNT_SYSTEM "$SYS"
 
-/* Rewrites the subject of a publish before interest is looked up: where mappings, imports/exports and
- * transforms sit. Returns the subject to use (the given one, or bytes valid until the next call). */
+/* Rewrites the subject of a publish before interest is looked up: where mappings, imports/exports
+ * and transforms sit. Returns the subject to use (the given one, or bytes valid until the next
+ * call). */
 typedef struct brk_str (*brk_map_fn)(void *arg, struct brk_str subject);
 
 /* Messages and bytes as nats-server counts them: payload and headers, each delivery counted. */

@@ -110,7 +110,8 @@ enum api_err api_error_text(struct api_error *e, enum api_err id, const char *fm
     return id;
 }
 
-enum api_err api_error_from_st(struct api_error *e, enum api_err id, enum st st, const struct err *err)
+enum api_err api_error_from_st(struct api_error *e, enum api_err id, enum st st,
+                               const struct err *err)
 {
     if (st == ST_NOSPACE) {
         return api_error_set(e, API_STORAGE_RESOURCES_EXCEEDED);

@@ -1,9 +1,9 @@
-/* JetStream API errors: code, number and text as NATS clients know them. The only place with NATS error
- * numbers.
+/* JetStream API errors: code, number and text as NATS clients know them. The only place with NATS
+ * error numbers.
  *
- * The table is data (public facts, one row per error, sorted by number): constant, err_code, HTTP-like code,
- * text. Words in braces in a text are filled in, in order, by api_error_set's arguments. Pure functions; any
- * thread. */
+ * The table is data (public facts, one row per error, sorted by number): constant, err_code,
+ * HTTP-like code, text. Words in braces in a text are filled in, in order, by api_error_set's
+ * arguments. Pure functions; any thread. */
 #ifndef BROKER_API_ERRORS_H
 #define BROKER_API_ERRORS_H
 
@@ -255,7 +255,8 @@ struct api_error {
     char text[API_ERROR_TEXT_MAX];
 };
 
-/* Fills *e. Each {word} of the text is replaced by the next of a, b (NULL: empty). Returns e->err_code. */
+/* Fills *e. Each {word} of the text is replaced by the next of a, b (NULL: empty). Returns
+ * e->err_code. */
 enum api_err api_error_set2(struct api_error *e, enum api_err id, const char *a, const char *b);
 enum api_err api_error_set(struct api_error *e, enum api_err id);
 /* As api_error_set2 with the one argument made by printf rules. */
@@ -264,10 +265,12 @@ enum api_err api_error_setf(struct api_error *e, enum api_err id, const char *fm
 /* Sets code and number of `id` with a text of our own: what this version does not serve. */
 enum api_err api_error_text(struct api_error *e, enum api_err id, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* The error for a failure below the API: `id` is the operation's own error with one placeholder; storage
- * states have errors of their own (full disk: 10047, memory limit: 10028). */
-enum api_err api_error_from_st(struct api_error *e, enum api_err id, enum st st, const struct err *err);
-/* Writes `"error":{"code":..,"err_code":..,"description":".."}` as the next member of the open object. */
+/* The error for a failure below the API: `id` is the operation's own error with one placeholder;
+ * storage states have errors of their own (full disk: 10047, memory limit: 10028). */
+enum api_err api_error_from_st(struct api_error *e, enum api_err id, enum st st,
+                               const struct err *err);
+/* Writes `"error":{"code":..,"err_code":..,"description":".."}` as the next member of the open
+ * object. */
 void api_error_put(struct json_out *j, const struct api_error *e);
 /* Number of rows; row i (for tests and the monitoring page). */
 unsigned api_error_count(void);

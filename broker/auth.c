@@ -37,13 +37,14 @@ struct brk_auth {
 
 static void add_user(struct brk_auth *a, const char *user, const char *pass, const char *account)
 {
-    a->users[a->users_count++] = (struct brk_auth_user){user, account, pass, brk_pass_is_bcrypt(pass)};
+    a->users[a->users_count++] =
+        (struct brk_auth_user){user, account, pass, brk_pass_is_bcrypt(pass)};
 }
 
 static void on_wake(void *arg);
 
-struct brk_auth *brk_auth_create(const struct brk_opts *opts, struct env *env, struct brk_loop *loop,
-                                 brk_auth_fn fn, void *arg)
+struct brk_auth *brk_auth_create(const struct brk_opts *opts, struct env *env,
+                                 struct brk_loop *loop, brk_auth_fn fn, void *arg)
 {
     struct brk_auth *a = base_calloc(1, sizeof *a);
     a->env = env;
@@ -61,7 +62,8 @@ struct brk_auth *brk_auth_create(const struct brk_opts *opts, struct env *env, s
         add_user(a, opts->users[i].user, opts->users[i].pass, opts->users[i].account);
     }
     if (opts->token != NULL) {
-        a->token = (struct brk_auth_user){NULL, BRK_ACC_GLOBAL, opts->token, brk_pass_is_bcrypt(opts->token)};
+        a->token = (struct brk_auth_user){NULL, BRK_ACC_GLOBAL, opts->token,
+                                          brk_pass_is_bcrypt(opts->token)};
     }
     for (size_t i = 0; opts->no_auth_user != NULL && i < a->users_count; i++) {
         if (strcmp(a->users[i].user, opts->no_auth_user) == 0) {
@@ -112,14 +114,16 @@ const struct brk_auth_user *brk_auth_no_auth_user(const struct brk_auth *a)
 }
 
 /* --- the worker
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static bool bcrypt_matches(const char *hash, const char *pass)
 {
     struct crypt_data *data = base_calloc(1, sizeof *data);
     const char *out = crypt_r(pass, hash, data);
     size_t len = strlen(hash);
-    bool ok = out != NULL && out[0] != '*' && strlen(out) == len && sodium_memcmp(out, hash, len) == 0;
+    bool ok =
+        out != NULL && out[0] != '*' && strlen(out) == len && sodium_memcmp(out, hash, len) == 0;
     sodium_memzero(data, sizeof *data);
     base_free(data);
     return ok;
@@ -168,12 +172,13 @@ static void on_wake(void *arg)
     }
 }
 
-static enum brk_auth_result queue_check(struct brk_auth *a, uint64_t cid, const struct brk_auth_user *u,
-                                        const char *pass)
+static enum brk_auth_result queue_check(struct brk_auth *a, uint64_t cid,
+                                        const struct brk_auth_user *u, const char *pass)
 {
     if (a->worker == NULL) {
         struct err err;
-        if (env_task_start(a->env, "auth", WORKER_NICE, worker_step, a, &a->worker, &err) != ST_OK) {
+        if (env_task_start(a->env, "auth", WORKER_NICE, worker_step, a, &a->worker, &err) !=
+            ST_OK) {
             log_err("could not start the login worker: %s", err.msg);
             return BRK_AUTH_DENIED;
         }
@@ -199,7 +204,8 @@ static enum brk_auth_result queue_check(struct brk_auth *a, uint64_t cid, const 
 }
 
 /* --- checks
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Compares in a time that depends on neither content. */
 static bool secret_eq(const struct brk_auth *a, const char *x, const char *y)
@@ -210,8 +216,9 @@ static bool secret_eq(const struct brk_auth *a, const char *x, const char *y)
     return sodium_memcmp(dx, dy, sizeof dx) == 0;
 }
 
-static enum brk_auth_result check_secret(struct brk_auth *a, uint64_t cid, const struct brk_auth_user *u,
-                                         const char *given, const struct brk_auth_user **user_out)
+static enum brk_auth_result check_secret(struct brk_auth *a, uint64_t cid,
+                                         const struct brk_auth_user *u, const char *given,
+                                         const struct brk_auth_user **user_out)
 {
     if (u->bcrypt) {
         return queue_check(a, cid, u, given);
@@ -223,8 +230,9 @@ static enum brk_auth_result check_secret(struct brk_auth *a, uint64_t cid, const
     return BRK_AUTH_OK;
 }
 
-enum brk_auth_result brk_auth_check(struct brk_auth *a, uint64_t cid, const char *user, const char *pass,
-                                    const char *token, const struct brk_auth_user **user_out)
+enum brk_auth_result brk_auth_check(struct brk_auth *a, uint64_t cid, const char *user,
+                                    const char *pass, const char *token,
+                                    const struct brk_auth_user **user_out)
 {
     *user_out = NULL;
     if (user == NULL && token == NULL) {

@@ -66,7 +66,8 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
         log_inf("Using configuration file: %s", o->config_file);
     }
     if (o->max_payload > (int64_t)(8 * MIB)) {
-        log_wrn("Maximum payloads over 8.00 MB are generally discouraged and could lead to poor performance");
+        log_wrn("Maximum payloads over 8.00 MB are generally discouraged and could lead to poor "
+                "performance");
     }
     for (size_t i = 0; i < notes->warnings.count; i++) {
         log_wrn("%s", notes->warnings.lines[i]);
@@ -125,19 +126,20 @@ static void reachable(const char *host, int port, char *out, size_t out_size)
 {
     bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0;
     bool v6 = strchr(host, ':') != NULL && host[0] != '[' && !any;
-    snprintf(out, out_size, "%s%s%s:%d", v6 ? "[" : "", any ? "127.0.0.1" : host, v6 ? "]" : "", port);
+    snprintf(out, out_size, "%s%s%s:%d", v6 ? "[" : "", any ? "127.0.0.1" : host, v6 ? "]" : "",
+             port);
 }
 
-enum st brk_write_ports_file(struct env *env, const struct brk_opts *o, const char *program, int port,
-                             int http_port, char **path_out, struct err *err)
+enum st brk_write_ports_file(struct env *env, const struct brk_opts *o, const char *program,
+                             int port, int http_port, char **path_out, struct err *err)
 {
     char path[4096], text[1024], nats[300], http[300];
     const char *slash = strrchr(program, '/');
     *path_out = NULL;
     reachable(o->host, port, nats, sizeof nats);
     reachable(o->http_host != NULL ? o->http_host : o->host, http_port, http, sizeof http);
-    snprintf(path, sizeof path, "%s/%s_%d.ports", o->ports_file_dir, slash == NULL ? program : slash + 1,
-             (int)getpid());
+    snprintf(path, sizeof path, "%s/%s_%d.ports", o->ports_file_dir,
+             slash == NULL ? program : slash + 1, (int)getpid());
     snprintf(text, sizeof text, "{\"nats\":[\"nats://%s\"]%s%s%s}", nats,
              http_port > 0 ? ",\"monitoring\":[\"http://" : "", http_port > 0 ? http : "",
              http_port > 0 ? "\"]" : "");

@@ -45,10 +45,11 @@ static void report(struct boot *b)
     struct eng_info info;
     eng_info_get(b->store, &info);
     if (!info.fresh) {
-        log_inf("Recovered %llu streams and %llu consumers in %lld ms: %llu records replayed after %s stop",
+        log_inf("Recovered %llu streams and %llu consumers in %lld ms: %llu records replayed after "
+                "%s stop",
                 (unsigned long long)info.streams, (unsigned long long)info.consumers,
-                (long long)(info.recovery_ns / NS_PER_MS), (unsigned long long)info.replayed_records,
-                info.clean ? "a clean" : "an unclean");
+                (long long)(info.recovery_ns / NS_PER_MS),
+                (unsigned long long)info.replayed_records, info.clean ? "a clean" : "an unclean");
     }
     if (info.torn_bytes > 0) {
         log_inf("Discarded a torn tail that was never acknowledged bytes=%llu",
@@ -63,8 +64,9 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
         return ST_OK;
     }
     b->store_dir = pick_store_dir(server->env, o);
-    b->max_memory_bytes =
-        o->max_memory_store >= 0 ? o->max_memory_store : (int64_t)(env_memory_bytes(server->env) / 4 * 3);
+    b->max_memory_bytes = o->max_memory_store >= 0
+                              ? o->max_memory_store
+                              : (int64_t)(env_memory_bytes(server->env) / 4 * 3);
     b->max_file_bytes =
         o->max_file_store >= 0 ? o->max_file_store : default_file_bytes(server->env, b->store_dir);
     char shown[4200];
@@ -111,20 +113,32 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     return ST_OK;
 }
 
-/* --- what the monitoring port shows of the engine ------------------------------------------------------------- */
+/* --- what the monitoring port shows of the engine --------------------------------------------- */
 
 static void copy_facts(struct store *store, struct mon_facts *out)
 {
     struct eng_info i;
     eng_info_get(store, &i);
-    *out = (struct mon_facts){.fresh = i.fresh, .clean = i.clean, .low_space = i.low_space, .clock_alarm = i.clock_alarm,
-                              .replayed_records = i.replayed_records, .torn_bytes = i.torn_bytes,
-                              .recovery_ns = i.recovery_ns, .segments = i.segments,
-                              .journal_window_used = i.journal_window_used, .journal_window_bytes = i.journal_window_bytes,
-                              .groups = i.groups, .syncs = i.syncs, .journal_bytes_written = i.journal_bytes_written,
-                              .sync_ns_total = i.sync_ns_total, .sync_ns_max = i.sync_ns_max,
-                              .checkpoints = i.checkpoints, .segment_bytes_written = i.segment_bytes_written,
-                              .generation = i.generation, .incidents = i.incidents, .damaged_streams = i.damaged_streams};
+    *out = (struct mon_facts){.fresh = i.fresh,
+                              .clean = i.clean,
+                              .low_space = i.low_space,
+                              .clock_alarm = i.clock_alarm,
+                              .replayed_records = i.replayed_records,
+                              .torn_bytes = i.torn_bytes,
+                              .recovery_ns = i.recovery_ns,
+                              .segments = i.segments,
+                              .journal_window_used = i.journal_window_used,
+                              .journal_window_bytes = i.journal_window_bytes,
+                              .groups = i.groups,
+                              .syncs = i.syncs,
+                              .journal_bytes_written = i.journal_bytes_written,
+                              .sync_ns_total = i.sync_ns_total,
+                              .sync_ns_max = i.sync_ns_max,
+                              .checkpoints = i.checkpoints,
+                              .segment_bytes_written = i.segment_bytes_written,
+                              .generation = i.generation,
+                              .incidents = i.incidents,
+                              .damaged_streams = i.damaged_streams};
 }
 
 void boot_show(const struct boot *b, struct monitor *m)
@@ -132,9 +146,15 @@ void boot_show(const struct boot *b, struct monitor *m)
     if (m == NULL || b->js == NULL) {
         return;
     }
-    struct mon_store s = {.js = b->js, .store = b->store, .store_dir = b->shown_dir, .max_file_bytes = b->max_file_bytes,
-                          .max_memory_bytes = b->max_memory_bytes, .facts = copy_facts, .incidents = eng_incidents,
-                          .damage = eng_stream_damage, .space = eng_stream_space};
+    struct mon_store s = {.js = b->js,
+                          .store = b->store,
+                          .store_dir = b->shown_dir,
+                          .max_file_bytes = b->max_file_bytes,
+                          .max_memory_bytes = b->max_memory_bytes,
+                          .facts = copy_facts,
+                          .incidents = eng_incidents,
+                          .damage = eng_stream_damage,
+                          .space = eng_stream_space};
     mon_show(m, &s);
 }
 
@@ -145,7 +165,8 @@ void boot_stop(struct boot *b)
         js_stop(b->js);
     }
     if (b->store != NULL) {
-        eng_close(b->store); /* callbacks of what was under way may still come: js is there, and silent */
+        eng_close(
+            b->store); /* callbacks of what was under way may still come: js is there, and silent */
     }
     js_destroy(b->js);
     base_free(b->store_dir);

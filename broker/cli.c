@@ -99,7 +99,8 @@ static const char usage[] =
     "\n"
     "Server Options:\n"
     "    -a, --addr, --net <host>         Bind to host address (default: 0.0.0.0)\n"
-    "    -p, --port <port>                Use port for clients (default: 4222; -1 picks a free one)\n"
+    "    -p, --port <port>                Use port for clients (default: 4222; -1 picks a free "
+    "one)\n"
     "    -n, --name\n"
     "        --server_name <server_name>  Server name (default: auto)\n"
     "    -P, --pid <file>                 File to store PID\n"
@@ -132,10 +133,12 @@ static const char usage[] =
     "    -h, --help                       Show this message\n"
     "    -v, --version                    Show version\n"
     "\n"
-    "This is Millrace, a JetStream server that takes nats-server's flags and config files. Flags override "
+    "This is Millrace, a JetStream server that takes nats-server's flags and config files. Flags "
+    "override "
     "the\n"
     "file. An acknowledged publish is on disk, unless the file's sync_interval says otherwise.\n"
-    "Not served yet, and refused when given: TLS, clusters, gateways, leaf nodes, syslog, --signal, "
+    "Not served yet, and refused when given: TLS, clusters, gateways, leaf nodes, syslog, "
+    "--signal, "
     "profiling.\n"
     "Signals: INT and TERM stop the server, USR1 reopens the log file.\n"
     "\n";
@@ -243,11 +246,12 @@ static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name
     errno = 0;
     long n = strtol(v, &end, 0);
     if (end == v || *end != '\0') {
-        return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: parse error", v, name);
+        return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: parse error", v,
+                       name);
     }
     if (errno != 0 || n < -1 || n > 65535) {
-        return err_set(err, ST_INVALID, 0, "invalid value \"%.64s\" for flag -%s: value out of range", v,
-                       name);
+        return err_set(err, ST_INVALID, 0,
+                       "invalid value \"%.64s\" for flag -%s: value out of range", v, name);
     }
     if (f->id == ID_PORT) {
         c->flags.port = (int)n;
@@ -261,8 +265,9 @@ static enum st set_int(struct brk_cli *c, const struct flag *f, const char *name
 
 static enum st refuse(const struct flag *f, const char *name, struct err *err)
 {
-    return err_set(err, ST_UNSUPPORTED, 0, "flag -%s%s is not served yet%s%s", strlen(name) > 2 ? "-" : "",
-                   name, f->note != NULL ? "; " : "", f->note != NULL ? f->note : "");
+    return err_set(err, ST_UNSUPPORTED, 0, "flag -%s%s is not served yet%s%s",
+                   strlen(name) > 2 ? "-" : "", name, f->note != NULL ? "; " : "",
+                   f->note != NULL ? f->note : "");
 }
 
 /* One flag; *used_next says that it took the next argument as its value. */
@@ -286,8 +291,8 @@ static enum st read_flag(struct brk_cli *c, const char *arg, const char *next, b
     }
     if (f->kind == F_BOOL || f->kind == F_REFUSED_BOOL) {
         if (value != NULL && !parse_bool(value, &on)) {
-            return err_set(err, ST_INVALID, 0, "invalid boolean value \"%.64s\" for -%s: parse error", value,
-                           shown);
+            return err_set(err, ST_INVALID, 0,
+                           "invalid boolean value \"%.64s\" for -%s: parse error", value, shown);
         }
         if (f->kind == F_REFUSED_BOOL) {
             return on ? refuse(f, shown, err) : ST_OK;

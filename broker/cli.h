@@ -1,6 +1,6 @@
-/* The command line, as Go programs read it: `-x v`, `-x=v`, one dash or two; a boolean takes a value only
- * with `=`. Flags override the config file. A flag of nats-server that is not served here is an error that
- * names it.
+/* The command line, as Go programs read it: `-x v`, `-x=v`, one dash or two; a boolean takes a
+ * value only with `=`. Flags override the config file. A flag of nats-server that is not served
+ * here is an error that names it.
  *
  * Role: main thread, at start. Prints nothing. */
 #ifndef BROKER_CLI_H
@@ -24,8 +24,8 @@ struct brk_cli {
     struct brk_opts flags; /* owned; holds what flags.flag_bits names */
 };
 
-/* Parses argv[1..]. *cli needs brk_cli_fini, also after a failure. ST_INVALID: a message as Go's flag package
- * has it; ST_UNSUPPORTED: a flag of nats-server that is not served. */
+/* Parses argv[1..]. *cli needs brk_cli_fini, also after a failure. ST_INVALID: a message as Go's
+ * flag package has it; ST_UNSUPPORTED: a flag of nats-server that is not served. */
 MUST_USE enum st brk_cli_parse(int argc, char *const argv[], struct brk_cli *cli, struct err *err);
 void brk_cli_fini(struct brk_cli *cli);
 /* Puts what the flags say over *opts. */

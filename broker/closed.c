@@ -1,4 +1,5 @@
-/* The ring of closed connections that /connz?state=closed shows. It grows to max_closed_clients with use. */
+/* The ring of closed connections that /connz?state=closed shows. It grows to max_closed_clients
+ * with use. */
 #include "broker/conn_priv.h"
 #include "engine/base/base.h"
 

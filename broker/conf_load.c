@@ -5,7 +5,8 @@
 
 #include "engine/base/base.h"
 
-static enum st read_file(void *arg, const char *path, char **text_out, size_t *len_out, struct err *err)
+static enum st read_file(void *arg, const char *path, char **text_out, size_t *len_out,
+                         struct err *err)
 {
     uint8_t *buf = NULL;
     enum st st = env_read_file(arg, path, BRK_CONF_BYTES_MAX, &buf, len_out, err);
@@ -18,7 +19,8 @@ static const char *get_variable(void *arg, const char *name)
     return env_getenv(arg, name);
 }
 
-enum st brk_conf_load(struct env *env, const char *path, struct brk_opts *opts, struct brk_conf_notes *notes)
+enum st brk_conf_load(struct env *env, const char *path, struct brk_opts *opts,
+                      struct brk_conf_notes *notes)
 {
     struct brk_conf_source src = {.read = read_file, .getenv = get_variable, .arg = env};
     struct brk_conf *conf = NULL;

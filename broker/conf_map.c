@@ -1,5 +1,6 @@
-/* Walks the tree block by block: looks each key up in the table, sets plain values by their offset, and hands
- * keys of their own kind to a function of their block. Nothing stops at the first error. */
+/* Walks the tree block by block: looks each key up in the table, sets plain values by their offset,
+ * and hands keys of their own kind to a function of their block. Nothing stops at the first error.
+ */
 #include "broker/conf_map.h"
 
 #include <stdarg.h>
@@ -24,7 +25,8 @@ struct map {
 };
 
 /* --- notes
- * ----------------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void add_line(struct brk_conf_lines *l, const char *text)
 {
@@ -85,8 +87,8 @@ static void note_not_served(struct map *m, const struct brk_conf_entry *e, const
 {
     char line[512];
     if (m->notes->not_served.count < BRK_CONF_ERRORS_MAX) {
-        snprintf(line, sizeof line, "\"%.64s\" at %.200s:%u:%u (%s)", e->key, e->pos.file, e->pos.line,
-                 e->pos.column, k->note);
+        snprintf(line, sizeof line, "\"%.64s\" at %.200s:%u:%u (%s)", e->key, e->pos.file,
+                 e->pos.line, e->pos.column, k->note);
         add_line(&m->notes->not_served, line);
     }
 }
@@ -115,7 +117,8 @@ static bool want_string(struct map *m, const struct brk_conf_entry *e, char **sl
     return true;
 }
 
-static bool want_range(struct map *m, const struct brk_conf_entry *e, int64_t min, int64_t max, int64_t *slot)
+static bool want_range(struct map *m, const struct brk_conf_entry *e, int64_t min, int64_t max,
+                       int64_t *slot)
 {
     if (!want(m, e, BRK_CONF_INT)) {
         return false;
@@ -158,8 +161,8 @@ static bool want_duration(struct map *m, const struct brk_conf_entry *e, int64_t
     return true;
 }
 
-/* -1 or bytes: an integer, or a string that ends in K, M, G or T (with an optional B, I or IB), powers of
- * 1024. */
+/* -1 or bytes: an integer, or a string that ends in K, M, G or T (with an optional B, I or IB),
+ * powers of 1024. */
 static void want_size(struct map *m, const struct brk_conf_entry *e, int64_t *slot)
 {
     if (e->value->kind != BRK_CONF_STRING) {
@@ -251,7 +254,8 @@ static void apply(struct map *m, const struct brk_key *k, const struct brk_conf_
     bool off = e->value->kind == BRK_CONF_BOOL && !e->value->u.b;
     if (k->status == BRK_KEY_WARNED) {
         note_not_served(m, e, k);
-    } else if (k->status == BRK_KEY_REFUSED && !off) { /* `proxy_protocol: false` asks for nothing */
+    } else if (k->status == BRK_KEY_REFUSED &&
+               !off) { /* `proxy_protocol: false` asks for nothing */
         error_at(m, e->pos, "\"%.64s\" is not served yet; remove it to %s", e->key, k->note);
     } else if (k->status == BRK_KEY_SERVED && k->kind == BRK_KEY_CUSTOM) {
         set_custom(m, k, e);
@@ -338,7 +342,8 @@ static void add_user(struct map *m, const struct brk_conf_value *v)
 {
     struct brk_user_opt u = {0};
     if (v->kind != BRK_CONF_MAP) {
-        error_at(m, v->pos, "expected a user entry to be a block, got %s", brk_conf_kind_text(v->kind));
+        error_at(m, v->pos, "expected a user entry to be a block, got %s",
+                 brk_conf_kind_text(v->kind));
         return;
     }
     size_t errors = m->notes->errors.count;
@@ -398,7 +403,8 @@ static void set_auth_timeout(struct map *m, const struct brk_conf_entry *e)
     if (v->kind == BRK_CONF_STRING) {
         want_duration(m, e, &m->o->auth_timeout_ns);
     } else if (v->kind != BRK_CONF_INT && v->kind != BRK_CONF_FLOAT) {
-        error_at(m, v->pos, "\"timeout\" must be seconds or a duration, not %s", brk_conf_kind_text(v->kind));
+        error_at(m, v->pos, "\"timeout\" must be seconds or a duration, not %s",
+                 brk_conf_kind_text(v->kind));
     } else {
         double s = v->kind == BRK_CONF_INT ? (double)v->u.i : v->u.f;
         if (s < 0 || s > 1e9) {
@@ -452,10 +458,12 @@ static void set_accounts(struct map *m, const struct brk_conf_entry *e)
 }
 
 /* --- JetStream
- * ------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------
+ */
 
 /* Reads `jetstream: true | enabled | { ... }` into *on; walks the block with `block`. */
-static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_key_block block, bool *on)
+static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_key_block block,
+                       bool *on)
 {
     const struct brk_conf_value *v = e->value;
     switch (v->kind) {
@@ -468,7 +476,8 @@ static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_k
         } else if (strcasecmp(v->text, "disabled") == 0 || strcasecmp(v->text, "disable") == 0) {
             *on = false;
         } else {
-            error_at(m, v->pos, "Expected 'enabled' or 'disabled' for string value, got '%.64s'", v->text);
+            error_at(m, v->pos, "Expected 'enabled' or 'disabled' for string value, got '%.64s'",
+                     v->text);
         }
         return;
     case BRK_CONF_MAP:
@@ -630,7 +639,8 @@ static void set_custom(struct map *m, const struct brk_key *k, const struct brk_
     ASSERT_NEVER("this block has no keys of their own kind");
 }
 
-enum st brk_conf_apply(const struct brk_conf *conf, struct brk_opts *opts, struct brk_conf_notes *notes)
+enum st brk_conf_apply(const struct brk_conf *conf, struct brk_opts *opts,
+                       struct brk_conf_notes *notes)
 {
     struct map m = {.o = opts, .notes = notes};
     const struct brk_conf_value *root = brk_conf_root(conf);

@@ -1,12 +1,13 @@
 /* The parser of the config language: one pass over the text, recursive descent, no token list.
  *
- * A file is read into the tree's memory and stays there. `struct scope` is a block under construction; scopes
- * are linked to the enclosing ones, which is where variables are looked up. An included file and the text of
- * an environment variable have scopes of their own: they see nothing of the file that refers to them (as
- * upstream).
+ * A file is read into the tree's memory and stays there. `struct scope` is a block under
+ * construction; scopes are linked to the enclosing ones, which is where variables are looked up. An
+ * included file and the text of an environment variable have scopes of their own: they see nothing
+ * of the file that refers to them (as upstream).
  *
- * Bounds: BRK_CONF_DEPTH_MAX on nesting (recursion depth with it), BRK_CONF_INCLUDE_MAX on includes,
- * BRK_CONF_BYTES_MAX on what is read in all, ENV_MAX on variables that refer to variables. */
+ * Bounds: BRK_CONF_DEPTH_MAX on nesting (recursion depth with it), BRK_CONF_INCLUDE_MAX on
+ * includes, BRK_CONF_BYTES_MAX on what is read in all, ENV_MAX on variables that refer to
+ * variables. */
 #include "broker/conf_text.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@
 
 /* A block or array under construction. */
 struct scope {
-    struct scope *up;               /* borrowed; the enclosing block, NULL at the top and across files */
+    struct scope *up; /* borrowed; the enclosing block, NULL at the top and across files */
     struct brk_conf_entry *entries; /* owned, on the heap until the scope closes */
     size_t count, cap;
     uint32_t depth; /* of the deepest value in it */
@@ -54,7 +55,8 @@ static void scope_close(struct brk_conf *c, struct scope *s, struct brk_conf_val
     s->entries = NULL;
 }
 
-static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struct brk_conf_value **value_out);
+static enum st parse_value(struct brk_conf_parser *p, struct scope *scope,
+                           struct brk_conf_value **value_out);
 
 /* Parses the text of an environment variable as a value that stands at `pos`. */
 static enum st parse_env(struct brk_conf_parser *p, const char *name, const char *text,
@@ -72,7 +74,8 @@ static enum st parse_env(struct brk_conf_parser *p, const char *name, const char
     }
     size_t len = strlen(text);
     if (len > BRK_CONF_BYTES_MAX - p->conf->bytes_read) {
-        return brk_conf_fail(p, pos, "variables and files of more than %u bytes in all", BRK_CONF_BYTES_MAX);
+        return brk_conf_fail(p, pos, "variables and files of more than %u bytes in all",
+                             BRK_CONF_BYTES_MAX);
     }
     p->conf->bytes_read += len;
     struct brk_conf_parser sub = {
@@ -101,8 +104,9 @@ static enum st parse_env(struct brk_conf_parser *p, const char *name, const char
     if (st == ST_OK && brk_conf_skip_space(&sub) == false && brk_conf_peek(&sub) != BRK_CONF_END &&
         brk_conf_peek(&sub) != ',' && brk_conf_peek(&sub) != ';') {
         return brk_conf_fail(
-            p, pos, "variable reference for '%.64s' could not be parsed: unexpected %s after the value", name,
-            brk_conf_found(&sub, buf));
+            p, pos,
+            "variable reference for '%.64s' could not be parsed: unexpected %s after the value",
+            name, brk_conf_found(&sub, buf));
     }
     return st;
 }
@@ -130,7 +134,8 @@ static enum st parse_variable(struct brk_conf_parser *p, struct scope *scope, co
 
 static bool looks_bcrypt(const char *s)
 {
-    return s[0] == '$' && s[1] == '2' && s[2] != '\0' && strchr("abxy", s[2]) != NULL && s[3] == '$';
+    return s[0] == '$' && s[1] == '2' && s[2] != '\0' && strchr("abxy", s[2]) != NULL &&
+           s[3] == '$';
 }
 
 static enum st parse_word(struct brk_conf_parser *p, struct scope *scope, struct brk_conf_value *v,
@@ -189,8 +194,8 @@ static void note_depth(struct scope *s, const struct brk_conf_value *v)
     }
 }
 
-/* After an element: skips to the next one or to `closer`. Blocks take ',' ';' or a new line, arrays ',' or a
- * new line; one separator only, before or after new lines. */
+/* After an element: skips to the next one or to `closer`. Blocks take ',' ';' or a new line, arrays
+ * ',' or a new line; one separator only, before or after new lines. */
 static enum st end_of_entry(struct brk_conf_parser *p, int closer, const char *what)
 {
     char buf[24];
@@ -203,7 +208,8 @@ static enum st end_of_entry(struct brk_conf_parser *p, int closer, const char *w
     if (line || c == closer || c == BRK_CONF_END) {
         return ST_OK; /* an end that comes too early is told by who opened the block */
     }
-    return brk_conf_fail(p, brk_conf_here(p), "expected %s, but got %s", what, brk_conf_found(p, buf));
+    return brk_conf_fail(p, brk_conf_here(p), "expected %s, but got %s", what,
+                         brk_conf_found(p, buf));
 }
 
 static enum st parse_array(struct brk_conf_parser *p, struct scope *outer, struct brk_conf_value *v)
@@ -219,8 +225,8 @@ static enum st parse_array(struct brk_conf_parser *p, struct scope *outer, struc
         if (brk_conf_peek(p) == BRK_CONF_END) {
             st = brk_conf_fail(p, v->pos, "unexpected end of file in an array that starts here");
         } else if (brk_conf_ends_word(brk_conf_peek(p))) {
-            st =
-                brk_conf_fail(p, pos, "expected an array element or ']', but got %s", brk_conf_found(p, buf));
+            st = brk_conf_fail(p, pos, "expected an array element or ']', but got %s",
+                               brk_conf_found(p, buf));
         } else {
             st = parse_value(p, outer, &element);
         }
@@ -260,7 +266,8 @@ static enum st parse_map(struct brk_conf_parser *p, struct scope *outer, struct 
     return ST_OK;
 }
 
-static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struct brk_conf_value **value_out)
+static enum st parse_value(struct brk_conf_parser *p, struct scope *scope,
+                           struct brk_conf_value **value_out)
 {
     struct brk_conf_value *v = brk_conf_grab(p->conf, sizeof *v);
     enum st st = ST_OK;
@@ -293,7 +300,8 @@ static enum st parse_value(struct brk_conf_parser *p, struct scope *scope, struc
 }
 
 /* --- includes
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* Reads a file into the tree's memory. */
 static enum st load(struct brk_conf *c, const struct brk_conf_source *src, const char *path,
@@ -307,7 +315,8 @@ static enum st load(struct brk_conf *c, const struct brk_conf_source *src, const
     }
     if (len > BRK_CONF_BYTES_MAX - c->bytes_read) {
         base_free(text);
-        return err_set(err, ST_TOOBIG, 0, "config files of more than %u bytes in all", BRK_CONF_BYTES_MAX);
+        return err_set(err, ST_TOOBIG, 0, "config files of more than %u bytes in all",
+                       BRK_CONF_BYTES_MAX);
     }
     c->bytes_read += len;
     *text_out = brk_conf_grab_text(c, text, len);
@@ -335,8 +344,8 @@ static const char *beside(struct brk_conf *c, const char *file, const char *name
 
 static enum st parse_whole(struct brk_conf_parser *p, struct scope *s);
 
-/* `include path`: the cursor stands on the path. Upstream joins even an absolute path to the folder of the
- * file; we try that first and then the path as it stands. */
+/* `include path`: the cursor stands on the path. Upstream joins even an absolute path to the folder
+ * of the file; we try that first and then the path as it stands. */
 static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
 {
     struct brk_conf_pos pos = brk_conf_here(p);
@@ -354,7 +363,8 @@ static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
         return st;
     }
     if (p->include_depth + 1 > BRK_CONF_INCLUDE_MAX) {
-        return brk_conf_fail(p, pos, "more than %d files including each other", BRK_CONF_INCLUDE_MAX);
+        return brk_conf_fail(p, pos, "more than %d files including each other",
+                             BRK_CONF_INCLUDE_MAX);
     }
     const char *path = beside(p->conf, p->file, name);
     st = load(p->conf, p->src, path, &text, &len, &why);
@@ -387,7 +397,8 @@ static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
 }
 
 /* --- entries
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Reads a key: quoted (as it stands, no escapes) or bare (up to a blank, ':' or '='). */
 static enum st read_key(struct brk_conf_parser *p, struct brk_conf_entry *e)
@@ -405,10 +416,12 @@ static enum st read_key(struct brk_conf_parser *p, struct brk_conf_entry *e)
     for (;; brk_conf_step(p)) {
         int c = brk_conf_peek(p);
         if (c == BRK_CONF_END && quote != 0) {
-            return brk_conf_fail(p, e->pos, "unexpected end of file in a quoted key that starts here");
+            return brk_conf_fail(p, e->pos,
+                                 "unexpected end of file in a quoted key that starts here");
         }
-        if (quote != 0 ? c == quote
-                       : c == BRK_CONF_END || c == '\n' || brk_conf_is_blank(c) || c == ':' || c == '=') {
+        if (quote != 0
+                ? c == quote
+                : c == BRK_CONF_END || c == '\n' || brk_conf_is_blank(c) || c == ':' || c == '=') {
             break;
         }
     }
@@ -458,7 +471,8 @@ static enum st parse_entry(struct brk_conf_parser *p, struct scope *s)
 }
 
 /* Entries up to `closer` (which is not consumed) or, for BRK_CONF_END, to the end of the file. */
-static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int closer, struct brk_conf_pos open)
+static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int closer,
+                             struct brk_conf_pos open)
 {
     for (;;) {
         brk_conf_skip_space(p);
@@ -470,10 +484,11 @@ static enum st parse_entries(struct brk_conf_parser *p, struct scope *s, int clo
         }
         enum st st = parse_entry(p, s);
         if (st == ST_OK) {
-            st = end_of_entry(p, closer,
-                              closer == BRK_CONF_END
-                                  ? "a new line, ',', a comment or the end of the file after the value"
-                                  : "a new line, ',' or '}' after the value");
+            st = end_of_entry(
+                p, closer,
+                closer == BRK_CONF_END
+                    ? "a new line, ',', a comment or the end of the file after the value"
+                    : "a new line, ',' or '}' after the value");
         }
         if (st != ST_OK) {
             return st;
@@ -509,7 +524,8 @@ static enum st parse_whole(struct brk_conf_parser *p, struct scope *s)
     brk_conf_skip_space(p);
     return brk_conf_peek(p) == BRK_CONF_END
                ? ST_OK
-               : brk_conf_fail(p, brk_conf_here(p), "expected the end of the file after '}', but got %s",
+               : brk_conf_fail(p, brk_conf_here(p),
+                               "expected the end of the file after '}', but got %s",
                                brk_conf_found(p, buf));
 }
 
@@ -519,7 +535,8 @@ static enum st parse_whole(struct brk_conf_parser *p, struct scope *s)
 static enum st parse_top(struct brk_conf *c, const struct brk_conf_source *src, const char *name,
                          const char *text, size_t len, struct brk_conf **conf_out, struct err *err)
 {
-    struct brk_conf_parser p = {.conf = c, .src = src, .text = text, .len = len, .line = 1, .err = err};
+    struct brk_conf_parser p = {
+        .conf = c, .src = src, .text = text, .len = len, .line = 1, .err = err};
     struct scope top = {0};
     p.file = brk_conf_grab_text(c, name, strlen(name));
     c->root = brk_conf_grab(c, sizeof *c->root);
@@ -536,21 +553,22 @@ static enum st parse_top(struct brk_conf *c, const struct brk_conf_source *src, 
     return ST_OK;
 }
 
-enum st brk_conf_parse_text(const struct brk_conf_source *src, const char *name, const char *text, size_t len,
-                            struct brk_conf **conf_out, struct err *err)
+enum st brk_conf_parse_text(const struct brk_conf_source *src, const char *name, const char *text,
+                            size_t len, struct brk_conf **conf_out, struct err *err)
 {
     *conf_out = NULL;
     struct brk_conf *c = base_calloc(1, sizeof *c);
     if (len > BRK_CONF_BYTES_MAX) {
         base_free(c);
-        return err_set(err, ST_TOOBIG, 0, "config files of more than %u bytes in all", BRK_CONF_BYTES_MAX);
+        return err_set(err, ST_TOOBIG, 0, "config files of more than %u bytes in all",
+                       BRK_CONF_BYTES_MAX);
     }
     c->bytes_read = len;
     return parse_top(c, src, name, brk_conf_grab_text(c, text, len), len, conf_out, err);
 }
 
-enum st brk_conf_parse_file(const struct brk_conf_source *src, const char *path, struct brk_conf **conf_out,
-                            struct err *err)
+enum st brk_conf_parse_file(const struct brk_conf_source *src, const char *path,
+                            struct brk_conf **conf_out, struct err *err)
 {
     *conf_out = NULL;
     struct brk_conf *c = base_calloc(1, sizeof *c);

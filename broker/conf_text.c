@@ -88,7 +88,8 @@ struct brk_conf_pos brk_conf_here(const struct brk_conf_parser *p)
     return (struct brk_conf_pos){p->file, p->line, (uint32_t)(p->at - p->line_start) + 1};
 }
 
-enum st brk_conf_fail(const struct brk_conf_parser *p, struct brk_conf_pos pos, const char *fmt, ...)
+enum st brk_conf_fail(const struct brk_conf_parser *p, struct brk_conf_pos pos, const char *fmt,
+                      ...)
 {
     char text[200];
     va_list ap;
@@ -181,9 +182,10 @@ static enum st read_escape(struct brk_conf_parser *p, char *out)
         }
     }
     if (c != 'x') {
-        return brk_conf_fail(p, pos,
-                             "invalid escape character %s; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed",
-                             brk_conf_found(p, buf));
+        return brk_conf_fail(
+            p, pos,
+            "invalid escape character %s; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed",
+            brk_conf_found(p, buf));
     }
     int hi = hex_digit(peek_at(p, 1));
     int lo = hi < 0 ? -1 : hex_digit(peek_at(p, 2));
@@ -202,18 +204,19 @@ static enum st read_escape(struct brk_conf_parser *p, char *out)
 
 bool brk_conf_ends_word(int c)
 {
-    return c == BRK_CONF_END || brk_conf_is_blank(c) || c == '\n' || c == ',' || c == ';' || c == ']' ||
-           c == '}';
+    return c == BRK_CONF_END || brk_conf_is_blank(c) || c == '\n' || c == ',' || c == ';' ||
+           c == ']' || c == '}';
 }
 
-enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **text_out, size_t *len_out)
+enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **text_out,
+                           size_t *len_out)
 {
     struct brk_conf_pos pos = brk_conf_here(p);
     if (quote != 0) {
         brk_conf_step(p);
     }
-    /* The text never grows by unescaping: the rest of its file is room enough, but only what is needed is
-     * kept. */
+    /* The text never grows by unescaping: the rest of its file is room enough, but only what is
+     * needed is kept. */
     size_t start = p->at, n = 0;
     struct brk_conf_parser look = *p;
     while (quote != 0 ? brk_conf_peek(&look) != BRK_CONF_END && brk_conf_peek(&look) != quote
@@ -226,7 +229,8 @@ enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **t
     char *out = brk_conf_grab(p->conf, look.at - start + 1);
     while (quote != 0 ? brk_conf_peek(p) != quote : !brk_conf_ends_word(brk_conf_peek(p))) {
         if (brk_conf_peek(p) == BRK_CONF_END) {
-            return brk_conf_fail(p, pos, "unexpected end of file in a quoted string that starts here");
+            return brk_conf_fail(p, pos,
+                                 "unexpected end of file in a quoted string that starts here");
         }
         if (brk_conf_peek(p) == '\\' && quote != '\'') {
             enum st st = read_escape(p, &out[n++]);
@@ -247,7 +251,8 @@ enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **t
 }
 
 /* --- scalars
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool word_is(const char *s, const char *const list[3])
 {
@@ -259,7 +264,8 @@ static bool word_is(const char *s, const char *const list[3])
     return false;
 }
 
-/* The multiplier of a size suffix ("k", "kb", "ki", "kib" and so on, any case), 0 when it is none. */
+/* The multiplier of a size suffix ("k", "kb", "ki", "kib" and so on, any case), 0 when it is none.
+ */
 static int64_t suffix_factor(const char *s)
 {
     static const char letters[] = "kmgtpe";
@@ -302,8 +308,9 @@ static bool is_date(const char *s, size_t len)
     int year = TWO(0) * 100 + TWO(2), month = TWO(5), day = TWO(8);
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1] + (leap && month == 2 ? 1 : 0) &&
-           TWO(11) < 24 && TWO(14) < 60 && TWO(17) < 60;
+    return month >= 1 && month <= 12 && day >= 1 &&
+           day <= days[month - 1] + (leap && month == 2 ? 1 : 0) && TWO(11) < 24 && TWO(14) < 60 &&
+           TWO(17) < 60;
 #undef TWO
 }
 

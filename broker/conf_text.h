@@ -1,5 +1,5 @@
-/* The lower half of the config parser: the text being read, where in it we are, words, strings, and what a
- * bare word means. Private to conf_parse.c and conf_text.c. Role: main thread. */
+/* The lower half of the config parser: the text being read, where in it we are, words, strings, and
+ * what a bare word means. Private to conf_parse.c and conf_text.c. Role: main thread. */
 #ifndef BROKER_CONF_TEXT_H
 #define BROKER_CONF_TEXT_H
 
@@ -24,8 +24,9 @@ struct brk_conf_parser {
     uint32_t line;
     unsigned include_depth;
     unsigned nesting;
-    const struct brk_conf_pos *fixed; /* text of a variable: everything stands where the reference stands */
-    const struct brk_conf_env *env;   /* innermost variable being resolved */
+    const struct brk_conf_pos
+        *fixed; /* text of a variable: everything stands where the reference stands */
+    const struct brk_conf_env *env; /* innermost variable being resolved */
     struct err *err;
 };
 
@@ -44,8 +45,8 @@ void brk_conf_step(struct brk_conf_parser *p);
 /* Where the cursor stands, or what it stands for. */
 struct brk_conf_pos brk_conf_here(const struct brk_conf_parser *p);
 /* Fills p->err with `file:line:column: text`; returns ST_INVALID. */
-enum st brk_conf_fail(const struct brk_conf_parser *p, struct brk_conf_pos pos, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+enum st brk_conf_fail(const struct brk_conf_parser *p, struct brk_conf_pos pos, const char *fmt,
+                      ...) __attribute__((format(printf, 3, 4)));
 /* What stands at the cursor, for messages; `buf` may hold it. */
 const char *brk_conf_found(const struct brk_conf_parser *p, char buf[24]);
 
@@ -58,8 +59,8 @@ void brk_conf_skip_lines(struct brk_conf_parser *p);
 /* Blanks, new lines and comments; true when a new line was among them. */
 bool brk_conf_skip_space(struct brk_conf_parser *p);
 
-/* Reads up to the closing quote (`quote` is '"' or '\'') or, with quote 0, a bare word. The result lives in
- * the tree. */
+/* Reads up to the closing quote (`quote` is '"' or '\'') or, with quote 0, a bare word. The result
+ * lives in the tree. */
 MUST_USE enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **text_out,
                                     size_t *len_out);
 /* Gives a bare word (v->text, v->pos) its kind: boolean, integer, float, date, or string. */

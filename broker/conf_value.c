@@ -41,7 +41,8 @@ const char *brk_conf_kind_text(enum brk_conf_kind kind)
 }
 
 /* --- durations
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct unit {
     const char *text;
@@ -64,8 +65,8 @@ static const struct unit *find_unit(const char *s)
     return NULL;
 }
 
-/* Reads digits[.digits]; returns the end, or NULL when there is no digit. Whole and fraction are kept apart,
- * so that nanoseconds stay exact. */
+/* Reads digits[.digits]; returns the end, or NULL when there is no digit. Whole and fraction are
+ * kept apart, so that nanoseconds stay exact. */
 static const char *read_number(const char *s, uint64_t *whole, double *fraction)
 {
     size_t digits = 0;
@@ -111,8 +112,9 @@ enum st brk_conf_duration(const char *text, int64_t *ns_out, struct err *err)
         }
         const struct unit *u = find_unit(s);
         if (u == NULL) {
-            return *s == '\0' ? err_set(err, ST_INVALID, 0, "missing unit in duration \"%.64s\"", text)
-                              : err_set(err, ST_INVALID, 0, "unknown unit in duration \"%.64s\"", text);
+            return *s == '\0'
+                       ? err_set(err, ST_INVALID, 0, "missing unit in duration \"%.64s\"", text)
+                       : err_set(err, ST_INVALID, 0, "unknown unit in duration \"%.64s\"", text);
         }
         s += strlen(u->text);
         total += ((double)whole + fraction) * u->ns;
@@ -170,8 +172,8 @@ static size_t utf8_len(const unsigned char *p, size_t left)
             return 0;
         }
     }
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] >= 0x90)) {
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90)) {
         return 0;
     }
     return n;
@@ -196,7 +198,8 @@ static void out_string(struct out *o, const char *s, size_t len)
             snprintf(esc, sizeof esc, "\\%c", strchr(names, p[i])[1]);
         } else if (p[i] < 0x20 || strchr("<>&", p[i]) != NULL) {
             snprintf(esc, sizeof esc, "\\u%04x", p[i]);
-        } else if (n == 3 && p[i] == 0xe2 && p[i + 1] == 0x80 && (p[i + 2] == 0xa8 || p[i + 2] == 0xa9)) {
+        } else if (n == 3 && p[i] == 0xe2 && p[i + 1] == 0x80 &&
+                   (p[i + 2] == 0xa8 || p[i + 2] == 0xa9)) {
             snprintf(esc, sizeof esc, "\\u20%02x", p[i + 2] - 0x80);
         } else {
             out_bytes(o, s + i, n);
@@ -248,7 +251,8 @@ static void out_map(struct out *o, const struct brk_conf_value *v)
     base_free(sorted);
 }
 
-/* The shortest decimal that reads back as the same number; with an exponent only below 1e-6 and from 1e21 on.
+/* The shortest decimal that reads back as the same number; with an exponent only below 1e-6 and
+ * from 1e21 on.
  */
 static void out_float(struct out *o, double f)
 {

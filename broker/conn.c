@@ -25,7 +25,8 @@ const char *brk_close_text(enum brk_close_reason reason)
 }
 
 /* --- log lines
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 void brk_conn_log(const struct brk_conn *c, enum log_level level, const char *fmt, ...)
 {
@@ -65,8 +66,8 @@ void brk_conn_name_for_log(struct brk_conn *c)
                        token ? "token" : "user:", c->user);
     }
     char who[800];
-    (void)snprintf(who, sizeof who, "%s:%u - cid:%llu%s%s", c->trans->peer_ip, (unsigned)c->trans->peer_port,
-                   (unsigned long long)c->cid, client, login);
+    (void)snprintf(who, sizeof who, "%s:%u - cid:%llu%s%s", c->trans->peer_ip,
+                   (unsigned)c->trans->peer_port, (unsigned long long)c->cid, client, login);
     for (char *p = who; *p != 0; p++) {
         if ((unsigned char)*p < ' ' || *p == 127) {
             *p = '?';
@@ -77,7 +78,8 @@ void brk_conn_name_for_log(struct brk_conn *c)
 }
 
 /* --- output
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 void brk_conn_send(struct brk_conn *c, const char *text, size_t len)
 {
@@ -108,10 +110,11 @@ static void on_write_deadline(void *arg)
     if (c->account != NULL) {
         c->account->slow_consumers++;
     }
-    brk_conn_log(c, LOG_INF,
-                 "Slow Consumer Detected: WriteDeadline of %gs exceeded with %d chunks of %llu total bytes.",
-                 (double)c->server->opts->write_deadline_ns / (double)NS_PER_S, c->write_chunks,
-                 (unsigned long long)c->write_len);
+    brk_conn_log(
+        c, LOG_INF,
+        "Slow Consumer Detected: WriteDeadline of %gs exceeded with %d chunks of %llu total bytes.",
+        (double)c->server->opts->write_deadline_ns / (double)NS_PER_S, c->write_chunks,
+        (unsigned long long)c->write_len);
     brk_conn_close(c, BRK_CLOSE_SLOW_DEADLINE, NULL);
 }
 
@@ -197,7 +200,8 @@ void brk_conns_flush(struct brk_server *s)
 }
 
 /* --- input
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint8_t *on_room(void *arg, size_t *len_out)
 {
@@ -310,7 +314,8 @@ void brk_conns_unstall(void *server)
 }
 
 /* --- pings
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void on_ping_timer(void *arg)
 {
@@ -366,7 +371,8 @@ static void on_auth_timeout(void *arg)
 }
 
 /* --- life
- * ----------------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 void brk_conn_set_account(struct brk_conn *c, struct brk_account *acc)
 {

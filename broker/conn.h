@@ -1,14 +1,15 @@
-/* One client connection: what it said in CONNECT, its subscriptions, counters, output, life. Loop thread
- * only.
+/* One client connection: what it said in CONNECT, its subscriptions, counters, output, life. Loop
+ * thread only.
  *
- *        accept                 CONNECT ok                  brk_conn_close                   transport closed
- *   (new) ----> BRK_CONN_NEW -------------> BRK_CONN_OPEN -----------------> BRK_CONN_CLOSING
- * ----------------> freed | CONNECT with bcrypt: BRK_CONN_AUTH until the worker answers; reading pauses
+ *        accept                 CONNECT ok                  brk_conn_close transport closed (new)
+ * ----> BRK_CONN_NEW -------------> BRK_CONN_OPEN -----------------> BRK_CONN_CLOSING
+ * ----------------> freed | CONNECT with bcrypt: BRK_CONN_AUTH until the worker answers; reading
+ * pauses
  *
- * NEW: INFO was sent; with auth_required only CONNECT is accepted. OPEN: belongs to an account. CLOSING: no
- * input is taken, nothing is delivered; what was queued before is flushed; the end of the turn removes the
- * subscriptions. The struct stays in memory until that turn's end at least, so pointers in a running delivery
- * stay good. */
+ * NEW: INFO was sent; with auth_required only CONNECT is accepted. OPEN: belongs to an account.
+ * CLOSING: no input is taken, nothing is delivered; what was queued before is flushed; the end of
+ * the turn removes the subscriptions. The struct stays in memory until that turn's end at least, so
+ * pointers in a running delivery stay good. */
 #ifndef BROKER_CONN_H
 #define BROKER_CONN_H
 
@@ -31,26 +32,26 @@ enum brk_conn_kind { BRK_KIND_CLIENT, BRK_KIND_SYSTEM, BRK_KIND_INTERNAL };
 enum brk_conn_state { BRK_CONN_NEW, BRK_CONN_AUTH, BRK_CONN_OPEN, BRK_CONN_CLOSING };
 
 /* Why a connection ended: code and the text that /connz shows. */
-#define BRK_CLOSE_LIST(X)                                                                                    \
-    X(BRK_CLOSE_NONE, "")                                                                                    \
-    X(BRK_CLOSE_CLIENT, "Client Closed")                                                                     \
-    X(BRK_CLOSE_AUTH_TIMEOUT, "Authentication Timeout")                                                      \
-    X(BRK_CLOSE_AUTH_FAILURE, "Authentication Failure")                                                      \
-    X(BRK_CLOSE_SLOW_PENDING, "Slow Consumer (Pending Bytes)")                                               \
-    X(BRK_CLOSE_SLOW_DEADLINE, "Slow Consumer (Write Deadline)")                                             \
-    X(BRK_CLOSE_WRITE_ERROR, "Write Error")                                                                  \
-    X(BRK_CLOSE_READ_ERROR, "Read Error")                                                                    \
-    X(BRK_CLOSE_PARSE_ERROR, "Parse Error")                                                                  \
-    X(BRK_CLOSE_STALE, "Stale Connection")                                                                   \
-    X(BRK_CLOSE_PROTOCOL, "Protocol Violation")                                                              \
-    X(BRK_CLOSE_MAX_CONNECTIONS, "Maximum Connections Exceeded")                                             \
-    X(BRK_CLOSE_MAX_PAYLOAD, "Maximum Message Payload Exceeded")                                             \
-    X(BRK_CLOSE_MAX_CONTROL_LINE, "Maximum Control Line Exceeded")                                           \
-    X(BRK_CLOSE_MAX_SUBSCRIPTIONS, "Maximum Subscriptions Exceeded")                                         \
-    X(BRK_CLOSE_SHUTDOWN, "Server Shutdown")                                                                 \
-    X(BRK_CLOSE_BAD_PROTOCOL_VERSION, "Bad Client Protocol Version")                                         \
-    X(BRK_CLOSE_HEADERS, "Message Header Violation")                                                         \
-    X(BRK_CLOSE_NO_RESPONDERS, "No Responders Requires Headers")                                             \
+#define BRK_CLOSE_LIST(X)                                                                          \
+    X(BRK_CLOSE_NONE, "")                                                                          \
+    X(BRK_CLOSE_CLIENT, "Client Closed")                                                           \
+    X(BRK_CLOSE_AUTH_TIMEOUT, "Authentication Timeout")                                            \
+    X(BRK_CLOSE_AUTH_FAILURE, "Authentication Failure")                                            \
+    X(BRK_CLOSE_SLOW_PENDING, "Slow Consumer (Pending Bytes)")                                     \
+    X(BRK_CLOSE_SLOW_DEADLINE, "Slow Consumer (Write Deadline)")                                   \
+    X(BRK_CLOSE_WRITE_ERROR, "Write Error")                                                        \
+    X(BRK_CLOSE_READ_ERROR, "Read Error")                                                          \
+    X(BRK_CLOSE_PARSE_ERROR, "Parse Error")                                                        \
+    X(BRK_CLOSE_STALE, "Stale Connection")                                                         \
+    X(BRK_CLOSE_PROTOCOL, "Protocol Violation")                                                    \
+    X(BRK_CLOSE_MAX_CONNECTIONS, "Maximum Connections Exceeded")                                   \
+    X(BRK_CLOSE_MAX_PAYLOAD, "Maximum Message Payload Exceeded")                                   \
+    X(BRK_CLOSE_MAX_CONTROL_LINE, "Maximum Control Line Exceeded")                                 \
+    X(BRK_CLOSE_MAX_SUBSCRIPTIONS, "Maximum Subscriptions Exceeded")                               \
+    X(BRK_CLOSE_SHUTDOWN, "Server Shutdown")                                                       \
+    X(BRK_CLOSE_BAD_PROTOCOL_VERSION, "Bad Client Protocol Version")                               \
+    X(BRK_CLOSE_HEADERS, "Message Header Violation")                                               \
+    X(BRK_CLOSE_NO_RESPONDERS, "No Responders Requires Headers")                                   \
     X(BRK_CLOSE_KICKED, "Kicked")
 
 enum brk_close_reason {
@@ -68,11 +69,11 @@ struct brk_conn {
     enum brk_close_reason close_reason;
     uint64_t cid;
     struct htab_node by_cid;
-    struct brk_server *server;            /* borrowed */
-    struct brk_loop *loop;                /* borrowed; the loop it belongs to */
-    struct brk_transport *trans;          /* owned; NULL once closed */
-    struct brk_account *account;          /* borrowed; NULL before a login, where one is asked for */
-    struct brk_conn *next, *prev;         /* server's list, by cid */
+    struct brk_server *server;    /* borrowed */
+    struct brk_loop *loop;        /* borrowed; the loop it belongs to */
+    struct brk_transport *trans;  /* owned; NULL once closed */
+    struct brk_account *account;  /* borrowed; NULL before a login, where one is asked for */
+    struct brk_conn *next, *prev; /* server's list, by cid */
     struct brk_conn *acc_next, *acc_prev; /* the account's list */
     char *who;                            /* owned; how log lines begin: peer, cid, client, user */
     /* what CONNECT said */
@@ -131,8 +132,8 @@ static inline uint64_t brk_conn_pending_bytes(const struct brk_conn *c)
     return c->out.bytes;
 }
 
-/* Closes for a reason: first the text (NULL: none) goes out as -ERR '<text>', behind what is queued.
- * Idempotent. */
+/* Closes for a reason: first the text (NULL: none) goes out as -ERR '<text>', behind what is
+ * queued. Idempotent. */
 void brk_conn_close(struct brk_conn *c, enum brk_close_reason reason, const char *err_text);
 
 #endif

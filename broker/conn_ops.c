@@ -22,7 +22,8 @@ static enum brk_op op_of(const struct brk_conn *c)
 }
 
 /* --- CONNECT
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static enum brk_op auth_violation(struct brk_conn *c, const char *user, bool token)
 {
@@ -31,7 +32,8 @@ static enum brk_op auth_violation(struct brk_conn *c, const char *user, bool tok
         brk_conn_log(c, LOG_ERR, "authentication error - User \"%s\"", user);
     } else {
         brk_conn_log(c, LOG_ERR,
-                     token ? "authentication error - Token \"[REDACTED]\"" : "authentication error");
+                     token ? "authentication error - Token \"[REDACTED]\""
+                           : "authentication error");
     }
     brk_conn_close(c, BRK_CLOSE_AUTH_FAILURE, "Authorization Violation");
     return BRK_OP_CLOSE;
@@ -40,7 +42,8 @@ static enum brk_op auth_violation(struct brk_conn *c, const char *user, bool tok
 static void logged_in(struct brk_conn *c, const struct brk_auth_user *u)
 {
     struct brk_server *s = c->server;
-    struct brk_account *acc = brk_account_lookup(s, (struct brk_str){u->account, strlen(u->account)});
+    struct brk_account *acc =
+        brk_account_lookup(s, (struct brk_str){u->account, strlen(u->account)});
     ASSERT(acc != NULL);
     brk_conn_set_account(c, acc);
     base_free(c->user);
@@ -113,7 +116,8 @@ static void connect_defaults(const struct brk_conn *c, struct brk_connect *said)
                                  .version = dup_or_null(c->version)};
 }
 
-/* A login whose password takes long to check: the connection waits, unread, until the worker answers. */
+/* A login whose password takes long to check: the connection waits, unread, until the worker
+ * answers. */
 static enum brk_op wait_for_login(struct brk_conn *c, struct brk_connect *said)
 {
     c->login = base_malloc(sizeof *c->login);
@@ -264,7 +268,8 @@ static enum brk_op op_err(void *arg, struct brk_str text)
 }
 
 /* --- SUB, UNSUB
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static struct brk_sub *find_sub(const struct brk_conn *c, struct brk_str sid, uint64_t *hash_out)
 {
@@ -292,7 +297,8 @@ static bool too_many_tokens(struct brk_conn *c, struct brk_str subject, struct b
         return false;
     }
     char text[400];
-    (void)snprintf(text, sizeof text, "Permissions Violation for Subscription to \"%.*s\", too many tokens",
+    (void)snprintf(text, sizeof text,
+                   "Permissions Violation for Subscription to \"%.*s\", too many tokens",
                    (int)u64_min(subject.n, 300), subject.p);
     brk_conn_send_err(c, text);
     brk_conn_log(c, LOG_ERR, "Subscription Violation Too Many Tokens - Subject \"%.*s\", SID %.*s",
@@ -300,13 +306,15 @@ static bool too_many_tokens(struct brk_conn *c, struct brk_str subject, struct b
     return true;
 }
 
-static enum brk_op op_sub(void *arg, struct brk_str subject, struct brk_str queue, struct brk_str sid)
+static enum brk_op op_sub(void *arg, struct brk_str subject, struct brk_str queue,
+                          struct brk_str sid)
 {
     struct brk_conn *c = arg;
     const struct brk_opts *o = c->server->opts;
     if (log_enabled(LOG_TRC)) {
-        brk_conn_log(c, LOG_TRC, "<<- [SUB %.*s %.*s%s%.*s]", (int)subject.n, subject.p, (int)queue.n,
-                     queue.n > 0 ? queue.p : "", queue.n > 0 ? " " : "", (int)sid.n, sid.p);
+        brk_conn_log(c, LOG_TRC, "<<- [SUB %.*s %.*s%s%.*s]", (int)subject.n, subject.p,
+                     (int)queue.n, queue.n > 0 ? queue.p : "", queue.n > 0 ? " " : "", (int)sid.n,
+                     sid.p);
     }
     if (too_many_tokens(c, subject, sid)) {
         return BRK_OP_GO;
@@ -338,7 +346,8 @@ static enum brk_op op_unsub(void *arg, struct brk_str sid, uint64_t max)
 {
     struct brk_conn *c = arg;
     if (log_enabled(LOG_TRC)) {
-        brk_conn_log(c, LOG_TRC, "<<- [UNSUB %.*s %llu]", (int)sid.n, sid.p, (unsigned long long)max);
+        brk_conn_log(c, LOG_TRC, "<<- [UNSUB %.*s %llu]", (int)sid.n, sid.p,
+                     (unsigned long long)max);
     }
     uint64_t hash;
     struct brk_sub *sub = find_sub(c, sid, &hash);
@@ -355,15 +364,16 @@ static enum brk_op op_unsub(void *arg, struct brk_str sid, uint64_t max)
 }
 
 /* --- PUB, HPUB
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static enum brk_op op_pub_line(void *arg, const struct brk_pub_args *a)
 {
     struct brk_conn *c = arg;
     if (log_enabled(LOG_TRC)) {
-        brk_conn_log(c, LOG_TRC, "<<- [%sPUB %.*s %.*s%s%zu]", a->hdr_len > 0 ? "H" : "", (int)a->subject.n,
-                     a->subject.p, (int)a->reply.n, a->reply.n > 0 ? a->reply.p : "",
-                     a->reply.n > 0 ? " " : "", a->total_len);
+        brk_conn_log(c, LOG_TRC, "<<- [%sPUB %.*s %.*s%s%zu]", a->hdr_len > 0 ? "H" : "",
+                     (int)a->subject.n, a->subject.p, (int)a->reply.n,
+                     a->reply.n > 0 ? a->reply.p : "", a->reply.n > 0 ? " " : "", a->total_len);
     }
     if (c->pedantic && !subject_literal(a->subject.p, a->subject.n)) {
         brk_conn_send_err(c, "Invalid Publish Subject");
@@ -438,7 +448,8 @@ static enum brk_op op_pub(void *arg, const struct brk_msg *parsed)
 }
 
 /* --- faults
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void fault_close(struct brk_conn *c, const struct brk_parse_fault *f, const char *what)
 {
@@ -451,8 +462,8 @@ static void op_fault(void *arg, const struct brk_parse_fault *f)
     struct brk_conn *c = arg;
     switch (f->what) {
     case BRK_PERR_UNKNOWN_OP:
-        brk_conn_log(c, LOG_ERR, "Client parser ERROR: proto='\"%.*s\"...'", (int)u64_min(f->near.n, 32),
-                     f->near.p);
+        brk_conn_log(c, LOG_ERR, "Client parser ERROR: proto='\"%.*s\"...'",
+                     (int)u64_min(f->near.n, 32), f->near.p);
         brk_conn_close(c, BRK_CLOSE_PROTOCOL, "Unknown Protocol Operation");
         break;
     case BRK_PERR_CONTROL_LINE:
@@ -460,8 +471,8 @@ static void op_fault(void *arg, const struct brk_parse_fault *f)
         brk_conn_close(c, BRK_CLOSE_MAX_CONTROL_LINE, "maximum control line exceeded");
         break;
     case BRK_PERR_MAX_PAYLOAD:
-        brk_conn_log(c, LOG_ERR, "maximum payload exceeded: %llu vs %llu", (unsigned long long)f->size,
-                     (unsigned long long)c->parser.payload_max);
+        brk_conn_log(c, LOG_ERR, "maximum payload exceeded: %llu vs %llu",
+                     (unsigned long long)f->size, (unsigned long long)c->parser.payload_max);
         brk_conn_close(c, BRK_CLOSE_MAX_PAYLOAD, "Maximum Payload Violation");
         break;
     case BRK_PERR_NO_HEADERS:

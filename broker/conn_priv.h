@@ -1,5 +1,5 @@
-/* What the connection's files share among themselves. Private to broker/conn*.c, publish.c, account.c,
- * server.c. Loop thread only. */
+/* What the connection's files share among themselves. Private to broker/conn*.c, publish.c,
+ * account.c, server.c. Loop thread only. */
 #ifndef BROKER_CONN_PRIV_H
 #define BROKER_CONN_PRIV_H
 
@@ -17,10 +17,11 @@
 
 /* One read takes at most this; all connections of the loop share the buffer. */
 #define BRK_READ_BYTES ((size_t)128 * 1024)
-/* What one connection may read in a turn before the others, the journal and the output get theirs: libuv
- * alone would read 32 buffers in a row. */
+/* What one connection may read in a turn before the others, the journal and the output get theirs:
+ * libuv alone would read 32 buffers in a row. */
 #define BRK_TURN_READ_BYTES ((size_t)256 * 1024)
-/* Output beyond this is written at once instead of at the end of the turn, while it is warm in the cache. */
+/* Output beyond this is written at once instead of at the end of the turn, while it is warm in the
+ * cache. */
 #define BRK_FLUSH_EARLY_BYTES ((uint64_t)128 * 1024)
 /* A publisher is held back while a subscriber's output is above this part of max_pending. */
 #define BRK_STALL_PART(max) ((max) / 4 * 3)
@@ -62,7 +63,8 @@ static inline uint64_t brk_random(struct brk_impl *im)
 }
 
 /* --- conn.c
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 void brk_conn_accept(struct brk_server *s, struct brk_transport *t);
 /* Writes what goes; queues the rest. */
 void brk_conn_flush(struct brk_conn *c);
@@ -99,7 +101,8 @@ void brk_conn_read_on(struct brk_conn *c);
 void brk_conn_after_parse(struct brk_conn *c, enum brk_parse r);
 
 /* --- conn_ops.c
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 extern const struct brk_parse_ops brk_conn_ops;
 /* The login worker's answer. */
 void brk_conn_login_done(void *server, uint64_t cid, const struct brk_auth_user *user);
@@ -111,12 +114,14 @@ void brk_conn_remove_sub(struct brk_conn *c, struct brk_sub *sub);
 void brk_conn_send_info(struct brk_conn *c);
 
 /* --- closed.c
- * ------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------
+ */
 void brk_closed_add(struct brk_server *s, const struct brk_conn *c);
 void brk_closed_fini(struct brk_server *s);
 
 /* --- account.c
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 void brk_account_insert(struct brk_account *acc, struct brk_sub *sub);
 void brk_account_remove(struct brk_account *acc, struct brk_sub *sub);
 /* Tells watchers whose interest came or went. */

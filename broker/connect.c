@@ -16,9 +16,9 @@ struct field {
     size_t offset;
 };
 
-#define FIELD(name, kind, member)                                                                            \
-    {                                                                                                        \
-        name, kind, offsetof(struct brk_connect, member)                                                     \
+#define FIELD(name, kind, member)                                                                  \
+    {                                                                                              \
+        name, kind, offsetof(struct brk_connect, member)                                           \
     }
 static const struct field fields[] = {
     FIELD("verbose", FIELD_BOOL, verbose),
@@ -69,7 +69,8 @@ static enum st set_text(char **slot, struct json_object *v, const struct field *
     return ST_OK;
 }
 
-static enum st set_field(struct brk_connect *c, const struct field *f, struct json_object *v, struct err *err)
+static enum st set_field(struct brk_connect *c, const struct field *f, struct json_object *v,
+                         struct err *err)
 {
     void *at = (char *)c + f->offset;
     if (v == NULL) {

@@ -1,5 +1,5 @@
-/* The JSON of CONNECT. Keys and types as upstream's: unknown keys are ignored, keys match without regard to
- * case, null leaves a default, a wrong type is an error. Loop thread only. */
+/* The JSON of CONNECT. Keys and types as upstream's: unknown keys are ignored, keys match without
+ * regard to case, null leaves a default, a wrong type is an error. Loop thread only. */
 #ifndef BROKER_CONNECT_H
 #define BROKER_CONNECT_H
 
@@ -16,8 +16,8 @@ struct brk_connect {
     char *name, *lang, *version; /* owned; NULL: not given */
 };
 
-/* Reads over what *c holds, which must be initialised (defaults, or an earlier CONNECT's). ST_INVALID with a
- * text that holds no secret; *c then still needs brk_connect_fini. */
+/* Reads over what *c holds, which must be initialised (defaults, or an earlier CONNECT's).
+ * ST_INVALID with a text that holds no secret; *c then still needs brk_connect_fini. */
 MUST_USE enum st brk_connect_parse(struct brk_connect *c, struct brk_str json, struct err *err);
 /* Wipes secrets and frees; leaves zeroes. */
 void brk_connect_fini(struct brk_connect *c);

@@ -1,5 +1,6 @@
-/* A small intrusive hash table: nodes live in the caller's structs, the table is an array of chains that
- * grows by doubling. No allocation per entry; find, add and remove are O(1) amortised. One thread. */
+/* A small intrusive hash table: nodes live in the caller's structs, the table is an array of chains
+ * that grows by doubling. No allocation per entry; find, add and remove are O(1) amortised. One
+ * thread. */
 #ifndef BROKER_HTAB_H
 #define BROKER_HTAB_H
 
@@ -24,7 +25,8 @@ static inline void htab_fini(struct htab *t)
     *t = (struct htab){0};
 }
 
-/* Gives the first node of the chain that may hold `hash`; walk with ->next and compare hash and key. */
+/* Gives the first node of the chain that may hold `hash`; walk with ->next and compare hash and
+ * key. */
 static inline struct htab_node *htab_chain(const struct htab *t, uint64_t hash)
 {
     return t->slots == NULL ? NULL : t->slots[hash & t->mask];
@@ -74,8 +76,8 @@ static inline void htab_del(struct htab *t, struct htab_node *node)
     }
 }
 
-/* Walks all nodes: for (n = htab_first(t); n != NULL; n = htab_next(t, n)). The current node may be read, not
- * removed. */
+/* Walks all nodes: for (n = htab_first(t); n != NULL; n = htab_next(t, n)). The current node may be
+ * read, not removed. */
 static inline struct htab_node *htab_from(const struct htab *t, uint64_t slot)
 {
     for (; t->slots != NULL && slot <= t->mask; slot++) {

@@ -26,8 +26,8 @@ static bool is_token(uint8_t c)
 }
 
 /* Looks at the bytes from *seen on. READY: the head's length stands in *used_out. */
-static enum brk_http_take find_end(const uint8_t *buf, size_t len, size_t *seen, struct brk_http_request *r,
-                                   size_t *used_out)
+static enum brk_http_take find_end(const uint8_t *buf, size_t len, size_t *seen,
+                                   struct brk_http_request *r, size_t *used_out)
 {
     size_t top = len < BRK_HTTP_HEAD_MAX ? len : BRK_HTTP_HEAD_MAX;
     for (size_t i = *seen; i < top; i++) {
@@ -48,7 +48,8 @@ static enum brk_http_take find_end(const uint8_t *buf, size_t len, size_t *seen,
         }
     }
     *seen = top;
-    return top == BRK_HTTP_HEAD_MAX ? refuse(r, 431, "the request's head is too large") : BRK_HTTP_MORE;
+    return top == BRK_HTTP_HEAD_MAX ? refuse(r, 431, "the request's head is too large")
+                                    : BRK_HTTP_MORE;
 }
 
 /* Every header line is name ":" value; counts Host. */
@@ -73,7 +74,8 @@ static bool lines_ok(const uint8_t *buf, size_t len, unsigned *hosts_out)
 }
 
 /* --- the library
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct head {
     const char *url;
@@ -96,12 +98,14 @@ static int on_headers(http_parser *p)
     struct head *h = p->data;
     h->whole = true;
     h->keep_alive = http_should_keep_alive(p) != 0;
-    h->body = p->uses_transfer_encoding != 0 || ((p->flags & F_CONTENTLENGTH) != 0 && p->content_length != 0);
+    h->body = p->uses_transfer_encoding != 0 ||
+              ((p->flags & F_CONTENTLENGTH) != 0 && p->content_length != 0);
     return 0;
 }
 
 /* --- decoding
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static int hex(char c)
 {
@@ -165,8 +169,8 @@ static enum brk_http_take split_url(struct brk_http_request *r, const struct hea
     return BRK_HTTP_READY;
 }
 
-enum brk_http_take brk_http_take(const uint8_t *buf, size_t len, size_t *seen, struct brk_http_request *r,
-                                 size_t *used_out)
+enum brk_http_take brk_http_take(const uint8_t *buf, size_t len, size_t *seen,
+                                 struct brk_http_request *r, size_t *used_out)
 {
     *used_out = 0;
     *r = (struct brk_http_request){.status = 0};
@@ -189,7 +193,8 @@ enum brk_http_take brk_http_take(const uint8_t *buf, size_t len, size_t *seen, s
     p.data = &h;
     (void)http_parser_execute(&p, &s, (const char *)buf, used);
     if (HTTP_PARSER_ERRNO(&p) != HPE_OK || !h.whole) {
-        return refuse(r, HTTP_PARSER_ERRNO(&p) == HPE_INVALID_VERSION ? 505 : 400, "cannot read the request");
+        return refuse(r, HTTP_PARSER_ERRNO(&p) == HPE_INVALID_VERSION ? 505 : 400,
+                      "cannot read the request");
     }
     if (p.http_major != 1 || p.http_minor > 1) {
         return refuse(r, 505, "unsupported protocol version");
@@ -230,7 +235,8 @@ enum brk_http_param brk_http_param(const struct brk_http_request *r, const char 
 }
 
 /* --- answers
- * ----------------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 const char *brk_http_status_text(int status)
 {
@@ -261,24 +267,27 @@ const char *brk_http_status_text(int status)
 /* "Sat, 21 Nov 2026 09:43:07 GMT" */
 static void put_date(char out[32], int64_t now_ns)
 {
-    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char days[] = "ThuFriSatSunMonTueWed",
+                      months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     char t[JSON_TIME_MAX];
     (void)json_time_text(t, now_ns); /* 2026-11-21T09:43:07... */
     int day = (int)(now_ns / NS_PER_S / 86400 % 7) * 3;
     int month = ((t[5] - '0') * 10 + t[6] - '0' - 1) * 3;
-    (void)snprintf(out, 32, "%.3s, %.2s %.3s %.4s %.8s GMT", days + day, t + 8, months + month, t, t + 11);
+    (void)snprintf(out, 32, "%.3s, %.2s %.3s %.4s %.8s GMT", days + day, t + 8, months + month, t,
+                   t + 11);
 }
 
 size_t brk_http_answer_head(const struct brk_http_answer *a, char *out)
 {
     char date[32];
     put_date(date, a->now_ns);
-    int n = snprintf(out, BRK_HTTP_ANSWER_HEAD_MAX,
-                     "HTTP/1.1 %d %s\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: %s\r\n"
-                     "X-Content-Type-Options: nosniff\r\nDate: %s\r\nContent-Length: %zu\r\n%s%s\r\n",
-                     a->status, brk_http_status_text(a->status), a->type, date, a->body_len,
-                     a->status == 405 ? "Allow: GET, HEAD\r\n" : "",
-                     a->keep_alive ? "" : "Connection: close\r\n");
+    int n =
+        snprintf(out, BRK_HTTP_ANSWER_HEAD_MAX,
+                 "HTTP/1.1 %d %s\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: %s\r\n"
+                 "X-Content-Type-Options: nosniff\r\nDate: %s\r\nContent-Length: %zu\r\n%s%s\r\n",
+                 a->status, brk_http_status_text(a->status), a->type, date, a->body_len,
+                 a->status == 405 ? "Allow: GET, HEAD\r\n" : "",
+                 a->keep_alive ? "" : "Connection: close\r\n");
     ASSERT(n > 0);
     ASSERT((size_t)n < BRK_HTTP_ANSWER_HEAD_MAX);
     return (size_t)n;

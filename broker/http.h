@@ -1,12 +1,12 @@
-/* HTTP/1.x requests and answer heads of the monitoring port: the only file that knows libhttp-parser. No
- * sockets here.
+/* HTTP/1.x requests and answer heads of the monitoring port: the only file that knows
+ * libhttp-parser. No sockets here.
  *
- * A request is taken only when its whole head has come, at most BRK_HTTP_HEAD_MAX bytes. Before the library
- * sees it, the head is held against what the library lets pass and other HTTP software reads differently
- * (that is how requests are smuggled): every line ends in CR LF, no folded lines, no control bytes, a
- * header's name is a token directly followed by its colon, exactly one Host (RFC 9112, 2.2, 3.2, 5.1). Bodies
- * are not taken: a request that announces one is refused and its connection closed. Pure functions; any
- * thread. */
+ * A request is taken only when its whole head has come, at most BRK_HTTP_HEAD_MAX bytes. Before the
+ * library sees it, the head is held against what the library lets pass and other HTTP software
+ * reads differently (that is how requests are smuggled): every line ends in CR LF, no folded lines,
+ * no control bytes, a header's name is a token directly followed by its colon, exactly one Host
+ * (RFC 9112, 2.2, 3.2, 5.1). Bodies are not taken: a request that announces one is refused and its
+ * connection closed. Pure functions; any thread. */
 #ifndef BROKER_HTTP_H
 #define BROKER_HTTP_H
 
@@ -31,16 +31,17 @@ struct brk_http_request {
     char query[BRK_HTTP_QUERY_MAX + 1]; /* as it came; "" without one */
 };
 
-/* Looks for a request at the start of buf. *seen is how much of buf an earlier call has looked at (0 at
- * first). READY: *used_out bytes belong to it. REFUSED: status and why say so, and nothing behind can be
- * trusted: answer and close. */
-enum brk_http_take brk_http_take(const uint8_t *buf, size_t len, size_t *seen, struct brk_http_request *r,
-                                 size_t *used_out);
+/* Looks for a request at the start of buf. *seen is how much of buf an earlier call has looked at
+ * (0 at first). READY: *used_out bytes belong to it. REFUSED: status and why say so, and nothing
+ * behind can be trusted: answer and close. */
+enum brk_http_take brk_http_take(const uint8_t *buf, size_t len, size_t *seen,
+                                 struct brk_http_request *r, size_t *used_out);
 
 enum brk_http_param { BRK_HTTP_ABSENT, BRK_HTTP_FOUND, BRK_HTTP_BAD };
-/* Finds a query parameter, the first of that name, and decodes it into out (BRK_HTTP_VALUE_MAX + 1 bytes,
- * ends in a NUL;
- * "" unless FOUND). BAD: it is too long, or holds an escape that is none or stands for a control byte. */
+/* Finds a query parameter, the first of that name, and decodes it into out (BRK_HTTP_VALUE_MAX + 1
+ * bytes, ends in a NUL;
+ * "" unless FOUND). BAD: it is too long, or holds an escape that is none or stands for a control
+ * byte. */
 enum brk_http_param brk_http_param(const struct brk_http_request *r, const char *name, char *out);
 
 struct brk_http_answer {

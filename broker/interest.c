@@ -87,7 +87,8 @@ void brk_interest_fini(struct brk_interest *in)
 }
 
 /* --- leaves
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static struct brk_leaf *leaf_create(struct brk_str subject, struct brk_trie *trie)
 {
@@ -105,7 +106,8 @@ static void leaf_free(struct brk_leaf *leaf)
     base_free(leaf);
 }
 
-static struct brk_leaf *literal_find(const struct brk_interest *in, struct brk_str subject, uint64_t hash)
+static struct brk_leaf *literal_find(const struct brk_interest *in, struct brk_str subject,
+                                     uint64_t hash)
 {
     for (struct htab_node *n = htab_chain(&in->literals, hash); n != NULL; n = n->next) {
         struct brk_leaf *leaf = CONTAINER_OF(n, struct brk_leaf, node);
@@ -138,7 +140,8 @@ static struct brk_leaf *literal_get(struct brk_interest *in, struct brk_str subj
     return leaf;
 }
 
-static struct brk_trie *child_find(const struct brk_trie *t, const char *token, size_t len, uint64_t hash)
+static struct brk_trie *child_find(const struct brk_trie *t, const char *token, size_t len,
+                                   uint64_t hash)
 {
     for (struct htab_node *n = htab_chain(&t->children, hash); n != NULL; n = n->next) {
         struct brk_trie *c = CONTAINER_OF(n, struct brk_trie, node);
@@ -158,7 +161,8 @@ static struct brk_trie *trie_create(struct brk_trie *parent, const char *token, 
     return t;
 }
 
-static struct brk_trie *child_get(struct brk_interest *in, struct brk_trie *t, const char *token, size_t len)
+static struct brk_trie *child_get(struct brk_interest *in, struct brk_trie *t, const char *token,
+                                  size_t len)
 {
     if (len == 1 && token[0] == '*') {
         if (t->star == NULL) {
@@ -213,7 +217,8 @@ static struct brk_leaf *wildcard_get(struct brk_interest *in, struct brk_str sub
 /* Frees trie nodes upwards that hold nothing any more. */
 static void trie_prune(struct brk_interest *in, struct brk_trie *t)
 {
-    while (t != NULL && t->leaf == NULL && t->full == NULL && t->star == NULL && t->children.count == 0) {
+    while (t != NULL && t->leaf == NULL && t->full == NULL && t->star == NULL &&
+           t->children.count == 0) {
         struct brk_trie *parent = t->parent;
         if (parent == NULL) {
             in->root = NULL;
@@ -359,7 +364,8 @@ void brk_interest_unhold(struct brk_interest *in)
 }
 
 /* --- match
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void match_add(struct brk_match *m, struct brk_leaf *leaf)
 {
@@ -396,7 +402,8 @@ static void walk(const struct brk_interest *in, struct brk_trie *t, const char *
         size_t len = token_len(p, end);
         const char *next = p + len;
         bool last = next == end;
-        struct brk_trie *c = t->children.count == 0 ? NULL : child_find(t, p, len, hash64(in->seed, p, len));
+        struct brk_trie *c =
+            t->children.count == 0 ? NULL : child_find(t, p, len, hash64(in->seed, p, len));
         struct brk_trie *star = t->star;
         if (last) {
             if (c != NULL && c->leaf != NULL) {
@@ -425,7 +432,8 @@ static bool has_empty_token(struct brk_str s)
     if (s.n == 0 || s.p[0] == '.' || s.p[s.n - 1] == '.') {
         return true;
     }
-    for (const char *p = s.p, *end = s.p + s.n; (p = memchr(p, '.', (size_t)(end - p))) != NULL; p++) {
+    for (const char *p = s.p, *end = s.p + s.n; (p = memchr(p, '.', (size_t)(end - p))) != NULL;
+         p++) {
         if (p[1] == '.') {
             return true;
         }
@@ -433,7 +441,8 @@ static bool has_empty_token(struct brk_str s)
     return false;
 }
 
-static void match_slow(struct brk_interest *in, struct brk_str subject, uint64_t hash, struct brk_match *m)
+static void match_slow(struct brk_interest *in, struct brk_str subject, uint64_t hash,
+                       struct brk_match *m)
 {
     struct brk_leaf *leaf = literal_find(in, subject, hash);
     if (leaf != NULL) {
@@ -444,8 +453,8 @@ static void match_slow(struct brk_interest *in, struct brk_str subject, uint64_t
     }
 }
 
-static void cache_fill(struct cache_slot *slot, uint64_t generation, struct brk_str subject, uint64_t hash,
-                       const struct brk_match *m)
+static void cache_fill(struct cache_slot *slot, uint64_t generation, struct brk_str subject,
+                       uint64_t hash, const struct brk_match *m)
 {
     if (subject.n > CACHE_KEY_MAX || m->count > CACHE_LEAVES_MAX) {
         return;

@@ -1,15 +1,17 @@
 /* Subject interest of one account: who gets a message that is published to a subject.
  *
- * Literal subjects stand in a hash table, subjects with wildcards in a trie by tokens; both end in a *leaf*,
- * which holds the subscriptions of exactly one subject: plain ones in an array, queue groups in an array
- * each. A match gives leaves, not subscriptions, so its cost does not depend on the fan-out, and a cache slot
- * is small and fixed.
+ * Literal subjects stand in a hash table, subjects with wildcards in a trie by tokens; both end in
+ * a *leaf*, which holds the subscriptions of exactly one subject: plain ones in an array, queue
+ * groups in an array each. A match gives leaves, not subscriptions, so its cost does not depend on
+ * the fan-out, and a cache slot is small and fixed.
  *
- * Invariants: 1. a leaf exists iff it holds a subscription. 2. sub->slot is its place in its leaf's array. 3.
- * A cache slot that is valid (its generation is the current one) names only living leaves: making or freeing
- * a literal leaf drops the slot of that one subject, making or freeing a wildcard leaf raises the generation.
- * 4. While a delivery runs (brk_interest_hold) no leaf is freed and no subscription leaves its array; what is
- * removed meanwhile is marked dead, taken out and given to `release` at the last brk_interest_unhold.
+ * Invariants: 1. a leaf exists iff it holds a subscription. 2. sub->slot is its place in its leaf's
+ * array. 3. A cache slot that is valid (its generation is the current one) names only living
+ * leaves: making or freeing a literal leaf drops the slot of that one subject, making or freeing a
+ * wildcard leaf raises the generation.
+ * 4. While a delivery runs (brk_interest_hold) no leaf is freed and no subscription leaves its
+ * array; what is removed meanwhile is marked dead, taken out and given to `release` at the last
+ * brk_interest_unhold.
  *
  * Loop thread only. No allocation on the match path. */
 #ifndef BROKER_INTEREST_H
@@ -28,8 +30,8 @@ struct brk_leaf;
 struct brk_trie;
 struct brk_interest_cache;
 
-/* Gets a message that an internal subscription matched. Runs inside the publish; must not block. It may
- * publish, subscribe and unsubscribe. */
+/* Gets a message that an internal subscription matched. Runs inside the publish; must not block. It
+ * may publish, subscribe and unsubscribe. */
 typedef void (*brk_msg_cb)(void *arg, const struct brk_msg *msg);
 
 struct brk_group;
@@ -73,7 +75,8 @@ struct brk_leaf {
     char text[];
 };
 
-#define BRK_MATCH_LEAVES_MAX 32u /* leaves on the stack; a subject of n tokens rarely has more than 4 */
+#define BRK_MATCH_LEAVES_MAX                                                                       \
+    32u /* leaves on the stack; a subject of n tokens rarely has more than 4 */
 
 struct brk_match {
     uint32_t count;
@@ -102,8 +105,8 @@ void brk_interest_fini(struct brk_interest *in);
 void brk_interest_insert(struct brk_interest *in, struct brk_sub *sub);
 /* Removes and hands to release, now or when the running delivery ends. */
 void brk_interest_remove(struct brk_interest *in, struct brk_sub *sub);
-/* Finds the leaves whose subject matches the literal `subject`. The result lives until brk_match_fini; its
- * leaves stay valid only while held. */
+/* Finds the leaves whose subject matches the literal `subject`. The result lives until
+ * brk_match_fini; its leaves stay valid only while held. */
 void brk_interest_match(struct brk_interest *in, struct brk_str subject, struct brk_match *m_out);
 static inline struct brk_leaf **brk_match_leaves(struct brk_match *m)
 {
@@ -116,7 +119,8 @@ static inline void brk_interest_hold(struct brk_interest *in)
     in->held++;
 }
 void brk_interest_unhold(struct brk_interest *in);
-/* True when somebody would get a message to `subject`; with a queue name: when that queue group has a member.
+/* True when somebody would get a message to `subject`; with a queue name: when that queue group has
+ * a member.
  */
 bool brk_interest_any(struct brk_interest *in, struct brk_str subject, struct brk_str queue);
 

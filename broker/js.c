@@ -7,15 +7,17 @@
 #include "engine/base/env.h"
 #include "engine/base/log.h"
 
-/* --- small things -----------------------------------------------------------------------------------------
+/* --- small things
+ * -----------------------------------------------------------------------------------------
  */
 
 char *js_put_u64(char *p, uint64_t v)
 {
-    static const char pairs[] =
-        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
-        "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
-        "9293949596979899";
+    static const char pairs[] = "000102030405060708091011121314151617181920212223242526272829303132"
+                                "33343536373839404142434445"
+                                "464748495051525354555657585960616263646566676869707172737475767778"
+                                "79808182838485868788899091"
+                                "9293949596979899";
     char t[20];
     size_t at = sizeof t;
     while (v >= 100) {
@@ -43,20 +45,23 @@ int64_t js_now_ms(struct js *js)
     return brk_loop_now_ms(js->d.loop);
 }
 
-void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data,
-             size_t len)
+void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len,
+             const void *data, size_t len)
 {
     if (to.n == 0 || ja->stopped) {
         return;
     }
-    struct brk_msg m = {.subject = to, .hdr = hdr, .hdr_len = hdr_len, .payload = data, .payload_len = len};
+    struct brk_msg m = {
+        .subject = to, .hdr = hdr, .hdr_len = hdr_len, .payload = data, .payload_len = len};
     (void)brk_publish(ja->acc, &m);
 }
 
-void js_send_status(struct js_account *ja, struct brk_str to, const char *status, const char *headers)
+void js_send_status(struct js_account *ja, struct brk_str to, const char *status,
+                    const char *headers)
 {
     char buf[512 + 2 * JS_NAME_MAX];
-    int n = snprintf(buf, sizeof buf, "NATS/1.0 %s\r\n%s\r\n", status, headers != NULL ? headers : "");
+    int n =
+        snprintf(buf, sizeof buf, "NATS/1.0 %s\r\n%s\r\n", status, headers != NULL ? headers : "");
     if (n <= 0 || (size_t)n >= sizeof buf) {
         return;
     }
@@ -74,7 +79,8 @@ void js_unique_id(struct js *js, char out[23])
     out[22] = '\0';
 }
 
-/* --- driving the store ------------------------------------------------------------------------------------
+/* --- driving the store
+ * ------------------------------------------------------------------------------------
  */
 
 static void arm_store_timer(struct js *js)
@@ -109,7 +115,8 @@ static void store_due(void *arg)
     (void)arg;
 }
 
-/* --- life -------------------------------------------------------------------------------------------------
+/* --- life
+ * -------------------------------------------------------------------------------------------------
  */
 
 struct js *js_create(const struct js_deps *deps)
@@ -179,11 +186,13 @@ void js_tell_shutdown(void *arg)
 {
     struct js *js = arg;
     for (struct js_account *ja = js->accounts; ja != NULL; ja = ja->next) {
-        for (struct htab_node *n = htab_first(&ja->streams); n != NULL; n = htab_next(&ja->streams, n)) {
+        for (struct htab_node *n = htab_first(&ja->streams); n != NULL;
+             n = htab_next(&ja->streams, n)) {
             struct js_stream *s = CONTAINER_OF(n, struct js_stream, by_name);
             for (struct htab_node *k = htab_first(&s->consumers); k != NULL;
                  k = htab_next(&s->consumers, k)) {
-                js_pull_drop_all(CONTAINER_OF(k, struct js_consumer, by_name), "409 Server Shutdown");
+                js_pull_drop_all(CONTAINER_OF(k, struct js_consumer, by_name),
+                                 "409 Server Shutdown");
             }
         }
     }
@@ -200,7 +209,8 @@ void js_stop(struct js *js)
         brk_isub_destroy(ja->fc_sub);
         ja->ack_sub = NULL;
         ja->fc_sub = NULL;
-        for (struct htab_node *n = htab_first(&ja->streams); n != NULL; n = htab_next(&ja->streams, n)) {
+        for (struct htab_node *n = htab_first(&ja->streams); n != NULL;
+             n = htab_next(&ja->streams, n)) {
             js_stream_silence(CONTAINER_OF(n, struct js_stream, by_name));
         }
         ja->stopped = true;

@@ -1,15 +1,17 @@
-/* JetStream of the server: API, publishing into streams, acknowledgements, delivery by pull and push. Sits on
- * the store interface (engine/store.h) and the broker's internal client (broker/internal.h); knows no sockets
- * and no files.
+/* JetStream of the server: API, publishing into streams, acknowledgements, delivery by pull and
+ * push. Sits on the store interface (engine/store.h) and the broker's internal client
+ * (broker/internal.h); knows no sockets and no files.
  *
- * Life: js_create (registers with the loop; nothing is enabled), js_start (enables the accounts that ask for
- * it and takes over the streams and consumers the store has), js_stop (no new work), js_destroy. js_start
- * needs the accounts.
+ * Life: js_create (registers with the loop; nothing is enabled), js_start (enables the accounts
+ * that ask for it and takes over the streams and consumers the store has), js_stop (no new work),
+ * js_destroy. js_start needs the accounts.
  *
- * The store is driven from here: its turn at the end of each loop turn, its poll after the doorbell, its
- * timers by one loop timer. Who opens the store hands it a wake function that calls brk_loop_wake.
+ * The store is driven from here: its turn at the end of each loop turn, its poll after the
+ * doorbell, its timers by one loop timer. Who opens the store hands it a wake function that calls
+ * brk_loop_wake.
  *
- * Role: loop thread only. What a crash can leave: nothing here is durable; the store has everything. */
+ * Role: loop thread only. What a crash can leave: nothing here is durable; the store has
+ * everything. */
 #ifndef BROKER_JS_H
 #define BROKER_JS_H
 
@@ -39,14 +41,14 @@ struct js *js_create(const struct js_deps *deps);
 void js_enable_account(struct js *js, struct brk_account *acc);
 /* Enables the accounts of the list whose flag `jetstream` is set, and starts driving the store. */
 void js_start(struct js *js, struct brk_account *first);
-/* Tells waiting pull requests that the server goes (409 Server Shutdown). A brk_hook_fn; arg is the struct
- * js. */
+/* Tells waiting pull requests that the server goes (409 Server Shutdown). A brk_hook_fn; arg is the
+ * struct js. */
 void js_tell_shutdown(void *js);
-/* Takes subscriptions away: no publish, request or ack comes in afterwards, nothing is sent. The store may
- * still complete what is under way. */
+/* Takes subscriptions away: no publish, request or ack comes in afterwards, nothing is sent. The
+ * store may still complete what is under way. */
 void js_stop(struct js *js);
-/* Frees (stopping first where that was not done). Does not touch the store, which may be closed already; no
- * callback may come afterwards. NULL is a no-op. */
+/* Frees (stopping first where that was not done). Does not touch the store, which may be closed
+ * already; no callback may come afterwards. NULL is a no-op. */
 void js_destroy(struct js *js);
 
 /* --- figures for the monitoring pages --- */
@@ -57,11 +59,11 @@ struct js_figures {
 };
 /* account NULL: all. */
 void js_figures(struct js *js, const struct brk_account *account, struct js_figures *out);
-/* Writes the members of a stream as /jsz shows them, from `name` to `state`; the caller opens and ends the
- * object. */
+/* Writes the members of a stream as /jsz shows them, from `name` to `state`; the caller opens and
+ * ends the object. */
 void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bool config);
-/* Writes the first members of a stream's `millrace` object, what stands beside its config and is ours alone:
- * what an ack means (`durability`) and how many messages damage took (`damaged`). */
+/* Writes the first members of a stream's `millrace` object, what stands beside its config and is
+ * ours alone: what an ack means (`durability`) and how many messages damage took (`damaged`). */
 void js_put_ours(struct js *js, struct json_out *j, struct store_stream *s);
 /* Writes consumer info as an object, as CONSUMER.INFO answers (the part behind `type`). */
 void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config);

@@ -1,9 +1,10 @@
 /* Acknowledgements: $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending> (v1), or
- * $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>[.<more>] (v2).
+ * $JS.ACK.<domain>.<account
+ * hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>[.<more>] (v2).
  *
- * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever asks for an
- * answer gets an empty message once the ack is durable. Hot: no allocation but a pooled context where an
- * answer is wanted. */
+ * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever
+ * asks for an answer gets an empty message once the ack is durable. Hot: no allocation but a pooled
+ * context where an answer is wanted. */
 #include "broker/js_int.h"
 
 #include "engine/base/base.h"
@@ -51,8 +52,8 @@ static bool starts(const struct brk_msg *m, const char *word, size_t n)
     return m->payload_len >= n && memcmp(m->payload, word, n) == 0;
 }
 
-static void submit(struct js_account *ja, const struct ack_in *a, enum cons_ack_kind kind, int64_t delay_ns,
-                   struct brk_str reply)
+static void submit(struct js_account *ja, const struct ack_in *a, enum cons_ack_kind kind,
+                   int64_t delay_ns, struct brk_str reply)
 {
     struct js *js = ja->js;
     struct js_ctx *x = reply.n > 0 ? js_ctx_take(js, ja, NULL, reply) : NULL;
@@ -64,8 +65,8 @@ struct nak_body {
 };
 static const struct json_field nak_fields[] = {
     {"delay", JSON_DURATION, offsetof(struct nak_body, delay_ns), NULL, NULL}};
-static const struct json_schema nak_schema = {"ConsumerNakOptions", "server.ConsumerNakOptions", nak_fields,
-                                              ARRAY_LEN(nak_fields)};
+static const struct json_schema nak_schema = {"ConsumerNakOptions", "server.ConsumerNakOptions",
+                                              nak_fields, ARRAY_LEN(nak_fields)};
 
 /* A delay that cannot be read counts as none, as upstream does. */
 static int64_t nak_delay(const uint8_t *p, size_t n)

@@ -18,11 +18,12 @@ static bool begin(struct js_account *ja, struct adv *a, const char *type, const 
 {
     char id[23];
     int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.ADVISORY.%s%s%s%s%s", what,
-                     stream != NULL ? "." : "", stream != NULL ? stream : "", consumer != NULL ? "." : "",
-                     consumer != NULL ? consumer : "");
+                     stream != NULL ? "." : "", stream != NULL ? stream : "",
+                     consumer != NULL ? "." : "", consumer != NULL ? consumer : "");
     a->subject_len = (size_t)n;
     a->j = (struct json_out){0};
-    if (ja->stopped || !brk_account_has_interest(ja->acc, (struct brk_str){a->subject, a->subject_len})) {
+    if (ja->stopped ||
+        !brk_account_has_interest(ja->acc, (struct brk_str){a->subject, a->subject_len})) {
         return false;
     }
     js_unique_id(ja->js, id);
@@ -81,7 +82,8 @@ void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action
 void js_adv_max_deliver(struct js_consumer *c, uint64_t stream_seq, uint64_t deliveries)
 {
     struct adv a;
-    if (!begin(c->stream->ja, &a, "max_deliver", "CONSUMER.MAX_DELIVERIES", c->stream->name, c->name)) {
+    if (!begin(c->stream->ja, &a, "max_deliver", "CONSUMER.MAX_DELIVERIES", c->stream->name,
+               c->name)) {
         return;
     }
     names(&a, c->stream->name, c->name);
@@ -107,7 +109,8 @@ void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint
                        const char *reason, size_t reason_len)
 {
     struct adv a;
-    if (!begin(c->stream->ja, &a, "terminated", "CONSUMER.MSG_TERMINATED", c->stream->name, c->name)) {
+    if (!begin(c->stream->ja, &a, "terminated", "CONSUMER.MSG_TERMINATED", c->stream->name,
+               c->name)) {
         return;
     }
     names(&a, c->stream->name, c->name);

@@ -1,10 +1,10 @@
-/* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices, answered
- * when what they say is durable.
+/* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices,
+ * answered when what they say is durable.
  *
- * Order: requests of an account start in the order they came. One that changes something (create, update,
- * delete, purge) holds back all later ones until it is answered; those that only read run side by side. At
- * the bound of the queue, in requests or in bytes, a request is refused at once (10023, type
- * system_overloaded) and an advisory tells how many were. */
+ * Order: requests of an account start in the order they came. One that changes something (create,
+ * update, delete, purge) holds back all later ones until it is answered; those that only read run
+ * side by side. At the bound of the queue, in requests or in bytes, a request is refused at once
+ * (10023, type system_overloaded) and an advisory tells how many were. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -34,7 +34,8 @@ static const struct js_route routes[] = {
     {"CONSUMER.CREATE.*", "consumer_create", js_h_consumer_create, true, NULL},
     {"CONSUMER.CREATE.*.>", "consumer_create", js_h_consumer_create, true, NULL},
     {"CONSUMER.DURABLE.CREATE.*.*", "consumer_create", js_h_consumer_durable_create, true, NULL},
-    {"CONSUMER.NAMES.*", "consumer_names", js_h_consumer_names, false, LIST_ERR ",\"consumers\":[]"},
+    {"CONSUMER.NAMES.*", "consumer_names", js_h_consumer_names, false,
+     LIST_ERR ",\"consumers\":[]"},
     {"CONSUMER.LIST.*", "consumer_list", js_h_consumer_list, false, LIST_ERR ",\"consumers\":[]"},
     {"CONSUMER.INFO.*.*", "consumer_info", js_h_consumer_info, false, NULL},
     {"CONSUMER.DELETE.*.*", "consumer_delete", js_h_consumer_delete, true, NULL},
@@ -69,7 +70,8 @@ static void h_cluster_only(struct js_req *r)
     js_req_fail_with(r, API_CLUSTER_REQUIRED);
 }
 
-/* --- the queue --------------------------------------------------------------------------------------------
+/* --- the queue
+ * --------------------------------------------------------------------------------------------
  */
 
 static void split_tokens(struct js_req *r)
@@ -83,7 +85,8 @@ static void split_tokens(struct js_req *r)
     const char *end = r->subject.p + r->subject.n;
     while (p <= end && r->tokens < ARRAY_LEN(r->token)) {
         const char *dot = memchr(p, '.', (size_t)(end - p));
-        bool last = r->tokens + 1 == ARRAY_LEN(r->token); /* the third holds the rest: a filter subject */
+        bool last =
+            r->tokens + 1 == ARRAY_LEN(r->token); /* the third holds the rest: a filter subject */
         const char *stop = dot == NULL || last ? end : dot;
         r->token[r->tokens++] = (struct brk_str){p, (size_t)(stop - p)};
         p = stop + 1;
@@ -224,8 +227,8 @@ void js_api_enable(struct js_account *ja)
         char subject[80];
         int n = snprintf(subject, sizeof subject, "$JS.API.%s", routes[i].pattern);
         ja->api[i] = (struct js_api_sub){.ja = ja, .route = &routes[i]};
-        ja->api[i].sub = brk_isub_create(ja->acc, (struct brk_str){subject, (size_t)n}, (struct brk_str){0},
-                                         on_request, &ja->api[i]);
+        ja->api[i].sub = brk_isub_create(ja->acc, (struct brk_str){subject, (size_t)n},
+                                         (struct brk_str){0}, on_request, &ja->api[i]);
     }
 }
 
@@ -245,7 +248,8 @@ void js_api_disable(struct js_account *ja)
     ja->req_last = NULL;
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------
+/* --- answers
+ * ----------------------------------------------------------------------------------------------
  */
 
 struct json_out *js_req_begin(struct js_req *r)
@@ -423,7 +427,8 @@ bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
     return true;
 }
 
-/* --- account info -----------------------------------------------------------------------------------------
+/* --- account info
+ * -----------------------------------------------------------------------------------------
  */
 
 void js_h_info(struct js_req *r)

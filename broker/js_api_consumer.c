@@ -6,10 +6,12 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info -------------------------------------------------------------------------------------------------
+/* --- info
+ * -------------------------------------------------------------------------------------------------
  */
 
-static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_t sseq, int64_t ts_ns)
+static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_t sseq,
+                     int64_t ts_ns)
 {
     json_out_open(j, key);
     json_out_u64(j, "consumer_seq", cseq);
@@ -62,7 +64,8 @@ void js_h_consumer_info(struct js_req *r)
     js_req_answer_durable(r, r->stream);
 }
 
-/* --- list and names ---------------------------------------------------------------------------------------
+/* --- list and names
+ * ---------------------------------------------------------------------------------------
  */
 
 struct list_body {
@@ -70,8 +73,8 @@ struct list_body {
 };
 static const struct json_field list_fields[] = {
     {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL}};
-static const struct json_schema list_schema = {"JSApiConsumersRequest", "server.JSApiConsumersRequest",
-                                               list_fields, ARRAY_LEN(list_fields)};
+static const struct json_schema list_schema = {
+    "JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields, ARRAY_LEN(list_fields)};
 
 static void list(struct js_req *r, size_t page, bool names)
 {
@@ -122,7 +125,8 @@ void js_h_consumer_names(struct js_req *r)
     list(r, JS_NAMES_PAGE, true);
 }
 
-/* --- delete -----------------------------------------------------------------------------------------------
+/* --- delete
+ * -----------------------------------------------------------------------------------------------
  */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
@@ -149,7 +153,8 @@ void js_h_consumer_delete(struct js_req *r)
     r->js->ops->cons_delete(sc, deleted, r);
 }
 
-/* --- create -----------------------------------------------------------------------------------------------
+/* --- create
+ * -----------------------------------------------------------------------------------------------
  */
 
 static void answer_consumer(struct js_req *r, struct js_consumer *c)
@@ -172,7 +177,8 @@ static void made(void *arg, enum st st, struct store_cons *sc, const struct err 
         return;
     }
     if (st == ST_UNSUPPORTED) {
-        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s",
+                       err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
         return;
     }
@@ -244,7 +250,8 @@ static bool taken_filter(const struct cons_cfg *a, const struct cons_cfg *b)
     }
     for (size_t i = 0; i < a->nfilters; i++) {
         for (size_t k = 0; k < b->nfilters; k++) {
-            if (subject_overlap(a->filters[i], strlen(a->filters[i]), b->filters[k], strlen(b->filters[k]))) {
+            if (subject_overlap(a->filters[i], strlen(a->filters[i]), b->filters[k],
+                                strlen(b->filters[k]))) {
                 return true;
             }
         }
@@ -301,8 +308,8 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
         return;
     }
     if (old == NULL) {
-        if (!js_cons_check_new(&q->cfg, ops->stream_cfg(s->ss), &r->err) || !check_unique(r, s, &q->cfg) ||
-            !check_count(r, s)) {
+        if (!js_cons_check_new(&q->cfg, ops->stream_cfg(s->ss), &r->err) ||
+            !check_unique(r, s, &q->cfg) || !check_count(r, s)) {
             js_req_fail(r);
             return;
         }
@@ -319,7 +326,8 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
         js_req_fail_with(r, API_CONSUMER_ALREADY_EXISTS);
     } else if (!js_cons_update_check(have, &q->cfg, &r->err)) {
         js_req_fail(r);
-    } else if (js_consumer_bound(old) && strcmp(have->deliver_subject, q->cfg.deliver_subject) != 0) {
+    } else if (js_consumer_bound(old) &&
+               strcmp(have->deliver_subject, q->cfg.deliver_subject) != 0) {
         js_req_fail_with(r, API_CONSUMER_NAME_EXIST);
     } else if (!check_unique(r, s, &q->cfg)) {
         js_req_fail(r);
@@ -352,7 +360,8 @@ static bool check_named_form(struct js_req *r, const struct js_cons_req *q)
     if (!q->cfg.single_filter && q->cfg.nfilters > 0) {
         return fail(r, API_CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED);
     }
-    if (q->cfg.nfilters == 0 || !js_str_eq(r->token[2], q->cfg.filters[0], strlen(q->cfg.filters[0]))) {
+    if (q->cfg.nfilters == 0 ||
+        !js_str_eq(r->token[2], q->cfg.filters[0], strlen(q->cfg.filters[0]))) {
         return fail(r, API_CONSUMER_CREATE_FILTER_SUBJECT_MISMATCH);
     }
     return true;
@@ -388,7 +397,8 @@ static void create(struct js_req *r, enum form form)
 {
     struct js_cons_req q;
     js_cons_req_init(&q);
-    if (!js_cons_req_parse(&q, r->body.p, r->body.n, &r->js->lim, &r->err) || !check_form(r, &q, form)) {
+    if (!js_cons_req_parse(&q, r->body.p, r->body.n, &r->js->lim, &r->err) ||
+        !check_form(r, &q, form)) {
         js_req_fail(r);
         js_cons_req_fini(&q);
         return;

@@ -6,7 +6,8 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info -------------------------------------------------------------------------------------------------
+/* --- info
+ * -------------------------------------------------------------------------------------------------
  */
 
 struct info_body {
@@ -19,8 +20,8 @@ static const struct json_field info_fields[] = {
     {"deleted_details", JSON_BOOL, offsetof(struct info_body, deleted_details), NULL, NULL},
     {"subjects_filter", JSON_STRING, offsetof(struct info_body, subjects_filter), NULL, NULL},
 };
-static const struct json_schema info_schema = {"JSApiStreamInfoRequest", "server.JSApiStreamInfoRequest",
-                                               info_fields, ARRAY_LEN(info_fields)};
+static const struct json_schema info_schema = {
+    "JSApiStreamInfoRequest", "server.JSApiStreamInfoRequest", info_fields, ARRAY_LEN(info_fields)};
 
 struct subject_count {
     char *name; /* owned */
@@ -184,7 +185,9 @@ void js_h_stream_info(struct js_req *r)
             qsort(subjects.v, subjects.n, sizeof *subjects.v, cmp_subject);
         }
     }
-    size_t from = b.offset < 0 ? 0 : (uint64_t)b.offset > subjects.n ? subjects.n : (size_t)b.offset;
+    size_t from = b.offset < 0                      ? 0
+                  : (uint64_t)b.offset > subjects.n ? subjects.n
+                                                    : (size_t)b.offset;
     struct json_out *j = js_req_begin(r);
     json_out_u64(j, "total", subjects.n);
     json_out_u64(j, "offset", subjects.n > 0 ? from : 0);
@@ -199,7 +202,8 @@ void js_h_stream_info(struct js_req *r)
     js_req_answer_durable(r, s);
 }
 
-/* --- list and names ---------------------------------------------------------------------------------------
+/* --- list and names
+ * ---------------------------------------------------------------------------------------
  */
 
 struct list_body {
@@ -210,8 +214,9 @@ static const struct json_field list_fields[] = {
     {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL},
     {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
 };
-static const struct json_schema list_schema = {"JSApiStreamNamesRequest", "server.JSApiStreamNamesRequest",
-                                               list_fields, ARRAY_LEN(list_fields)};
+static const struct json_schema list_schema = {"JSApiStreamNamesRequest",
+                                               "server.JSApiStreamNamesRequest", list_fields,
+                                               ARRAY_LEN(list_fields)};
 
 static bool on_subject(const struct stream_cfg *c, const char *subject)
 {
@@ -233,7 +238,8 @@ static struct store_stream **matching(struct js_req *r, const char *subject, siz
     size_t n = 0, cap = 0;
     struct store_stream *ss = NULL;
     while ((ss = r->js->ops->stream_next(r->js->store, r->ja->acc->name, ss)) != NULL) {
-        if (r->js->ops->stream_user(ss) == NULL || !on_subject(r->js->ops->stream_cfg(ss), subject)) {
+        if (r->js->ops->stream_user(ss) == NULL ||
+            !on_subject(r->js->ops->stream_cfg(ss), subject)) {
             continue;
         }
         if (n == cap) {
@@ -311,11 +317,13 @@ void js_h_stream_names(struct js_req *r)
     js_req_answer(r);
 }
 
-/* --- create and update ------------------------------------------------------------------------------------
+/* --- create and update
+ * ------------------------------------------------------------------------------------
  */
 
 /* A stream of the account whose subjects overlap, other than `self`. */
-static bool subjects_taken(struct js_req *r, const struct stream_cfg *c, const struct store_stream *self)
+static bool subjects_taken(struct js_req *r, const struct stream_cfg *c,
+                           const struct store_stream *self)
 {
     struct store_stream *ss = NULL;
     while ((ss = r->js->ops->stream_next(r->js->store, r->ja->acc->name, ss)) != NULL) {
@@ -333,9 +341,11 @@ static bool subjects_taken(struct js_req *r, const struct stream_cfg *c, const s
 }
 
 /* What max_bytes promises must fit into the server's limits. False: *err is set. */
-static bool reservation_fits(struct js_req *r, const struct stream_cfg *c, const struct store_stream *self)
+static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
+                             const struct store_stream *self)
 {
-    int64_t most = c->storage == STORAGE_MEMORY ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes;
+    int64_t most =
+        c->storage == STORAGE_MEMORY ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes;
     if (c->max_bytes <= 0 || most <= 0) {
         return true;
     }
@@ -384,7 +394,8 @@ static void created(void *arg, enum st st, struct store_stream *ss, const struct
         return;
     }
     if (st == ST_UNSUPPORTED) {
-        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s",
+                       err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
         return;
     }
@@ -433,7 +444,8 @@ static void updated(void *arg, enum st st, struct store_stream *ss, const struct
         return;
     }
     if (st == ST_UNSUPPORTED) {
-        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s", err != NULL ? err->msg : st_text(st));
+        api_error_text(&r->err, API_STREAM_INVALID_CONFIG, "%s",
+                       err != NULL ? err->msg : st_text(st));
         js_req_fail(r);
         return;
     }
@@ -471,7 +483,8 @@ void js_h_stream_update(struct js_req *r)
     js_stream_req_fini(&q);
 }
 
-/* --- delete and purge -------------------------------------------------------------------------------------
+/* --- delete and purge
+ * -------------------------------------------------------------------------------------
  */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
@@ -501,7 +514,8 @@ static bool blank(struct brk_str s)
 
 static void advise_consumers_deleted(struct js_stream *s)
 {
-    for (struct htab_node *n = htab_first(&s->consumers); n != NULL; n = htab_next(&s->consumers, n)) {
+    for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
+         n = htab_next(&s->consumers, n)) {
         js_adv_consumer(CONTAINER_OF(n, struct js_consumer, by_name), "DELETED", "delete");
     }
 }
@@ -533,8 +547,9 @@ static const struct json_field purge_fields[] = {
     {"filter", JSON_STRING, offsetof(struct purge_body, filter), NULL, NULL},
     {"keep", JSON_U64, offsetof(struct purge_body, keep), NULL, NULL},
 };
-static const struct json_schema purge_schema = {"JSApiStreamPurgeRequest", "server.JSApiStreamPurgeRequest",
-                                                purge_fields, ARRAY_LEN(purge_fields)};
+static const struct json_schema purge_schema = {"JSApiStreamPurgeRequest",
+                                                "server.JSApiStreamPurgeRequest", purge_fields,
+                                                ARRAY_LEN(purge_fields)};
 
 static void purged(void *arg, enum st st, uint64_t n, const struct err *err)
 {

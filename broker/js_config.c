@@ -1,4 +1,5 @@
-/* Defaults and rules of configurations. The order of the checks is upstream's where two could fail at once.
+/* Defaults and rules of configurations. The order of the checks is upstream's where two could fail
+ * at once.
  */
 #include "broker/js_config.h"
 
@@ -75,7 +76,8 @@ static void go_duration(char *out, size_t size, int64_t ns)
     }
 }
 
-/* --- streams ----------------------------------------------------------------------------------------------
+/* --- streams
+ * ----------------------------------------------------------------------------------------------
  */
 
 static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
@@ -106,12 +108,14 @@ static void stream_defaults(struct stream_cfg *c)
     }
 }
 
-/* Far above what a stream reaches in its life, and so low that no arithmetic on sequences overflows. */
+/* Far above what a stream reaches in its life, and so low that no arithmetic on sequences
+ * overflows. */
 #define FIRST_SEQ_MAX (1ull << 62)
 
 static bool check_first_seq(const struct stream_cfg *c, struct api_error *e)
 {
-    return c->first_seq <= FIRST_SEQ_MAX || fail_cfg(e, "first sequence can not be above 4611686018427387904");
+    return c->first_seq <= FIRST_SEQ_MAX ||
+           fail_cfg(e, "first sequence can not be above 4611686018427387904");
 }
 
 static bool check_window(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
@@ -127,11 +131,13 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
         return fail_cfg(e, "duplicates window can not be negative");
     }
     if (c->duplicates_ns == 0) {
-        int64_t most = lim->duplicate_window_ns > 0 ? lim->duplicate_window_ns : JS_DUP_WINDOW_DEFAULT_NS;
+        int64_t most =
+            lim->duplicate_window_ns > 0 ? lim->duplicate_window_ns : JS_DUP_WINDOW_DEFAULT_NS;
         c->duplicates_ns = most < JS_DUP_WINDOW_DEFAULT_NS ? most : JS_DUP_WINDOW_DEFAULT_NS;
         if (c->max_age_ns != 0 && c->max_age_ns < c->duplicates_ns) {
             if (r->pedantic) {
-                api_error_set2(e, API_PEDANTIC, "duplicate window cannot be bigger than max age", NULL);
+                api_error_set2(e, API_PEDANTIC, "duplicate window cannot be bigger than max age",
+                               NULL);
                 return false;
             }
             c->duplicates_ns = c->max_age_ns;
@@ -153,7 +159,8 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
     return true;
 }
 
-/* Subjects that the server itself listens to; a stream on them would answer API requests with acks. */
+/* Subjects that the server itself listens to; a stream on them would answer API requests with acks.
+ */
 static bool check_reserved(const char *s, const struct stream_cfg *c, struct api_error *e)
 {
     static const char *const js[] = {"$JS.>", "$JSC.>", "$NRG.>"};
@@ -167,7 +174,8 @@ static bool check_reserved(const char *s, const struct stream_cfg *c, struct api
     for (size_t i = 0; i < ARRAY_LEN(js); i++) {
         bool event = subject_subset(s, len, "$JS.EVENT.>", 11);
         if (overlap(s, js[i]) && !event) {
-            return fail_cfg(e, "subjects that overlap with jetstream api require no-ack to be true");
+            return fail_cfg(e,
+                            "subjects that overlap with jetstream api require no-ack to be true");
         }
     }
     if (overlap(s, "$SYS.>") && !subject_subset(s, len, "$SYS.ACCOUNT.>", 14)) {
@@ -243,7 +251,8 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
         return fail_cfg(e, "maximum replicas is 5");
     }
     stream_defaults(c);
-    if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_stream_flags(c, e) || !check_subjects(c, e)) {
+    if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_stream_flags(c, e) ||
+        !check_subjects(c, e)) {
         return false;
     }
     if (c->replicas > 1) {
@@ -252,7 +261,8 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     return true;
 }
 
-bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old, struct api_error *e)
+bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old,
+                            struct api_error *e)
 {
     struct stream_cfg *c = &r->cfg;
     if (c->storage != old->storage) {
@@ -260,7 +270,8 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
     }
     if (c->retention != old->retention &&
         (c->retention == RETENTION_WORKQUEUE || old->retention == RETENTION_WORKQUEUE)) {
-        return fail_cfg(e, "stream configuration update can not change retention policy to/from workqueue");
+        return fail_cfg(
+            e, "stream configuration update can not change retention policy to/from workqueue");
     }
     if (old->sealed && !c->sealed) {
         return fail_cfg(e, "stream configuration update can not unseal a sealed stream");
@@ -321,26 +332,31 @@ static bool kv_equal(const struct store_kv *a, size_t na, const struct store_kv 
 bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
 {
     bool limits = a->max_consumers == b->max_consumers && a->max_msgs == b->max_msgs &&
-                  a->max_bytes == b->max_bytes && a->max_msgs_per_subject == b->max_msgs_per_subject &&
+                  a->max_bytes == b->max_bytes &&
+                  a->max_msgs_per_subject == b->max_msgs_per_subject &&
                   a->max_age_ns == b->max_age_ns && a->max_msg_size == b->max_msg_size &&
                   a->duplicates_ns == b->duplicates_ns && a->first_seq == b->first_seq &&
                   a->replicas == b->replicas;
-    bool policies = a->retention == b->retention && a->storage == b->storage && a->discard == b->discard &&
-                    a->compression == b->compression && a->persist == b->persist;
-    bool flags = a->no_ack == b->no_ack && a->sealed == b->sealed && a->deny_delete == b->deny_delete &&
-                 a->deny_purge == b->deny_purge && a->allow_rollup == b->allow_rollup &&
-                 a->allow_direct == b->allow_direct && a->mirror_direct == b->mirror_direct &&
+    bool policies = a->retention == b->retention && a->storage == b->storage &&
+                    a->discard == b->discard && a->compression == b->compression &&
+                    a->persist == b->persist;
+    bool flags = a->no_ack == b->no_ack && a->sealed == b->sealed &&
+                 a->deny_delete == b->deny_delete && a->deny_purge == b->deny_purge &&
+                 a->allow_rollup == b->allow_rollup && a->allow_direct == b->allow_direct &&
+                 a->mirror_direct == b->mirror_direct &&
                  a->discard_new_per_subject == b->discard_new_per_subject &&
                  a->allow_msg_ttl == b->allow_msg_ttl &&
                  a->subject_delete_marker_ttl_ns == b->subject_delete_marker_ttl_ns;
     return limits && policies && flags && str_equal(a->name, b->name) &&
            str_equal(a->description, b->description) &&
            strs_equal(a->subjects, a->nsubjects, b->subjects, b->nsubjects) &&
-           kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata) && a->opaque_len == b->opaque_len &&
+           kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata) &&
+           a->opaque_len == b->opaque_len &&
            (a->opaque_len == 0 || memcmp(a->opaque, b->opaque, a->opaque_len) == 0);
 }
 
-/* --- consumers --------------------------------------------------------------------------------------------
+/* --- consumers
+ * --------------------------------------------------------------------------------------------
  */
 
 static bool policy(struct api_error *e, const char *text)
@@ -360,25 +376,25 @@ static bool check_start(const struct cons_cfg *c, struct api_error *e)
     switch (c->deliver) {
     case DELIVER_BY_START_SEQ:
         if (!seq) {
-            return policy(
-                e, "consumer delivery policy is deliver by start sequence, but optional start sequence is "
-                   "not set");
+            return policy(e, "consumer delivery policy is deliver by start sequence, but optional "
+                             "start sequence is "
+                             "not set");
         }
         wrong = time ? "start time is also set" : NULL;
         break;
     case DELIVER_BY_START_TIME:
         if (!time) {
-            return policy(
-                e, "consumer delivery policy is deliver by start time, but optional start time is not set");
+            return policy(e, "consumer delivery policy is deliver by start time, but optional "
+                             "start time is not set");
         }
         wrong = seq ? "start start sequence is also set" : NULL;
         break;
     case DELIVER_LAST_PER_SUBJECT:
         wrong = seq ? "start sequence is also set" : time ? "start time is also set" : NULL;
         if (wrong == NULL && c->nfilters == 0) {
-            return policy(
-                e, "consumer delivery policy is deliver last per subject, but optional filter subject is "
-                   "not set");
+            return policy(e, "consumer delivery policy is deliver last per subject, but optional "
+                             "filter subject is "
+                             "not set");
         }
         break;
     case DELIVER_ALL:
@@ -427,7 +443,8 @@ static bool check_sampling(const struct cons_cfg *c, struct api_error *e)
     size_t n = strlen(c->sample_freq);
     size_t digits = n > 0 && c->sample_freq[n - 1] == '%' ? n - 1 : n;
     if (digits == 0 || digits > 9 || strspn(c->sample_freq, "0123456789") < digits) {
-        api_error_setf(e, API_CONSUMER_INVALID_SAMPLING, "strconv.Atoi: parsing \"%.*s\": invalid syntax",
+        api_error_setf(e, API_CONSUMER_INVALID_SAMPLING,
+                       "strconv.Atoi: parsing \"%.*s\": invalid syntax",
                        (int)(digits > 64 ? 64 : digits), c->sample_freq);
         return false;
     }
@@ -482,7 +499,8 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
     }
 }
 
-static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e)
+static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream,
+                       struct api_error *e)
 {
     const char *to = c->deliver_subject;
     size_t len = strlen(to);
@@ -550,13 +568,15 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
         return false;
     }
     if (lim->max_request_batch > 0 && c->max_batch > lim->max_request_batch) {
-        api_error_setf(e, API_CONSUMER_MAX_REQUEST_BATCH_EXCEEDED, "%lld", (long long)lim->max_request_batch);
+        api_error_setf(e, API_CONSUMER_MAX_REQUEST_BATCH_EXCEEDED, "%lld",
+                       (long long)lim->max_request_batch);
         return false;
     }
     return true;
 }
 
-bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e)
+bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream,
+                       struct api_error *e)
 {
     if (stream->retention != RETENTION_WORKQUEUE) {
         return true;
@@ -603,8 +623,8 @@ static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
-bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, const struct js_limits *lim,
-                       struct api_error *e)
+bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
+                       const struct js_limits *lim, struct api_error *e)
 {
     struct cons_cfg *c = &r->cfg;
     struct js_cons_limits cl;
@@ -635,7 +655,8 @@ static bool no_update(struct api_error *e, const char *what)
     return false;
 }
 
-bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next, struct api_error *e)
+bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next,
+                          struct api_error *e)
 {
     if (old->deliver != next->deliver) {
         return no_update(e, "deliver policy can not be updated");
@@ -686,12 +707,14 @@ bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b)
                   a->rate_limit_bps == b->rate_limit_bps && a->replicas == b->replicas;
     bool flags = a->flow_control == b->flow_control && a->headers_only == b->headers_only &&
                  a->mem_storage == b->mem_storage && a->direct == b->direct;
-    bool backoff =
-        a->nbackoff == b->nbackoff &&
-        (a->nbackoff == 0 || memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
+    bool backoff = a->nbackoff == b->nbackoff &&
+                   (a->nbackoff == 0 ||
+                    memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
     return policies && limits && flags && backoff && str_equal(a->name, b->name) &&
-           str_equal(a->description, b->description) && str_equal(a->deliver_subject, b->deliver_subject) &&
-           str_equal(a->deliver_group, b->deliver_group) && str_equal(a->sample_freq, b->sample_freq) &&
+           str_equal(a->description, b->description) &&
+           str_equal(a->deliver_subject, b->deliver_subject) &&
+           str_equal(a->deliver_group, b->deliver_group) &&
+           str_equal(a->sample_freq, b->sample_freq) &&
            (a->single_filter == b->single_filter || a->nfilters == 0) &&
            strs_equal(a->filters, a->nfilters, b->filters, b->nfilters) &&
            kv_equal(a->metadata, a->nmetadata, b->metadata, b->nmetadata);

@@ -1,7 +1,8 @@
-/* Stream and consumer configurations: from a request's JSON to the store's structs and back, defaults, and
- * the rules of create and update, with upstream's error codes and words.
+/* Stream and consumer configurations: from a request's JSON to the store's structs and back,
+ * defaults, and the rules of create and update, with upstream's error codes and words.
  *
- * What the store does not know (consumer_limits) stands as JSON in cfg.opaque. Pure functions; any thread. */
+ * What the store does not know (consumer_limits) stands as JSON in cfg.opaque. Pure functions; any
+ * thread. */
 #ifndef BROKER_JS_CONFIG_H
 #define BROKER_JS_CONFIG_H
 
@@ -44,12 +45,13 @@ struct js_stream_req {
 void js_stream_req_init(struct js_stream_req *r);
 void js_stream_req_fini(struct js_stream_req *r);
 /* Reads the JSON; does not judge. False: *e says why (10025, or 10052 for what is not served). */
-bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len, const struct js_limits *lim,
-                         struct api_error *e);
+bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
+                         const struct js_limits *lim, struct api_error *e);
 /* Fills in defaults and checks everything that needs only the config itself. */
 bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e);
 /* Checks the update of `old` to r (already checked); may fill in what sealing implies. */
-bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old, struct api_error *e);
+bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old,
+                            struct api_error *e);
 bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b);
 /* Writes the config as an object value. */
 void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c);
@@ -68,14 +70,17 @@ struct js_cons_req {
 };
 void js_cons_req_init(struct js_cons_req *r);
 void js_cons_req_fini(struct js_cons_req *r);
-bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len, const struct js_limits *lim,
-                       struct api_error *e);
-/* Fills in defaults and checks against the stream's config. The name is set (or made up) by the caller. */
-bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream, const struct js_limits *lim,
-                       struct api_error *e);
+bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len,
+                       const struct js_limits *lim, struct api_error *e);
+/* Fills in defaults and checks against the stream's config. The name is set (or made up) by the
+ * caller. */
+bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
+                       const struct js_limits *lim, struct api_error *e);
 /* What only a new consumer is checked for: the rules of a work queue. */
-bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream, struct api_error *e);
-bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next, struct api_error *e);
+bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream,
+                       struct api_error *e);
+bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next,
+                          struct api_error *e);
 bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
 void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c);
 /* The server made up the name: the config does not show it (kept in c->opaque). */

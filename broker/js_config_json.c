@@ -1,5 +1,5 @@
-/* Configurations to and from JSON. The tables below are the wire format: one row a field, in upstream's
- * order. */
+/* Configurations to and from JSON. The tables below are the wire format: one row a field, in
+ * upstream's order. */
 #include "broker/js_config.h"
 
 #include <json-c/json.h>
@@ -7,7 +7,8 @@
 
 #include "engine/base/base.h"
 
-/* --- policies ---------------------------------------------------------------------------------------------
+/* --- policies
+ * ---------------------------------------------------------------------------------------------
  */
 
 static const char *const retention_words[] = {"limits", "interest", "workqueue"};
@@ -34,8 +35,8 @@ static int find_word(const char *const *words, size_t n, struct json_object *v)
 /* Enums are ints of the compiler's choice; all have the size of an int here. */
 _Static_assert(sizeof(enum store_retention) == sizeof(int), "enum size");
 
-static enum st get_enum(void *base, size_t offset, const char *const *words, size_t n, struct json_object *v,
-                        struct err *err)
+static enum st get_enum(void *base, size_t offset, const char *const *words, size_t n,
+                        struct json_object *v, struct err *err)
 {
     int i = find_word(words, n, v);
     if (i < 0) {
@@ -97,7 +98,8 @@ static enum st get_replay(void *base, size_t offset, struct json_object *v, stru
     return get_enum(base, offset, replay_words, ARRAY_LEN(replay_words), v, err);
 }
 
-/* --- streams: in ------------------------------------------------------------------------------------------
+/* --- streams: in
+ * ------------------------------------------------------------------------------------------
  */
 
 /* The request as the decoder sees it: plain fields, moved into stream_cfg afterwards. */
@@ -109,11 +111,11 @@ struct stream_in {
     enum store_discard discard;
     enum store_compression compression;
     enum store_persist persist;
-    int64_t max_consumers, max_msgs, max_bytes, max_msgs_per_subject, max_age, max_msg_size, duplicate_window,
-        replicas;
+    int64_t max_consumers, max_msgs, max_bytes, max_msgs_per_subject, max_age, max_msg_size,
+        duplicate_window, replicas;
     uint64_t first_seq;
-    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct, discard_new_per,
-        allow_msg_ttl;
+    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
+        discard_new_per, allow_msg_ttl;
     bool pedantic;
     struct js_cons_limits limits;
     struct json_map metadata;
@@ -158,8 +160,8 @@ static const struct json_field stream_fields[] = {
     {"deny_purge", JSON_BOOL, F(deny_purge), NULL, NULL},
     {"allow_rollup_hdrs", JSON_BOOL, F(allow_rollup), NULL, NULL},
     {"consumer_limits", JSON_OBJECT, 0, NULL, &limits_schema},
-    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is refused
-       (10166). */
+    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is
+       refused (10166). */
     {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
     {"subject_delete_marker_ttl", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
@@ -239,9 +241,10 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     r->pedantic = in->pedantic;
     if (in->limits.inactive_threshold_ns != 0 || in->limits.max_ack_pending != 0) {
         char text[160];
-        int n = snprintf(text, sizeof text,
-                         "{\"consumer_limits\":{\"inactive_threshold\":%lld,\"max_ack_pending\":%lld}}",
-                         (long long)in->limits.inactive_threshold_ns, (long long)in->limits.max_ack_pending);
+        int n = snprintf(
+            text, sizeof text,
+            "{\"consumer_limits\":{\"inactive_threshold\":%lld,\"max_ack_pending\":%lld}}",
+            (long long)in->limits.inactive_threshold_ns, (long long)in->limits.max_ack_pending);
         c->opaque = (uint8_t *)base_strndup(text, (size_t)n);
         c->opaque_len = (size_t)n;
     }
@@ -252,12 +255,13 @@ static bool refuse_unserved(const struct json_decode *d, struct api_error *e)
     if (d->unserved == NULL) {
         return false;
     }
-    api_error_text(e, API_STREAM_INVALID_CONFIG, "%s is not served yet by this version", d->unserved);
+    api_error_text(e, API_STREAM_INVALID_CONFIG, "%s is not served yet by this version",
+                   d->unserved);
     return true;
 }
 
-bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len, const struct js_limits *lim,
-                         struct api_error *e)
+bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
+                         const struct js_limits *lim, struct api_error *e)
 {
     struct json_in doc = {0};
     struct json_decode d = {.strict = lim->strict};
@@ -301,7 +305,8 @@ void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out)
     js_stream_req_fini(&drop);
 }
 
-/* --- streams: out -----------------------------------------------------------------------------------------
+/* --- streams: out
+ * -----------------------------------------------------------------------------------------
  */
 
 static void put_metadata(struct json_out *j, const struct store_kv *kv, size_t n)
@@ -383,19 +388,21 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     json_out_end(j);
 }
 
-/* --- consumers: in ----------------------------------------------------------------------------------------
+/* --- consumers: in
+ * ----------------------------------------------------------------------------------------
  */
 
 struct cons_in {
-    char *stream_name, *durable, *name, *description, *filter, *deliver_subject, *deliver_group, *sample_freq;
+    char *stream_name, *durable, *name, *description, *filter, *deliver_subject, *deliver_group,
+        *sample_freq;
     struct json_strings filters;
     struct json_durations backoff;
     enum cons_deliver deliver;
     enum cons_ack_policy ack;
     enum cons_replay replay;
     uint64_t opt_start_seq, rate_limit;
-    int64_t opt_start_time, ack_wait, max_deliver, max_ack_pending, max_waiting, max_batch, max_expires,
-        max_bytes, heartbeat, inactive_threshold, replicas;
+    int64_t opt_start_time, ack_wait, max_deliver, max_ack_pending, max_waiting, max_batch,
+        max_expires, max_bytes, heartbeat, inactive_threshold, replicas;
     bool flow_control, headers_only, mem_storage, direct, pedantic;
     enum js_cons_action action;
     struct json_map metadata;
@@ -406,7 +413,8 @@ static enum st get_action(void *base, size_t offset, struct json_object *v, stru
     static const char *const words[] = {"", "create", "update"};
     if (find_word(words, ARRAY_LEN(words), v) < 0) {
         const char *s = json_in_string(v);
-        return err_set(err, ST_INVALID, 0, "unknown consumer action: \"%.60s\"", s != NULL ? s : "");
+        return err_set(err, ST_INVALID, 0, "unknown consumer action: \"%.60s\"",
+                       s != NULL ? s : "");
     }
     return get_enum(base, offset, words, ARRAY_LEN(words), v, err);
 }
@@ -449,8 +457,8 @@ static const struct json_field cons_fields[] = {
     {"priority_timeout", JSON_UNSERVED, 0, NULL, NULL},
     {"sourcing", JSON_UNSERVED, 0, NULL, NULL},
 };
-static const struct json_schema cons_schema = {"ConsumerConfig.config", "server.ConsumerConfig", cons_fields,
-                                               ARRAY_LEN(cons_fields)};
+static const struct json_schema cons_schema = {"ConsumerConfig.config", "server.ConsumerConfig",
+                                               cons_fields, ARRAY_LEN(cons_fields)};
 static const struct json_field create_fields[] = {
     {"stream_name", JSON_STRING, F(stream_name), NULL, NULL},
     {"config", JSON_OBJECT, 0, NULL, &cons_schema},
@@ -458,8 +466,9 @@ static const struct json_field create_fields[] = {
     {"pedantic", JSON_BOOL, F(pedantic), NULL, NULL},
 };
 #undef F
-static const struct json_schema create_schema = {"CreateConsumerRequest", "server.CreateConsumerRequest",
-                                                 create_fields, ARRAY_LEN(create_fields)};
+static const struct json_schema create_schema = {"CreateConsumerRequest",
+                                                 "server.CreateConsumerRequest", create_fields,
+                                                 ARRAY_LEN(create_fields)};
 
 void js_cons_req_init(struct js_cons_req *r)
 {
@@ -542,8 +551,8 @@ static void cons_move(struct js_cons_req *r, struct cons_in *in)
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
 }
 
-bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len, const struct js_limits *lim,
-                       struct api_error *e)
+bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len,
+                       const struct js_limits *lim, struct api_error *e)
 {
     struct json_in doc = {0};
     struct json_decode d = {.strict = lim->strict};
@@ -568,7 +577,8 @@ bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len, const s
     return !refuse_unserved(&d, e);
 }
 
-/* --- consumers: out ---------------------------------------------------------------------------------------
+/* --- consumers: out
+ * ---------------------------------------------------------------------------------------
  */
 
 static void put_i64_set(struct json_out *j, const char *key, int64_t v)

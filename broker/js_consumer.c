@@ -36,7 +36,8 @@ void js_consumer_unref(struct js_consumer *c)
     base_free(c);
 }
 
-/* --- inactivity -------------------------------------------------------------------------------------------
+/* --- inactivity
+ * -------------------------------------------------------------------------------------------
  */
 
 bool js_consumer_bound(const struct js_consumer *c)
@@ -104,7 +105,8 @@ void js_consumer_remove(struct js_consumer *c)
     js->ops->cons_delete(sc, removed, NULL);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------
+/* --- life
+ * -------------------------------------------------------------------------------------------------
  */
 
 static void on_ready(void *arg, struct store_cons *sc)
@@ -186,8 +188,8 @@ struct js_consumer *js_consumer_attach(struct js_stream *s, struct store_cons *s
     c->timer = brk_timer_create(js->d.loop, tick, c);
     char buf[64 + 2 * (JS_NAME_MAX + 1)];
     int len = snprintf(buf, sizeof buf, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", s->name, c->name);
-    c->next_sub = brk_isub_create(s->ja->acc, (struct brk_str){buf, (size_t)len}, (struct brk_str){0},
-                                  js_pull_request_cb, c);
+    c->next_sub = brk_isub_create(s->ja->acc, (struct brk_str){buf, (size_t)len},
+                                  (struct brk_str){0}, js_pull_request_cb, c);
     js_consumer_reload(c);
     struct cons_events ev = {.arg = c, .ready = on_ready, .max_deliver = on_max_deliver};
     js->ops->cons_attach(sc, &ev);
@@ -232,7 +234,8 @@ void js_consumer_detach(struct js_consumer *c, const char *status)
     js_consumer_unref(c);
 }
 
-/* --- turns ------------------------------------------------------------------------------------------------
+/* --- turns
+ * ------------------------------------------------------------------------------------------------
  */
 
 void js_consumer_queue_run(struct js_consumer *c)
@@ -291,10 +294,12 @@ bool js_run_slice(void *arg)
     return js->run_first != NULL;
 }
 
-/* --- one delivery -----------------------------------------------------------------------------------------
+/* --- one delivery
+ * -----------------------------------------------------------------------------------------
  */
 
-void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out, size_t *len_out)
+void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
+                       size_t *len_out)
 {
     memcpy(out, c->ack_head, c->ack_head_len);
     char *q = js_put_u64(out + c->ack_head_len, p->dcount);
@@ -326,7 +331,8 @@ static void send_headers_only(struct js_consumer *c, struct brk_str to, struct b
     (void)brk_deliver_iov(c->stream->ja->acc, to, m, parts[0].iov_len + parts[1].iov_len, parts, 2);
 }
 
-size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p, size_t reply_len)
+size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p,
+                            size_t reply_len)
 {
     return p->m.subj_len + reply_len + p->m.hdr_len + (c->headers_only ? 0 : p->m.data_len);
 }

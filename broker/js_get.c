@@ -1,4 +1,5 @@
-/* Single messages by request: STREAM.MSG.GET, STREAM.MSG.DELETE (through the queue), DIRECT.GET (at once). */
+/* Single messages by request: STREAM.MSG.GET, STREAM.MSG.DELETE (through the queue), DIRECT.GET (at
+ * once). */
 #include <stdio.h>
 
 #include "broker/js_int.h"
@@ -24,8 +25,8 @@ static const struct json_field get_fields[] = {
     {"no_hdr", JSON_BOOL, F(no_hdr), NULL, NULL},
 };
 #undef F
-static const struct json_schema get_schema = {"JSApiMsgGetRequest", "server.JSApiMsgGetRequest", get_fields,
-                                              ARRAY_LEN(get_fields)};
+static const struct json_schema get_schema = {"JSApiMsgGetRequest", "server.JSApiMsgGetRequest",
+                                              get_fields, ARRAY_LEN(get_fields)};
 
 static void get_body_fini(struct get_body *b)
 {
@@ -54,7 +55,8 @@ static bool to_get(const struct get_body *b, struct store_get *g)
     return true;
 }
 
-/* --- STREAM.MSG.GET ---------------------------------------------------------------------------------------
+/* --- STREAM.MSG.GET
+ * ---------------------------------------------------------------------------------------
  */
 
 static void got(void *arg, enum st st, const struct msg *m)
@@ -108,7 +110,8 @@ void js_h_msg_get(struct js_req *r)
     get_body_fini(&b);
 }
 
-/* --- STREAM.MSG.DELETE ------------------------------------------------------------------------------------
+/* --- STREAM.MSG.DELETE
+ * ------------------------------------------------------------------------------------
  */
 
 struct delete_body {
@@ -119,8 +122,9 @@ static const struct json_field delete_fields[] = {
     {"seq", JSON_U64, offsetof(struct delete_body, seq), NULL, NULL},
     {"no_erase", JSON_BOOL, offsetof(struct delete_body, no_erase), NULL, NULL},
 };
-static const struct json_schema delete_schema = {"JSApiMsgDeleteRequest", "server.JSApiMsgDeleteRequest",
-                                                 delete_fields, ARRAY_LEN(delete_fields)};
+static const struct json_schema delete_schema = {"JSApiMsgDeleteRequest",
+                                                 "server.JSApiMsgDeleteRequest", delete_fields,
+                                                 ARRAY_LEN(delete_fields)};
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {
@@ -165,7 +169,8 @@ void js_h_msg_delete(struct js_req *r)
     }
 }
 
-/* --- DIRECT.GET -------------------------------------------------------------------------------------------
+/* --- DIRECT.GET
+ * -------------------------------------------------------------------------------------------
  */
 
 /* The message's own headers, then where it comes from. */
@@ -184,11 +189,13 @@ static void send_direct(struct js_ctx *x, const struct msg *m, bool no_hdr)
         memcpy(buf, "NATS/1.0\r\n", 10);
         n = 10;
     }
-    int more = snprintf(
-        buf + n, need - n,
-        "Nats-Stream: %s\r\nNats-Subject: %.*s\r\nNats-Sequence: %llu\r\nNats-Time-Stamp: %s\r\n\r\n",
-        x->stream->name, (int)m->subj_len, (const char *)m->subj, (unsigned long long)m->seq, time);
-    js_send(x->ja, (struct brk_str){x->reply, x->reply_len}, buf, n + (size_t)more, m->data, m->data_len);
+    int more = snprintf(buf + n, need - n,
+                        "Nats-Stream: %s\r\nNats-Subject: %.*s\r\nNats-Sequence: "
+                        "%llu\r\nNats-Time-Stamp: %s\r\n\r\n",
+                        x->stream->name, (int)m->subj_len, (const char *)m->subj,
+                        (unsigned long long)m->seq, time);
+    js_send(x->ja, (struct brk_str){x->reply, x->reply_len}, buf, n + (size_t)more, m->data,
+            m->data_len);
     if (buf != small) {
         base_free(buf);
     }
@@ -212,7 +219,8 @@ static void direct_got(void *arg, enum st st, const struct msg *m)
     js_ctx_free(x->ja->js, x);
 }
 
-static void direct_submit(struct js_stream *s, struct brk_str reply, const struct store_get *g, uint32_t kind)
+static void direct_submit(struct js_stream *s, struct brk_str reply, const struct store_get *g,
+                          uint32_t kind)
 {
     struct js *js = s->ja->js;
     struct js_ctx *x = js_ctx_take(js, s->ja, s, reply);

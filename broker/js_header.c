@@ -8,9 +8,9 @@ static const struct {
     const char *name;
     size_t len;
 } names[JS_HDR_COUNT] = {
-#define N(s)                                                                                                 \
-    {                                                                                                        \
-        s, sizeof(s) - 1                                                                                     \
+#define N(s)                                                                                       \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
     }
     [JS_HDR_MSG_ID] = N("Nats-Msg-Id"),
     [JS_HDR_EXP_STREAM] = N("Nats-Expected-Stream"),
@@ -120,7 +120,8 @@ static bool duration_ms(struct brk_str s, double *out)
     static const struct {
         const char *unit;
         double ms;
-    } units[] = {{"ms", 1}, {"us", 0.001}, {"ns", 0.000001}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
+    } units[] = {{"ms", 1},      {"us", 0.001}, {"ns", 0.000001},
+                 {"h", 3600000}, {"m", 60000},  {"s", 1000}};
     double sum = 0;
     size_t i = 0;
     while (i < s.n) {

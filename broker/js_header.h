@@ -1,7 +1,8 @@
 /* Message headers that concern a stream: one pass over the block, no allocation.
  *
- * A block is `NATS/1.0[ status]\r\n(Name: value\r\n)*\r\n`. Names are compared exactly, as nats-server does;
- * of two equal names the first counts; blanks before a value are skipped. Takes hostile bytes. Any thread. */
+ * A block is `NATS/1.0[ status]\r\n(Name: value\r\n)*\r\n`. Names are compared exactly, as
+ * nats-server does; of two equal names the first counts; blanks before a value are skipped. Takes
+ * hostile bytes. Any thread. */
 #ifndef BROKER_JS_HEADER_H
 #define BROKER_JS_HEADER_H
 
@@ -42,12 +43,13 @@ static inline bool js_hdr_has(const struct js_headers *h, enum js_hdr which)
 
 /* Reads the block. What is malformed is skipped: a stream stores what clients send. */
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
-/* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no level whole
- * yet. */
+/* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no
+ * level whole yet. */
 bool js_level_too_high(const uint8_t *hdr, size_t len);
 /* Decimal, digits only. False when it is none or does not fit. */
 bool js_parse_u64(struct brk_str s, uint64_t *out);
-/* Nats-TTL: -1 invalid, 0 none ("0"), 1 set: seconds, a duration of at least 1 s ("90s", "1h30m"), "never".
+/* Nats-TTL: -1 invalid, 0 none ("0"), 1 set: seconds, a duration of at least 1 s ("90s", "1h30m"),
+ * "never".
  */
 int js_ttl_parse(struct brk_str s);
 

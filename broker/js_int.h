@@ -3,8 +3,8 @@
  *   js ── js_account ── js_stream ── js_consumer ── js_wait (pull requests)
  *               └─ js_req (API requests, in order)
  *
- * Objects are counted: a stream or consumer that is deleted leaves its list at once (`gone`), the memory goes
- * with the last callback that still names it. Loop thread only. */
+ * Objects are counted: a stream or consumer that is deleted leaves its list at once (`gone`), the
+ * memory goes with the last callback that still names it. Loop thread only. */
 #ifndef BROKER_JS_INT_H
 #define BROKER_JS_INT_H
 
@@ -17,15 +17,18 @@
 #include "broker/json_out.h"
 #include "engine/store.h"
 
-#define JS_REQUESTS_MAX 10000u   /* API requests that wait, without an option; beyond: 10023 */
-#define JS_REQUEST_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of requests not answered yet; one is always taken */
-#define JS_HELD_MSGS_MAX 100000u /* publishes held while the journal window is full; beyond: 10167 */
+#define JS_REQUESTS_MAX 10000u /* API requests that wait, without an option; beyond: 10023 */
+#define JS_REQUEST_BYTES_MAX                                                                       \
+    ((size_t)64 * 1024 * 1024) /* of requests not answered yet; one is always taken */
+#define JS_HELD_MSGS_MAX                                                                           \
+    100000u /* publishes held while the journal window is full; beyond: 10167 */
 #define JS_HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
 #define JS_DELIVER_BUDGET 256u /* messages one consumer delivers before others get their turn */
-#define JS_CLIENT_PENDING_HIGH                                                                               \
-    ((size_t)8 * 1024 * 1024)               /* bytes in a client's buffer at which delivery to it rests */
-#define JS_CHECK_BYTES ((size_t)256 * 1024) /* delivered bytes between two looks at the client's buffer */
-#define JS_RETRY_MS 5u                      /* rest of a consumer whose client is slow */
+#define JS_CLIENT_PENDING_HIGH                                                                     \
+    ((size_t)8 * 1024 * 1024) /* bytes in a client's buffer at which delivery to it rests */
+#define JS_CHECK_BYTES                                                                             \
+    ((size_t)256 * 1024) /* delivered bytes between two looks at the client's buffer */
+#define JS_RETRY_MS 5u   /* rest of a consumer whose client is slow */
 #define JS_FC_WINDOW_MIN (64u * 1024u)
 #define JS_FC_WINDOW_START ((uint64_t)2 * 1024 * 1024)
 #define JS_FC_WINDOW_MAX ((uint64_t)32 * 1024 * 1024)
@@ -33,7 +36,8 @@
 #define JS_NAMES_PAGE 1024u
 #define JS_SUBJECTS_PAGE 100000u
 #define JS_HEADER_MAX 65535u /* bytes of a header block; beyond: 10097 */
-#define JS_REPLY_INLINE 72u  /* bytes of a reply subject kept in a context; longer ones are allocated */
+#define JS_REPLY_INLINE                                                                            \
+    72u /* bytes of a reply subject kept in a context; longer ones are allocated */
 #define JS_NO_TAKER_MAX 320u /* bytes of an ack subject that a 503 answer still names */
 
 struct js_consumer;
@@ -55,10 +59,10 @@ struct js_account {
     size_t api_count;
     struct brk_sub *ack_sub, *fc_sub;    /* owned */
     struct js_req *req_first, *req_last; /* waiting, in order */
-    uint32_t changing;                   /* requests under way that change something: later requests wait */
+    uint32_t changing; /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
-    bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing else is
-                      served */
+    bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing
+                      else is served */
     bool stopped;
 };
 
@@ -67,9 +71,10 @@ struct js_stream {
     struct js_account *ja;   /* borrowed */
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
-    bool gone;                                       /* not in the account's table any more */
-    bool no_ack, allow_rollup, allow_direct, sealed; /* copies of the config, for the publish path */
-    struct brk_sub **subs;                           /* owned: one per subject */
+    bool gone; /* not in the account's table any more */
+    bool no_ack, allow_rollup, allow_direct,
+        sealed;            /* copies of the config, for the publish path */
+    struct brk_sub **subs; /* owned: one per subject */
     size_t subs_count;
     struct brk_sub *direct[2]; /* owned: both forms of DIRECT.GET, or NULL */
     struct htab consumers;     /* js_consumer by name */
@@ -118,8 +123,9 @@ struct js_consumer {
     bool active;
     int64_t heartbeat_ms, last_sent_ms;
     bool flow_control;
-    uint64_t fc_window, fc_bytes, fc_sent_bytes; /* window; bytes out; of those, before the open request */
-    char fc_reply[64 + 2 * (JS_NAME_MAX + 1)];   /* the open request; "" = none */
+    uint64_t fc_window, fc_bytes,
+        fc_sent_bytes; /* window; bytes out; of those, before the open request */
+    char fc_reply[64 + 2 * (JS_NAME_MAX + 1)]; /* the open request; "" = none */
     uint32_t fc_next;
     /* both */
     struct brk_timer *timer; /* owned: expiries and heartbeats */
@@ -172,8 +178,8 @@ struct js {
     uint64_t dropped;                         /* requests refused since the last advisory */
     struct brk_slice *api_slice, *run_slice;  /* owned */
     struct js_consumer *run_first, *run_last; /* consumers with something to deliver; counted */
-    uint64_t runs;                            /* looks at inboxes and clients; what was seen holds for one */
-    struct brk_timer *store_timer;            /* owned */
+    uint64_t runs;                 /* looks at inboxes and clients; what was seen holds for one */
+    struct brk_timer *store_timer; /* owned */
     struct js_ctx *free_ctx;
     struct js_ctx_slab *slabs; /* owned */
     struct js_req *active;     /* requests under way; owned */
@@ -231,7 +237,8 @@ void js_req_answer_all(struct js_req *r);
 void js_req_fail(struct js_req *r);
 void js_req_fail_with(struct js_req *r, enum api_err id);
 void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct err *err);
-/* Finds token[0] as a stream; answers 10059 and returns NULL when there is none. The request holds a count.
+/* Finds token[0] as a stream; answers 10059 and returns NULL when there is none. The request holds
+ * a count.
  */
 struct js_stream *js_req_stream(struct js_req *r);
 struct js_consumer *js_req_consumer(struct js_req *r);
@@ -262,7 +269,8 @@ struct js_stream *js_stream_find(struct js_account *ja, struct brk_str name);
 struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *ss);
 /* The config changed. */
 void js_stream_reload(struct js_stream *s);
-/* Takes it out of the tables, with its consumers (their waiting requests are told). The store's handle stays.
+/* Takes it out of the tables, with its consumers (their waiting requests are told). The store's
+ * handle stays.
  */
 void js_stream_detach(struct js_stream *s);
 /* Drops subscriptions only (at the server's stop). */
@@ -277,7 +285,8 @@ int64_t js_reserved(struct js *js, const char *account, enum store_storage stora
 void js_publish_cb(void *arg, const struct brk_msg *msg);
 void js_publish_retry(struct js *js);
 void js_publish_fini(struct js *js);
-struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s, struct brk_str reply);
+struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,
+                           struct brk_str reply);
 void js_ctx_free(struct js *js, struct js_ctx *c);
 void js_pool_fini(struct js *js);
 
@@ -302,8 +311,10 @@ bool js_consumer_bound(const struct js_consumer *c);
 void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct cons_peek *p,
                       struct brk_str reply);
 /* Size of the message as max_bytes of a pull request counts it. */
-size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p, size_t reply_len);
-void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out, size_t *len_out);
+size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p,
+                            size_t reply_len);
+void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
+                       size_t *len_out);
 #define JS_ACK_SUBJECT_MAX (2 * (JS_NAME_MAX + 1) + 8 + 5 * 21)
 
 /* --- pull (js_pull.c) --- */
@@ -342,9 +353,10 @@ void js_unique_id(struct js *js, char out[23]);
 
 /* --- small things (js.c) --- */
 /* Publishes to a subject; nothing happens when it is empty. */
-void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len, const void *data,
-             size_t len);
-void js_send_status(struct js_account *ja, struct brk_str to, const char *status, const char *headers);
+void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t hdr_len,
+             const void *data, size_t len);
+void js_send_status(struct js_account *ja, struct brk_str to, const char *status,
+                    const char *headers);
 int64_t js_now_ms(struct js *js);
 uint64_t js_name_hash(const char *p, size_t n);
 static inline struct brk_str js_str(const char *s)

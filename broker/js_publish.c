@@ -1,9 +1,9 @@
-/* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot: no
- * allocation per message in the steady state (contexts are pooled), no JSON library.
+/* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot:
+ * no allocation per message in the steady state (contexts are pooled), no JSON library.
  *
- * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended in order
- * after the next poll of the store; at its bound publishers get 10167, as upstream does when its ingest queue
- * is full. */
+ * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended
+ * in order after the next poll of the store; at its bound publishers get 10167, as upstream does
+ * when its ingest queue is full. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -22,7 +22,8 @@ static void add_slab(struct js *js)
     }
 }
 
-struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s, struct brk_str reply)
+struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,
+                           struct brk_str reply)
 {
     if (js->free_ctx == NULL) {
         add_slab(js);
@@ -74,7 +75,8 @@ void js_pool_fini(struct js *js)
     js->free_ctx = NULL;
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------
+/* --- answers
+ * ----------------------------------------------------------------------------------------------
  */
 
 static void answer_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
@@ -99,7 +101,8 @@ static void answer_id(struct js_stream *s, struct brk_str reply, enum api_err id
     answer_error(s, reply, &e);
 }
 
-static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err id, const char *text)
+static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err id,
+                        const char *text)
 {
     struct api_error e;
     api_error_set2(&e, id, text, NULL);
@@ -120,7 +123,8 @@ static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, b
     js_send(s->ja, reply, NULL, 0, buf, (size_t)(p - buf));
 }
 
-static void answer_verdict(struct js_stream *s, struct brk_str reply, const struct store_append_result *r)
+static void answer_verdict(struct js_stream *s, struct brk_str reply,
+                           const struct store_append_result *r)
 {
     struct api_error e;
     switch (r->verdict) {
@@ -156,7 +160,8 @@ static void answer_verdict(struct js_stream *s, struct brk_str reply, const stru
         return;
     case APPEND_NO_STORE:
     case APPEND_NO_MEMORY:
-        answer_id(s, reply, API_INSUFFICIENT_RESOURCES); /* as upstream, for either limit of the server */
+        answer_id(s, reply,
+                  API_INSUFFICIENT_RESOURCES); /* as upstream, for either limit of the server */
         return;
     case APPEND_FAILED:
     default:
@@ -174,7 +179,8 @@ static void appended(void *arg, const struct store_append_result *r)
     js_ctx_free(js, c);
 }
 
-/* --- headers ----------------------------------------------------------------------------------------------
+/* --- headers
+ * ----------------------------------------------------------------------------------------------
  */
 
 /* A number, or one that never matches. */
@@ -208,7 +214,8 @@ static enum api_err disabled_feature(const struct js_headers *h)
     return API_OK;
 }
 
-static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a, struct brk_str reply)
+static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a,
+                        struct brk_str reply)
 {
     if (!s->allow_rollup) {
         answer_text(s, reply, API_STREAM_ROLLUP_FAILED, "rollup not permitted");
@@ -227,8 +234,8 @@ static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_appe
     return true;
 }
 
-static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, struct store_append *a,
-                         struct brk_str reply)
+static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len,
+                         struct store_append *a, struct brk_str reply)
 {
     struct js_headers h;
     if (len > JS_HEADER_MAX) {
@@ -239,7 +246,8 @@ static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, st
     if (h.have == 0) {
         return true;
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) && !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
+    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) &&
+        !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
         answer_id(s, reply, API_STREAM_NOT_MATCH);
         return false;
     }
@@ -275,7 +283,8 @@ static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len, st
     return !js_hdr_has(&h, JS_HDR_ROLLUP) || read_rollup(s, h.value[JS_HDR_ROLLUP], a, reply);
 }
 
-/* --- the path ---------------------------------------------------------------------------------------------
+/* --- the path
+ * ---------------------------------------------------------------------------------------------
  */
 
 /* False: the journal window is full, nothing was taken. */

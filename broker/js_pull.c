@@ -1,7 +1,7 @@
-/* Pull consumers: requests wait in a bounded queue and are served in turn, one message each, as upstream
- * does: a request that still wants messages goes to the end of the queue. A request leaves the queue when it
- * is filled, when it expires, when its inbox has no subscriber any more, or when its consumer goes; it is
- * told so, except in the third case. */
+/* Pull consumers: requests wait in a bounded queue and are served in turn, one message each, as
+ * upstream does: a request that still wants messages goes to the end of the queue. A request leaves
+ * the queue when it is filled, when it expires, when its inbox has no subscriber any more, or when
+ * its consumer goes; it is told so, except in the third case. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -29,10 +29,12 @@ static const struct json_field pull_fields[] = {
     {"priority", JSON_INT, F(priority), NULL, NULL},
 };
 #undef F
-static const struct json_schema pull_schema = {
-    "JSApiConsumerGetNextRequest", "server.JSApiConsumerGetNextRequest", pull_fields, ARRAY_LEN(pull_fields)};
+static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest",
+                                               "server.JSApiConsumerGetNextRequest", pull_fields,
+                                               ARRAY_LEN(pull_fields)};
 
-/* --- the queue --------------------------------------------------------------------------------------------
+/* --- the queue
+ * --------------------------------------------------------------------------------------------
  */
 
 static void push_back(struct js_consumer *c, struct js_wait *w)
@@ -114,7 +116,8 @@ void js_pull_drop_all(struct js_consumer *c, const char *status)
     }
 }
 
-/* --- expiries and heartbeats ------------------------------------------------------------------------------
+/* --- expiries and heartbeats
+ * ------------------------------------------------------------------------------
  */
 
 static int64_t due_of(const struct js_wait *w)
@@ -123,7 +126,8 @@ static int64_t due_of(const struct js_wait *w)
     return w->heartbeat_ms != 0 && w->beat_ms < due ? w->beat_ms : due;
 }
 
-/* The timer fires no later than `due`. It may fire for nothing: requests that left do not move it. */
+/* The timer fires no later than `due`. It may fire for nothing: requests that left do not move it.
+ */
 static void arm_for(struct js_consumer *c, int64_t due)
 {
     int64_t now = js_now_ms(c->stream->ja->js);
@@ -169,7 +173,8 @@ void js_pull_tick(struct js_consumer *c)
     js_consumer_queue_run(c);
 }
 
-/* --- delivery ---------------------------------------------------------------------------------------------
+/* --- delivery
+ * ---------------------------------------------------------------------------------------------
  */
 
 /* What a request gets when nothing is there for it now. True: it stays. */
@@ -196,7 +201,8 @@ static void nothing_now(struct js_consumer *c, enum st st)
     }
 }
 
-/* Gives one message to the first request. False: the request was dropped and the message is still there. */
+/* Gives one message to the first request. False: the request was dropped and the message is still
+ * there. */
 static bool serve(struct js_consumer *c, const struct cons_peek *p)
 {
     struct js *js = c->stream->ja->js;
@@ -233,8 +239,8 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     return true;
 }
 
-/* The first request that is alive and whose client keeps up; false when there is none. *slow: one was passed
- * over. */
+/* The first request that is alive and whose client keeps up; false when there is none. *slow: one
+ * was passed over. */
 static bool next_ready(struct js_consumer *c, bool *slow)
 {
     struct js *js = c->stream->ja->js;
@@ -296,7 +302,8 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
     return false;
 }
 
-/* --- requests ---------------------------------------------------------------------------------------------
+/* --- requests
+ * ---------------------------------------------------------------------------------------------
  */
 
 static void refuse(struct js_consumer *c, struct brk_str reply, const char *fmt, const char *arg)
@@ -408,8 +415,8 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pu
     arm_for(c, due_of(w));
 }
 
-/* A full queue is swept, but not again before somebody unsubscribed: a flood of requests beyond max_waiting must not
- * cost the length of the queue each. (What expires leaves by the timer.) */
+/* A full queue is swept, but not again before somebody unsubscribed: a flood of requests beyond
+ * max_waiting must not cost the length of the queue each. (What expires leaves by the timer.) */
 static void make_room(struct js_consumer *c)
 {
     uint64_t removes = c->stream->ja->acc->interest.removes;

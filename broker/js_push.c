@@ -1,9 +1,12 @@
-/* Push consumers: delivery while the deliver subject has a subscriber, idle heartbeats, flow control.
+/* Push consumers: delivery while the deliver subject has a subscriber, idle heartbeats, flow
+ * control.
  *
- * Flow control: of the bytes sent since the last answer, once more than half the window is out a request
- * (`100 FlowControl Request`, reply $JS.FC.<stream>.<consumer>.<n>) is sent; when the window is full nothing
- * is sent until the client answers it, and heartbeats then carry Nats-Consumer-Stalled. Each answer that
- * comes before the window is full doubles the window, up to 32 MiB. */
+ * Flow control: of the bytes sent since the last answer, once more than half the window is out a
+ * request
+ * (`100 FlowControl Request`, reply $JS.FC.<stream>.<consumer>.<n>) is sent; when the window is
+ * full nothing is sent until the client answers it, and heartbeats then carry
+ * Nats-Consumer-Stalled. Each answer that comes before the window is full doubles the window, up to
+ * 32 MiB. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -64,8 +67,8 @@ static bool stalled(const struct js_consumer *c)
 
 static void ask_flow(struct js_consumer *c)
 {
-    int n =
-        snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s.%s.%x", c->stream->name, c->name, ++c->fc_next);
+    int n = snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s.%s.%x", c->stream->name, c->name,
+                     ++c->fc_next);
     static const char text[] = "NATS/1.0 100 FlowControl Request\r\n\r\n";
     struct brk_msg m = {.subject = c->deliver,
                         .reply = {c->fc_reply, (size_t)n},
@@ -130,9 +133,10 @@ static void send_heartbeat(struct js_consumer *c)
     struct cons_state st;
     char h[96 + sizeof c->fc_reply];
     c->stream->ja->js->ops->cons_state(c->sc, &st);
-    int n = snprintf(h, sizeof h,
-                     "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
-                     (unsigned long long)st.delivered_cseq, (unsigned long long)st.delivered_sseq);
+    int n = snprintf(
+        h, sizeof h,
+        "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n",
+        (unsigned long long)st.delivered_cseq, (unsigned long long)st.delivered_sseq);
     if (c->fc_reply[0] != '\0') {
         n += snprintf(h + n, sizeof h - (size_t)n, "Nats-Consumer-Stalled: %s\r\n", c->fc_reply);
     }
@@ -200,7 +204,8 @@ void js_push_fc_cb(void *arg, const struct brk_msg *msg)
     c->fc_bytes -= c->fc_sent_bytes < c->fc_bytes ? c->fc_sent_bytes : c->fc_bytes;
     c->fc_sent_bytes = 0;
     c->fc_reply[0] = '\0';
-    if (c->fc_bytes > c->fc_window / 2) { /* sent after the question: a consumer that stalls has always asked */
+    if (c->fc_bytes >
+        c->fc_window / 2) { /* sent after the question: a consumer that stalls has always asked */
         ask_flow(c);
     }
     js_consumer_run(c);

@@ -70,8 +70,8 @@ static void take_subjects(struct js_stream *s, const struct stream_cfg *c)
     drop_subjects(s);
     s->subs = base_calloc(c->nsubjects, sizeof *s->subs);
     for (size_t i = 0; i < c->nsubjects; i++) {
-        s->subs[i] =
-            brk_isub_create(s->ja->acc, js_str(c->subjects[i]), (struct brk_str){0}, js_publish_cb, s);
+        s->subs[i] = brk_isub_create(s->ja->acc, js_str(c->subjects[i]), (struct brk_str){0},
+                                     js_publish_cb, s);
     }
     s->subs_count = c->nsubjects;
 }
@@ -90,10 +90,11 @@ static void take_direct(struct js_stream *s)
     memcpy(buf, "$JS.API.DIRECT.GET.", n);
     memcpy(buf + n, s->name, s->name_len);
     n += s->name_len;
-    s->direct[0] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n}, BRK_STR("_sys_"), js_direct_cb, s);
+    s->direct[0] =
+        brk_isub_create(s->ja->acc, (struct brk_str){buf, n}, BRK_STR("_sys_"), js_direct_cb, s);
     memcpy(buf + n, ".>", 2);
-    s->direct[1] =
-        brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"), js_direct_cb, s);
+    s->direct[1] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"),
+                                   js_direct_cb, s);
 }
 
 void js_stream_reload(struct js_stream *s)
@@ -137,7 +138,8 @@ void js_stream_silence(struct js_stream *s)
 {
     drop_subjects(s);
     drop_direct(s);
-    for (struct htab_node *n = htab_first(&s->consumers); n != NULL; n = htab_next(&s->consumers, n)) {
+    for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
+         n = htab_next(&s->consumers, n)) {
         js_consumer_silence(CONTAINER_OF(n, struct js_consumer, by_name));
     }
 }

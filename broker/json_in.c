@@ -8,7 +8,8 @@
 #include "broker/json_out.h"
 #include "engine/base/base.h"
 
-/* --- documents --------------------------------------------------------------------------------------------
+/* --- documents
+ * --------------------------------------------------------------------------------------------
  */
 
 static bool blank(unsigned char c)
@@ -16,8 +17,8 @@ static bool blank(unsigned char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, size_t len, size_t at,
-                            struct err *err)
+static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, size_t len,
+                            size_t at, struct err *err)
 {
     if (e == json_tokener_continue || at >= len) {
         return err_set(err, ST_INVALID, 0, "unexpected EOF");
@@ -30,11 +31,12 @@ static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, s
     }
     if (p[at] < 0x20 || p[at] >= 0x7f) {
         return err_set(err, ST_INVALID, 0,
-                       "invalid character '\\x%02x' looking for beginning of value at offset %zu", p[at],
-                       at + 1);
+                       "invalid character '\\x%02x' looking for beginning of value at offset %zu",
+                       p[at], at + 1);
     }
-    return err_set(err, ST_INVALID, 0, "invalid character '%c' looking for beginning of value at offset %zu",
-                   p[at], at + 1);
+    return err_set(err, ST_INVALID, 0,
+                   "invalid character '%c' looking for beginning of value at offset %zu", p[at],
+                   at + 1);
 }
 
 /* json-c looks at the shape of sequences only; overlong forms and surrogates would slip through. */
@@ -63,8 +65,8 @@ static bool too_big(const unsigned char *digits, size_t n, bool negative)
     return negative && v > (uint64_t)INT64_MAX + 1;
 }
 
-/* json-c makes the nearest number of an integer that does not fit; a purge up to 2^64 must not become one up to
- * 2^64-1. */
+/* json-c makes the nearest number of an integer that does not fit; a purge up to 2^64 must not
+ * become one up to 2^64-1. */
 static enum st check_numbers(const unsigned char *p, size_t len, struct err *err)
 {
     bool string = false;
@@ -79,12 +81,13 @@ static enum st check_numbers(const unsigned char *p, size_t len, struct err *err
                 i++;
             }
             bool fraction = i < len && (p[i] == '.' || p[i] == 'e' || p[i] == 'E');
-            bool inside = from > 0 && (p[from - 1] == '.' || p[from - 1] == 'e' || p[from - 1] == 'E' ||
-                                       p[from - 1] == '+');
+            bool inside = from > 0 && (p[from - 1] == '.' || p[from - 1] == 'e' ||
+                                       p[from - 1] == 'E' || p[from - 1] == '+');
             if (!fraction && !inside && i - from > 18 &&
                 too_big(p + from, i - from, from > 0 && p[from - 1] == '-')) {
                 int shown = i - from > 64 ? 64 : (int)(i - from);
-                return err_set(err, ST_INVALID, 0, "json: cannot unmarshal number %.*s into 64 bits", shown,
+                return err_set(err, ST_INVALID, 0,
+                               "json: cannot unmarshal number %.*s into 64 bits", shown,
                                (const char *)p + from);
             }
             i--;
@@ -168,7 +171,8 @@ void json_map_fini(struct json_map *m)
     *m = (struct json_map){0};
 }
 
-/* --- errors -----------------------------------------------------------------------------------------------
+/* --- errors
+ * -----------------------------------------------------------------------------------------------
  */
 
 static const char *kind_word(struct json_object *v)
@@ -191,13 +195,15 @@ static const char *kind_word(struct json_object *v)
     }
 }
 
-enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type, struct err *err)
+enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,
+                           struct err *err)
 {
     enum json_type t = json_object_get_type(v);
     bool number = (t == json_type_double || t == json_type_int) && strcmp(go_type, "string") != 0 &&
                   strcmp(go_type, "bool") != 0 && go_type[0] != '[';
-    return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s%s%s into Go struct field %s of type %s",
-                   kind_word(v), number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
+    return err_set(err, ST_INVALID, 0,
+                   "json: cannot unmarshal %s%s%s into Go struct field %s of type %s", kind_word(v),
+                   number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
 }
 
 const char *json_in_string(struct json_object *v)
@@ -218,7 +224,8 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
     return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"", json_object_get_string(v));
 }
 
-/* --- values -----------------------------------------------------------------------------------------------
+/* --- values
+ * -----------------------------------------------------------------------------------------------
  */
 
 static bool digits(const char *s, size_t n, int *out)
@@ -249,7 +256,8 @@ static bool leap(int y)
     return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
 }
 
-/* Fraction of a second, as ns; digits beyond nine are dropped. Returns the bytes read, 0 when there is none.
+/* Fraction of a second, as ns; digits beyond nine are dropped. Returns the bytes read, 0 when there
+ * is none.
  */
 static size_t fraction(const char *s, size_t len, int64_t *ns_out)
 {
@@ -271,13 +279,13 @@ bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
         s[16] != ':') {
         return false;
     }
-    if (!digits(s, 4, &y) || !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d) || !digits(s + 11, 2, &h) ||
-        !digits(s + 14, 2, &mi) || !digits(s + 17, 2, &sec)) {
+    if (!digits(s, 4, &y) || !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d) ||
+        !digits(s + 11, 2, &h) || !digits(s + 14, 2, &mi) || !digits(s + 17, 2, &sec)) {
         return false;
     }
     static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap(y) ? 1 : 0) || h > 23 ||
-        mi > 59 || sec > 59) {
+    if (mo < 1 || mo > 12 || d < 1 || d > month_days[mo - 1] + (mo == 2 && leap(y) ? 1 : 0) ||
+        h > 23 || mi > 59 || sec > 59) {
         return false;
     }
     size_t at = 19;
@@ -381,7 +389,8 @@ static int cmp_pair(const void *a, const void *b)
     return strcmp(((const struct json_pair *)a)->key, ((const struct json_pair *)b)->key);
 }
 
-static enum st get_map(struct json_object *v, struct json_map *out, const char *where, struct err *err)
+static enum st get_map(struct json_object *v, struct json_map *out, const char *where,
+                       struct err *err)
 {
     if (json_object_get_type(v) != json_type_object) {
         return json_in_type_error(v, where, "map[string]string", err);
@@ -416,7 +425,8 @@ static bool is_default(struct json_object *v)
     case json_type_int:
         return json_object_get_int64(v) == 0;
     case json_type_string:
-        return json_object_get_string_len(v) == 0 || strcmp(json_object_get_string(v), "none") == 0 ||
+        return json_object_get_string_len(v) == 0 ||
+               strcmp(json_object_get_string(v), "none") == 0 ||
                strcmp(json_object_get_string(v), "0001-01-01T00:00:00Z") == 0;
     case json_type_array:
         return json_object_array_length(v) == 0;
@@ -438,8 +448,8 @@ static bool is_default(struct json_object *v)
     }
 }
 
-static enum st get_scalar(const struct json_field *f, struct json_object *v, void *to, const char *where,
-                          struct err *err)
+static enum st get_scalar(const struct json_field *f, struct json_object *v, void *to,
+                          const char *where, struct err *err)
 {
     const char *s = json_in_string(v);
     int64_t n;
@@ -455,7 +465,9 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
     case JSON_INT:
     case JSON_DURATION:
         if (!integer(v, INT64_MIN, INT64_MAX, &n)) {
-            const char *type = f->kind == JSON_I64 ? "int64" : f->kind == JSON_INT ? "int" : "time.Duration";
+            const char *type = f->kind == JSON_I64   ? "int64"
+                               : f->kind == JSON_INT ? "int"
+                                                     : "time.Duration";
             return json_in_type_error(v, where, type, err);
         }
         *(int64_t *)to = n;
@@ -484,10 +496,10 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
             return err_set(err, ST_INVALID, 0, "Time.UnmarshalJSON: input is not a JSON string");
         }
         if (!json_time_parse(s, strlen(s), to)) {
-            return err_set(
-                err, ST_INVALID, 0,
-                "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%.60s\" as \"2006\"",
-                s, s);
+            return err_set(err, ST_INVALID, 0,
+                           "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse "
+                           "\"%.60s\" as \"2006\"",
+                           s, s);
         }
         return ST_OK;
     case JSON_STRINGS:
@@ -502,8 +514,9 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
     }
 }
 
-static enum st get_field(struct json_decode *d, const struct json_schema *s, const struct json_field *f,
-                         struct json_object *v, void *base, struct err *err)
+static enum st get_field(struct json_decode *d, const struct json_schema *s,
+                         const struct json_field *f, struct json_object *v, void *base,
+                         struct err *err)
 {
     char where[160];
     if (v == NULL) {
@@ -559,15 +572,15 @@ static const struct json_field *find_field(const struct json_schema *s, const ch
     return NULL;
 }
 
-enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s, void *base,
-                       struct err *err)
+enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s,
+                       void *base, struct err *err)
 {
     if (o == NULL) {
         return ST_OK;
     }
     if (json_object_get_type(o) != json_type_object) {
-        return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s into Go value of type %s", kind_word(o),
-                       s->go_type);
+        return err_set(err, ST_INVALID, 0, "json: cannot unmarshal %s into Go value of type %s",
+                       kind_word(o), s->go_type);
     }
     struct json_object_iterator it = json_object_iter_begin(o), end = json_object_iter_end(o);
     for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {

@@ -1,7 +1,7 @@
-/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers, nothing behind the value.
- * Objects are decoded into structs by tables of fields; unknown fields are found in the order they stand in.
- * The words of an error are those NATS clients know from nats-server (which are Go's): `json: unknown field
- * "x"`.
+/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers, nothing behind the
+ * value. Objects are decoded into structs by tables of fields; unknown fields are found in the
+ * order they stand in. The words of an error are those NATS clients know from nats-server (which
+ * are Go's): `json: unknown field "x"`.
  *
  * Wraps json-c. One thread at a time; a document stays valid until json_in_fini. */
 #ifndef BROKER_JSON_IN_H
@@ -39,7 +39,8 @@ enum json_kind {
     JSON_MAP,       /* struct json_map: strings by name, sorted by name */
     JSON_OBJECT,    /* nested struct at the same base: `sub` */
     JSON_CUSTOM,    /* `custom` reads the value */
-    JSON_UNSERVED,  /* known, not served: remembered in struct json_decode when it is not the default */
+    JSON_UNSERVED, /* known, not served: remembered in struct json_decode when it is not the default
+                    */
 };
 
 struct json_strings {
@@ -62,7 +63,8 @@ void json_map_fini(struct json_map *m);
 
 struct json_schema;
 /* Reads `v` (never JSON null) into the struct at base. */
-typedef enum st (*json_custom_fn)(void *base, size_t offset, struct json_object *v, struct err *err);
+typedef enum st (*json_custom_fn)(void *base, size_t offset, struct json_object *v,
+                                  struct err *err);
 
 struct json_field {
     const char *name;
@@ -73,20 +75,22 @@ struct json_field {
 };
 struct json_schema {
     const char *go_name; /* as it stands in error texts: "StreamConfigRequest.StreamConfig" */
-    const char *go_type; /* of the whole, where the document is no object: "server.StreamConfigRequest" */
+    const char
+        *go_type; /* of the whole, where the document is no object: "server.StreamConfigRequest" */
     const struct json_field *fields;
     size_t n;
 };
 
 struct json_decode {
-    bool strict;          /* unknown fields are an error */
-    const char *unserved; /* out: name of the first field that is known, not served, and set; static text */
+    bool strict; /* unknown fields are an error */
+    const char *
+        unserved; /* out: name of the first field that is known, not served, and set; static text */
 };
 
-/* Decodes an object into the struct at base. ST_INVALID: err->msg says why; what was decoded so far stays
- * (and is owned by base). JSON null leaves the target as it is. */
-MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s,
-                                void *base, struct err *err);
+/* Decodes an object into the struct at base. ST_INVALID: err->msg says why; what was decoded so far
+ * stays (and is owned by base). JSON null leaves the target as it is. */
+MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o,
+                                const struct json_schema *s, void *base, struct err *err);
 
 /* For custom readers. */
 MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,

@@ -178,7 +178,8 @@ static void put_string(struct json_out *j, const char *s, size_t len)
             continue;
         }
         size_t n = json_utf8_len(p + i, len - i);
-        bool line_sep = n == 3 && p[i] == 0xE2 && p[i + 1] == 0x80 && (p[i + 2] == 0xA8 || p[i + 2] == 0xA9);
+        bool line_sep =
+            n == 3 && p[i] == 0xE2 && p[i + 1] == 0x80 && (p[i + 2] == 0xA8 || p[i + 2] == 0xA9);
         if (n > 1 && !line_sep) {
             i += n;
             continue;

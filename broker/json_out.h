@@ -1,7 +1,8 @@
-/* Streaming JSON writer: the bytes that Go's encoding/json would make (escapes included), written member by
- * member, so that field order and omission are decided where the call stands.
+/* Streaming JSON writer: the bytes that Go's encoding/json would make (escapes included), written
+ * member by member, so that field order and omission are decided where the call stands.
  *
- * Commas are put in by the writer. The buffer grows; reset keeps it. Numbers are exact. One thread at a time.
+ * Commas are put in by the writer. The buffer grows; reset keeps it. Numbers are exact. One thread
+ * at a time.
  */
 #ifndef BROKER_JSON_OUT_H
 #define BROKER_JSON_OUT_H
@@ -54,7 +55,8 @@ void json_out_key_escaped(struct json_out *j, const char *key, size_t len);
 /* Length of the valid UTF-8 sequence at p (left > 0 bytes), 0 when there is none. */
 size_t json_utf8_len(const unsigned char *p, size_t left);
 
-/* The text of a time as above. `out` has room for JSON_TIME_MAX bytes; returns the length, no NUL. */
+/* The text of a time as above. `out` has room for JSON_TIME_MAX bytes; returns the length, no NUL.
+ */
 #define JSON_TIME_MAX 40u
 size_t json_time_text(char *out, int64_t unix_ns);
 

@@ -1,5 +1,5 @@
-/* The log sink over env: appends at the end that the file has now, so that truncation from outside is
- * harmless. */
+/* The log sink over env: appends at the end that the file has now, so that truncation from outside
+ * is harmless. */
 #include "broker/logfile.h"
 
 #include <pthread.h>

@@ -1,9 +1,9 @@
-/* Where log lines go: stderr or a file, in nats-server's layout (log_layout). The file can be reopened
- * (USR1), so that an outside program may rename it; a file that was truncated from outside is appended to at
- * its new end.
+/* Where log lines go: stderr or a file, in nats-server's layout (log_layout). The file can be
+ * reopened (USR1), so that an outside program may rename it; a file that was truncated from outside
+ * is appended to at its new end.
  *
- * Any thread logs (log.h serialises sinks); open, reopen and close are the main and signal threads'. A write
- * that fails is dropped: a full disk must not stop the server for its log. */
+ * Any thread logs (log.h serialises sinks); open, reopen and close are the main and signal
+ * threads'. A write that fails is dropped: a full disk must not stop the server for its log. */
 #ifndef BROKER_LOGFILE_H
 #define BROKER_LOGFILE_H
 
@@ -17,7 +17,8 @@ struct brk_logfile;
 /* Opens the sink and installs it. path NULL: stderr. utc affects the whole process (it sets TZ). */
 MUST_USE enum st brk_logfile_open(struct env *env, const char *path, bool logtime, bool utc,
                                   struct brk_logfile **log_out, struct err *err);
-/* Opens the file's name anew. ST_UNSUPPORTED when the log goes to stderr; on any failure the old file stays.
+/* Opens the file's name anew. ST_UNSUPPORTED when the log goes to stderr; on any failure the old
+ * file stays.
  */
 MUST_USE enum st brk_logfile_reopen(struct brk_logfile *log, struct err *err);
 /* Installs the default sink again and closes. NULL is a no-op. */

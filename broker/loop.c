@@ -193,8 +193,8 @@ static void close_leftover(uv_handle_t *h, void *arg)
     if (uv_is_closing(h)) {
         return;
     }
-    ASSERT(h == (uv_handle_t *)&l->bell || h == (uv_handle_t *)&l->prepare || h == (uv_handle_t *)&l->spin ||
-           h->type == UV_SIGNAL);
+    ASSERT(h == (uv_handle_t *)&l->bell || h == (uv_handle_t *)&l->prepare ||
+           h == (uv_handle_t *)&l->spin || h->type == UV_SIGNAL);
     uv_close(h, h->type == UV_SIGNAL ? free_signal : NULL);
 }
 
@@ -273,7 +273,8 @@ void brk_loop_set_ends(struct brk_loop *l, brk_hook_fn begin, brk_hook_fn end, v
 }
 
 /* --- timers
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void on_timer(uv_timer_t *h)
 {
@@ -323,7 +324,8 @@ void brk_timer_destroy(struct brk_timer *t)
 }
 
 /* --- slices
- * --------------------------------------------------------------------------------------------------- */
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 struct brk_slice *brk_slice_create(struct brk_loop *l, brk_slice_fn fn, void *arg)
 {
@@ -375,7 +377,8 @@ void brk_slice_destroy(struct brk_slice *s)
 }
 
 /* --- signals
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void on_signal(uv_signal_t *h, int signum)
 {
@@ -384,7 +387,8 @@ static void on_signal(uv_signal_t *h, int signum)
     w->fn(w->arg);
 }
 
-enum st brk_loop_on_signal(struct brk_loop *l, int signum, brk_hook_fn fn, void *arg, struct err *err)
+enum st brk_loop_on_signal(struct brk_loop *l, int signum, brk_hook_fn fn, void *arg,
+                           struct err *err)
 {
     struct signal_watch *w = base_calloc(1, sizeof *w);
     w->fn = fn;

@@ -2,13 +2,14 @@
  *
  * A turn is one iteration of the loop. At its end, just before it may sleep, in this order:
  *   1. interest changes are told to their watchers (broker/internal.h),
- *   2. slices run, within a budget (BRK_SLICE_STEPS_MAX steps or BRK_SLICE_NS_MAX ns, then the next turn goes
- * on),
+ *   2. slices run, within a budget (BRK_SLICE_STEPS_MAX steps or BRK_SLICE_NS_MAX ns, then the next
+ * turn goes on),
  *   3. the turn hooks run (the engine seals its journal batch, answers are built),
- *   4. every connection that has output is flushed with one gather write, and closed connections are taken
- * apart. So a hook's or a slice's output leaves in the same turn.
+ *   4. every connection that has output is flushed with one gather write, and closed connections
+ * are taken apart. So a hook's or a slice's output leaves in the same turn.
  *
- * Roles: everything here is loop thread only, but brk_loop_wake (any thread). Nothing here may block. */
+ * Roles: everything here is loop thread only, but brk_loop_wake (any thread). Nothing here may
+ * block. */
 #ifndef BROKER_LOOP_H
 #define BROKER_LOOP_H
 
@@ -32,10 +33,11 @@ typedef bool (*brk_slice_fn)(void *arg);
 
 /* Makes a loop; nothing runs before brk_loop_run. */
 MUST_USE enum st brk_loop_create(struct env *env, struct brk_loop **loop_out, struct err *err);
-/* Runs until brk_loop_stop; then closes what is left. Blocks; the calling thread is the loop thread. */
+/* Runs until brk_loop_stop; then closes what is left. Blocks; the calling thread is the loop
+ * thread. */
 void brk_loop_run(struct brk_loop *loop);
-/* Runs what is ready without blocking; for tests and for the drain at shutdown. False when nothing is left
- * alive. */
+/* Runs what is ready without blocking; for tests and for the drain at shutdown. False when nothing
+ * is left alive. */
 bool brk_loop_poll(struct brk_loop *loop);
 /* Makes brk_loop_run return after this turn. */
 void brk_loop_stop(struct brk_loop *loop);
@@ -49,15 +51,18 @@ struct env *brk_loop_env(struct brk_loop *loop);
 int64_t brk_loop_now_ms(struct brk_loop *loop);
 
 /* --- doorbell
- * ------------------------------------------------------------------------------------------------- */
-/* Registers fn to be called on the loop thread after brk_loop_wake; wakes coalesce, so fn drains its queue.
+ * -------------------------------------------------------------------------------------------------
+ */
+/* Registers fn to be called on the loop thread after brk_loop_wake; wakes coalesce, so fn drains
+ * its queue.
  */
 void brk_loop_on_wake(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 /* Wakes the loop. Any thread, never blocks, may be called from a signal handler. */
 void brk_loop_wake(struct brk_loop *loop);
 
 /* --- turn hooks
- * ----------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------
+ */
 /* Registers fn to be called once at the end of every turn, in the order of registration. */
 void brk_loop_on_turn(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 /* Takes a turn hook and a wake callback with this fn and arg away. */
@@ -75,8 +80,8 @@ void brk_timer_destroy(struct brk_timer *t);
 
 /* --- deferred work in bounded slices
  * -------------------------------------------------------------------------- */
-/* Work that must not hold up deliveries (API requests, long scans): fn is called again and again at the end
- * of turns, round robin with other slices, until it returns false. */
+/* Work that must not hold up deliveries (API requests, long scans): fn is called again and again at
+ * the end of turns, round robin with other slices, until it returns false. */
 struct brk_slice *brk_slice_create(struct brk_loop *loop, brk_slice_fn fn, void *arg);
 /* There is work. Cheap when it is known already. */
 void brk_slice_kick(struct brk_slice *s);
@@ -84,7 +89,8 @@ void brk_slice_kick(struct brk_slice *s);
 void brk_slice_destroy(struct brk_slice *s);
 
 /* --- signals
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 /* Calls fn on the loop thread when the process gets signum. Lives as long as the loop. */
 MUST_USE enum st brk_loop_on_signal(struct brk_loop *loop, int signum, brk_hook_fn fn, void *arg,
                                     struct err *err);

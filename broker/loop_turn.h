@@ -1,4 +1,5 @@
-/* What only the server itself asks of its loop: the first and last thing of every turn. Loop thread only. */
+/* What only the server itself asks of its loop: the first and last thing of every turn. Loop thread
+ * only. */
 #ifndef BROKER_LOOP_TURN_H
 #define BROKER_LOOP_TURN_H
 

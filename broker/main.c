@@ -1,13 +1,14 @@
-/* The program millrace (alias nats-server): builds the real world, reads flags and config, starts the parts in order,
- * waits, and takes them down in the reverse order.
+/* The program millrace (alias nats-server): builds the real world, reads flags and config, starts
+ * the parts in order, waits, and takes them down in the reverse order.
  *
- *   flags -> config file -> log -> server (id) -> banner -> monitoring port -> JetStream -> listen -> pid and ports files -> ready -> run
+ *   flags -> config file -> log -> server (id) -> banner -> monitoring port -> JetStream -> listen
+ * -> pid and ports files -> ready -> run
  *
- * A failure before the log is open is one line on stderr, `nats-server: reason`; after that it is a [FTL] line. Both
- * exit with 1. A server that was asked to stop exits with 0.
+ * A failure before the log is open is one line on stderr, `nats-server: reason`; after that it is a
+ * [FTL] line. Both exit with 1. A server that was asked to stop exits with 0.
  *
- * Signals are blocked in every thread but the signal thread, which waits for them: INT and TERM stop, USR1 reopens the
- * log file, HUP and USR2 are logged as not served. */
+ * Signals are blocked in every thread but the signal thread, which waits for them: INT and TERM
+ * stop, USR1 reopens the log file, HUP and USR2 are logged as not served. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,13 +31,13 @@ struct app {
     struct brk_server *server;
     struct boot boot;
     struct monitor *monitor; /* owned; NULL without -m */
-    char *ports_file; /* owned; NULL when there is none */
+    char *ports_file;        /* owned; NULL when there is none */
     pthread_t signal_thread;
     bool signal_thread_started;
     atomic_bool ending; /* main tells the signal thread to end */
 };
 
-/* --- signals --------------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void signal_set(sigset_t *set)
 {
@@ -89,7 +90,8 @@ static void *signal_main(void *arg)
             log_wrn("Trapped \"user defined signal 2\" signal: lame duck mode is not served yet");
             break;
         default:
-            log_wrn("Trapped \"hangup\" signal: reloading the configuration is not served yet; restart to apply it");
+            log_wrn("Trapped \"hangup\" signal: reloading the configuration is not served yet; "
+                    "restart to apply it");
             break;
         }
     }
@@ -121,7 +123,7 @@ static void stop_signals(struct app *a)
     }
 }
 
-/* --- start ----------------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int complain(const char *text)
 {
@@ -140,7 +142,8 @@ static int load_options(struct app *a, const struct brk_cli *cli)
 {
     struct err err = {0};
     brk_opts_init(&a->opts);
-    if (cli->config_file != NULL && brk_conf_load(a->env, cli->config_file, &a->opts, &a->notes) != ST_OK) {
+    if (cli->config_file != NULL &&
+        brk_conf_load(a->env, cli->config_file, &a->opts, &a->notes) != ST_OK) {
         for (size_t i = 0; i < a->notes.errors.count; i++) {
             complain(a->notes.errors.lines[i]);
         }
@@ -193,7 +196,8 @@ static enum st tell_others(struct app *a, const char *program, struct err *err)
     }
     if (st == ST_OK && a->opts.ports_file_dir != NULL) {
         st = brk_write_ports_file(a->env, &a->opts, program, a->server->port,
-                                  a->monitor != NULL ? mon_port(a->monitor) : 0, &a->ports_file, err);
+                                  a->monitor != NULL ? mon_port(a->monitor) : 0, &a->ports_file,
+                                  err);
     }
     return st;
 }
@@ -234,7 +238,8 @@ static int run(struct app *a, const struct brk_cli *cli, const char *program)
     if (rc != 0 || cli->action == BRK_CLI_TEST) {
         return rc != 0 ? rc : report_valid(a);
     }
-    if (brk_logfile_open(a->env, a->opts.log_file, a->opts.logtime, a->opts.logtime_utc, &a->log, &err) != ST_OK) {
+    if (brk_logfile_open(a->env, a->opts.log_file, a->opts.logtime, a->opts.logtime_utc, &a->log,
+                         &err) != ST_OK) {
         return complain(err.msg);
     }
     rc = serve(a, program);
@@ -247,7 +252,7 @@ static int run(struct app *a, const struct brk_cli *cli, const char *program)
     return rc;
 }
 
-/* --- main ------------------------------------------------------------------------------------------------------ */
+/* --- main ------------------------------------------------------------------------------------- */
 
 static int bad_command_line(const struct brk_cli *cli, const struct err *err)
 {

@@ -65,7 +65,8 @@ static void on_end(void *arg, int os_errno)
 }
 
 /* --- answers
- * ------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void next_request(struct mon_conn *c);
 
@@ -94,7 +95,8 @@ static int next_piece(struct mon_conn *c, struct iovec iov[2])
         iov[n++] = (struct iovec){c->head + c->sent, c->head_len - c->sent};
     }
     if (in_body < c->body_len) {
-        iov[n++] = (struct iovec){c->body + in_body, u64_min(c->body_len - in_body, MON_WRITE_BYTES)};
+        iov[n++] =
+            (struct iovec){c->body + in_body, u64_min(c->body_len - in_body, MON_WRITE_BYTES)};
     }
     return n;
 }
@@ -143,7 +145,8 @@ void mon_conn_answer(struct mon_conn *c, int status, const char *type, char *bod
 {
     ASSERT(!c->closing);
     ASSERT(c->body == NULL);
-    struct brk_http_answer a = {status, type, body_len, c->keep_alive, env_real_ns(c->m->server->env)};
+    struct brk_http_answer a = {status, type, body_len, c->keep_alive,
+                                env_real_ns(c->m->server->env)};
     c->head_len = brk_http_answer_head(&a, c->head);
     c->sent = 0;
     c->job = NULL;
@@ -173,7 +176,8 @@ static void answer_refusal(struct mon_conn *c, int status, const char *why)
 }
 
 /* --- requests
- * ------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* Looks for a request in what has come; reads on when there is none. */
 static void next_request(struct mon_conn *c)
@@ -240,8 +244,8 @@ static bool is_idle(const struct mon_conn *c)
     return !c->closing && c->state == MON_READING && c->in_len == 0;
 }
 
-/* Makes room for one more connection, where one can go: a probe must get in although dashboards hold theirs
- * open. */
+/* Makes room for one more connection, where one can go: a probe must get in although dashboards
+ * hold theirs open. */
 static bool evict_idle(struct monitor *m)
 {
     struct mon_conn *oldest = NULL;
@@ -334,7 +338,8 @@ enum st mon_create(struct brk_server *server, struct monitor **monitor_out, stru
     m->tick = brk_timer_create(server->loop, on_tick, m);
     m->slice = brk_slice_create(server->loop, mon_jobs_slice, m);
     bool v6 = strchr(host, ':') != NULL;
-    log_inf("Starting http monitor on %s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)m->port);
+    log_inf("Starting http monitor on %s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "",
+            (unsigned)m->port);
     *monitor_out = m;
     return ST_OK;
 }

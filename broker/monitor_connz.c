@@ -1,8 +1,8 @@
 /* /connz: connections, open ones and the closed ones that are still remembered.
  *
- * The first step picks and sorts (numbers only); the rows are written a few a step, each looked up anew by
- * its cid: a connection that went meanwhile is left out. With `acc` nothing of another account is shown or
- * counted. */
+ * The first step picks and sorts (numbers only); the rows are written a few a step, each looked up
+ * anew by its cid: a connection that went meanwhile is left out. With `acc` nothing of another
+ * account is shown or counted. */
 #include <stdlib.h>
 #include <strings.h>
 
@@ -13,20 +13,20 @@
 
 enum { STATE_OPEN = 1, STATE_CLOSED = 2 };
 
-#define SORT_LIST(X)                                                                                         \
-    X(SORT_CID, "cid")                                                                                       \
-    X(SORT_START, "start")                                                                                   \
-    X(SORT_SUBS, "subs")                                                                                     \
-    X(SORT_PENDING, "pending")                                                                               \
-    X(SORT_MSGS_TO, "msgs_to")                                                                               \
-    X(SORT_MSGS_FROM, "msgs_from")                                                                           \
-    X(SORT_BYTES_TO, "bytes_to")                                                                             \
-    X(SORT_BYTES_FROM, "bytes_from")                                                                         \
-    X(SORT_LAST, "last")                                                                                     \
-    X(SORT_IDLE, "idle")                                                                                     \
-    X(SORT_UPTIME, "uptime")                                                                                 \
-    X(SORT_RTT, "rtt")                                                                                       \
-    X(SORT_STOP, "stop")                                                                                     \
+#define SORT_LIST(X)                                                                               \
+    X(SORT_CID, "cid")                                                                             \
+    X(SORT_START, "start")                                                                         \
+    X(SORT_SUBS, "subs")                                                                           \
+    X(SORT_PENDING, "pending")                                                                     \
+    X(SORT_MSGS_TO, "msgs_to")                                                                     \
+    X(SORT_MSGS_FROM, "msgs_from")                                                                 \
+    X(SORT_BYTES_TO, "bytes_to")                                                                   \
+    X(SORT_BYTES_FROM, "bytes_from")                                                               \
+    X(SORT_LAST, "last")                                                                           \
+    X(SORT_IDLE, "idle")                                                                           \
+    X(SORT_UPTIME, "uptime")                                                                       \
+    X(SORT_RTT, "rtt")                                                                             \
+    X(SORT_STOP, "stop")                                                                           \
     X(SORT_REASON, "reason")
 
 enum sort {
@@ -189,7 +189,8 @@ static bool has_subject(const struct view *v, const char *subject)
     if (v->conn == NULL) {
         return false;
     }
-    for (struct htab_node *n = htab_first(&v->conn->subs); n != NULL; n = htab_next(&v->conn->subs, n)) {
+    for (struct htab_node *n = htab_first(&v->conn->subs); n != NULL;
+         n = htab_next(&v->conn->subs, n)) {
         const struct brk_sub *s = CONTAINER_OF(n, struct brk_sub, by_sid);
         if (subject_match(subject, strlen(subject), s->subject.p, s->subject.n)) {
             return true;
@@ -246,7 +247,8 @@ static void pick_all(struct mon_job *job, struct connz *z)
 }
 
 /* --- parameters
- * ------------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static bool read_sort(struct mon_job *job, struct connz *z)
 {
@@ -314,7 +316,8 @@ static bool read_params(struct mon_job *job, struct connz *z)
         !read_subs(job, z) || !mon_param_int(job, "offset", &z->offset) ||
         !mon_param_int(job, "limit", &z->limit) || !mon_param_u64(job, "cid", &z->cid) ||
         !mon_param_str(job, "acc", z->acc) || !mon_param_str(job, "user", z->user) ||
-        !mon_param_str(job, "filter_subject", z->subject) || !mon_param_str(job, "mqtt_client", mqtt)) {
+        !mon_param_str(job, "filter_subject", z->subject) ||
+        !mon_param_str(job, "mqtt_client", mqtt)) {
         return false;
     }
     z->by_cid = z->by_cid && z->cid != 0;
@@ -358,7 +361,8 @@ static void put_subs(struct json_out *j, const struct connz *z, const struct vie
         return;
     }
     json_out_array(j, z->detail ? "subscriptions_list_detail" : "subscriptions_list");
-    for (struct htab_node *n = htab_first(&v->conn->subs); n != NULL; n = htab_next(&v->conn->subs, n)) {
+    for (struct htab_node *n = htab_first(&v->conn->subs); n != NULL;
+         n = htab_next(&v->conn->subs, n)) {
         const struct brk_sub *s = CONTAINER_OF(n, struct brk_sub, by_sid);
         if (z->detail) {
             put_sub(j, s, v->cid);

@@ -1,9 +1,10 @@
 /* /healthz: 200 {"status":"ok"} while the server does its work, else the status and the reason.
  *
- * 503 says that JetStream does not work: the store has failed (only a restart helps), or publishes are
- * refused because the disk is nearly full (not with js-enabled-only, which liveness probes ask: a restart
- * makes no room). What works but wants a look (damage that was contained, a clock that jumped) leaves the
- * status "ok" and adds `warning`, and with details=1 the findings as `damage`. */
+ * 503 says that JetStream does not work: the store has failed (only a restart helps), or publishes
+ * are refused because the disk is nearly full (not with js-enabled-only, which liveness probes ask:
+ * a restart makes no room). What works but wants a look (damage that was contained, a clock that
+ * jumped) leaves the status "ok" and adds `warning`, and with details=1 the findings as `damage`.
+ */
 #include <stdio.h>
 
 #include "broker/monitor_int.h"
@@ -11,7 +12,8 @@
 
 struct ask {
     bool enabled_only, server_only, details;
-    char account[BRK_HTTP_VALUE_MAX + 1], stream[BRK_HTTP_VALUE_MAX + 1], consumer[BRK_HTTP_VALUE_MAX + 1];
+    char account[BRK_HTTP_VALUE_MAX + 1], stream[BRK_HTTP_VALUE_MAX + 1],
+        consumer[BRK_HTTP_VALUE_MAX + 1];
 };
 
 static bool read_ask(struct mon_job *job, struct ask *a)
@@ -20,8 +22,9 @@ static bool read_ask(struct mon_job *job, struct ask *a)
            mon_param_bool(job, "js-enabled-only", &a->enabled_only) &&
            mon_param_bool(job, "js-server-only", &a->server_only) &&
            mon_param_bool(job, "js-meta-only", &a->server_only) &&
-           mon_param_bool(job, "details", &a->details) && mon_param_str(job, "account", a->account) &&
-           mon_param_str(job, "stream", a->stream) && mon_param_str(job, "consumer", a->consumer);
+           mon_param_bool(job, "details", &a->details) &&
+           mon_param_str(job, "account", a->account) && mon_param_str(job, "stream", a->stream) &&
+           mon_param_str(job, "consumer", a->consumer);
 }
 
 /* Ends the page with a fault. `type` names what is wrong, in nats-server's words. */
@@ -57,7 +60,8 @@ static enum mon_step fault(struct mon_job *job, const struct ask *a, int status,
     return MON_DONE;
 }
 
-/* What was asked for by name is there? Sets text and returns the kind of what is missing, or NULL. */
+/* What was asked for by name is there? Sets text and returns the kind of what is missing, or NULL.
+ */
 static const char *missing(struct monitor *m, const struct ask *a, char *text, size_t size)
 {
     const struct store_ops *ops = m->s.store->ops;
@@ -78,7 +82,8 @@ static const char *missing(struct monitor *m, const struct ask *a, char *text, s
         return "STREAM";
     }
     if (a->consumer[0] != 0 && ops->cons_find(s, a->consumer) == NULL) {
-        (void)snprintf(text, size, "JetStream consumer \"%s\" not found for stream \"%s\" on account \"%s\"",
+        (void)snprintf(text, size,
+                       "JetStream consumer \"%s\" not found for stream \"%s\" on account \"%s\"",
                        a->consumer, a->stream, a->account);
         return "CONSUMER";
     }
@@ -147,7 +152,8 @@ enum mon_step mon_healthz(struct mon_job *job)
         return fine(job, &a, &f);
     }
     if (f.low_space) {
-        return fault(job, &a, 503, "JETSTREAM", "JetStream refuses publishes: the disk is nearly full");
+        return fault(job, &a, 503, "JETSTREAM",
+                     "JetStream refuses publishes: the disk is nearly full");
     }
     const char *type = a.server_only ? NULL : missing(m, &a, text, sizeof text);
     return type != NULL ? fault(job, &a, 404, type, text) : fine(job, &a, &f);

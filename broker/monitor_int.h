@@ -2,8 +2,8 @@
  *
  *   READING --request--> RUNNING --page made--> WRITING --written--> READING (keep-alive)
  *      |                                           |
- *      +--refused: an error is written-------------+--> DRAINING (reads what the client still sends) -->
- * closed
+ *      +--refused: an error is written-------------+--> DRAINING (reads what the client still
+ * sends) --> closed
  *
  * A job outlives its connection while the store still owes it a callback (`barriers`). */
 #ifndef BROKER_MONITOR_INT_H
@@ -22,8 +22,8 @@
 #define MON_TICK_MS 500      /* how often times are looked at */
 #define MON_WRITE_BYTES ((size_t)256 * 1024)
 #define MON_PAGE_MAX ((size_t)64 * 1024 * 1024) /* bytes of a page, not indented; beyond: 503 */
-#define MON_HELD_MAX                                                                                         \
-    ((size_t)64 * 1024 * 1024)               /* bytes of finished pages; beyond: no further page is begun */
+#define MON_HELD_MAX                                                                               \
+    ((size_t)64 * 1024 * 1024) /* bytes of finished pages; beyond: no further page is begun */
 #define MON_INDENT_BYTES ((size_t)64 * 1024) /* indented in one step */
 #define MON_ROWS 8u                          /* connections or consumers written in one step */
 #define MON_DAMAGE_MAX 1024u                 /* findings listed on a page; beyond: counted */
@@ -41,7 +41,8 @@ struct mon_page {
     bool indent;
 };
 
-/* Turns compact JSON into Go's MarshalIndent with two blanks, piece by piece. Zero-initialised at the start.
+/* Turns compact JSON into Go's MarshalIndent with two blanks, piece by piece. Zero-initialised at
+ * the start.
  */
 struct mon_indent {
     unsigned depth;
@@ -128,7 +129,8 @@ void mon_jobs_fini(struct monitor *m);
 /* --- what pages use (monitor_util.c) --- */
 
 /* Replaces the page by a line of text. */
-void mon_fail(struct mon_job *job, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void mon_fail(struct mon_job *job, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Read a parameter; an absent one leaves *out. False: the page is an error now. */
 bool mon_param_bool(struct mon_job *job, const char *name, bool *out);
 bool mon_param_int(struct mon_job *job, const char *name, int64_t *out);
@@ -140,7 +142,8 @@ bool mon_bool_text(const char *s, bool *out);
 void mon_put_uptime(struct json_out *j, const char *key, int64_t ns);
 /* "1.234ms": Go's Duration, cut to microseconds. */
 void mon_put_duration(struct json_out *j, const char *key, int64_t ns);
-/* A callback that the store owed has come: frees the job if nobody wants it any more. False: it is freed. */
+/* A callback that the store owed has come: frees the job if nobody wants it any more. False: it is
+ * freed. */
 bool mon_job_called(struct mon_job *job);
 /* The page goes on: its step may be called again. */
 void mon_job_kick(struct mon_job *job);

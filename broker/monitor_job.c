@@ -3,7 +3,8 @@
 #include "engine/base/base.h"
 
 /* --- the list
- * ------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void push(struct mon_job *job)
 {
@@ -47,7 +48,8 @@ static void free_job(struct mon_job *job)
 }
 
 /* --- pages by path
- * ------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------
+ */
 
 const struct mon_page mon_pages[MON_PAGES] = {
     [MON_PAGE_ROOT] = {"/", mon_root, NULL, false},
@@ -65,7 +67,8 @@ static enum mon_step not_found(struct mon_job *job)
 static const struct mon_page no_page = {"", not_found, NULL, false};
 
 /* The base path itself is the root page; below it the others. */
-static const struct mon_page *find_page(const struct monitor *m, const char *path, size_t *index_out)
+static const struct mon_page *find_page(const struct monitor *m, const char *path,
+                                        size_t *index_out)
 {
     const char *base = m->server->opts->http_base_path;
     size_t n = base != NULL ? strlen(base) : 0;
@@ -149,7 +152,8 @@ void mon_jobs_fini(struct monitor *m)
 }
 
 /* --- making
- * -------------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void finish(struct mon_job *job)
 {
@@ -186,7 +190,8 @@ static void run(struct mon_job *job)
     }
     enum mon_step step = job->page->step(job);
     if (job->out.len > MON_PAGE_MAX) {
-        mon_fail(job, 503, "the page is larger than %zu bytes; ask for less of it (limit, offset, acc)\n",
+        mon_fail(job, 503,
+                 "the page is larger than %zu bytes; ask for less of it (limit, offset, acc)\n",
                  MON_PAGE_MAX);
         step = job->barriers > 0 ? MON_WAITS : MON_DONE;
     }

@@ -1,11 +1,11 @@
 /* /jsz: JetStream's accounts, streams and consumers.
  *
- * The sums at the top are the whole server's, as upstream's; everything that carries a name belongs to the
- * accounts asked for. Streams come in batches: the store is asked when each one's state is durable, its row
- * is written inside that callback (then its numbers are exact, and nothing is shown that a crash could take
- * back), and the batch is put together in order of names. A stream that went meanwhile is left out. Ours
- * stands in members named `millrace`: beside a stream's config its durability and damage, at the end the
- * store. */
+ * The sums at the top are the whole server's, as upstream's; everything that carries a name belongs
+ * to the accounts asked for. Streams come in batches: the store is asked when each one's state is
+ * durable, its row is written inside that callback (then its numbers are exact, and nothing is
+ * shown that a crash could take back), and the batch is put together in order of names. A stream
+ * that went meanwhile is left out. Ours stands in members named `millrace`: beside a stream's
+ * config its durability and damage, at the end the store. */
 #include "broker/js.h"
 #include "broker/monitor_int.h"
 #include "engine/base/base.h"
@@ -56,13 +56,15 @@ static void reserved(const struct monitor *m, uint64_t *memory_out, uint64_t *st
 static uint64_t js_accounts(const struct monitor *m)
 {
     uint64_t n = 0;
-    for (struct brk_account *a = brk_account_first(m->server); a != NULL && m->s.js != NULL; a = a->next) {
+    for (struct brk_account *a = brk_account_first(m->server); a != NULL && m->s.js != NULL;
+         a = a->next) {
         n += a->jetstream;
     }
     return n;
 }
 
-static void put_stats(struct mon_job *job, const struct brk_account *acc, const struct js_figures *f)
+static void put_stats(struct mon_job *job, const struct brk_account *acc,
+                      const struct js_figures *f)
 {
     struct json_out *j = &job->out;
     /* upstream: an account without limits has reserved -1, as an unsigned number */
@@ -286,8 +288,8 @@ static void put_row(struct slot *slot, const struct jsz *z, struct store_stream 
     json_out_end(j);
 }
 
-/* The stream's state is durable, or never will be (the store has failed: its row shows what memory holds, and
- * `failed` stands on the page). */
+/* The stream's state is durable, or never will be (the store has failed: its row shows what memory
+ * holds, and `failed` stands on the page). */
 static void on_durable(void *arg, enum st st, uint64_t n, const struct err *err)
 {
     struct slot *slot = arg;
@@ -413,13 +415,17 @@ static struct brk_account *next_account(struct jsz *z)
 static bool read_params(struct mon_job *job, struct jsz *z)
 {
     bool leader = false,
-         direct = false; /* one server leads everything; there are no mirrors with direct consumers */
-    if (!mon_param_bool(job, "accounts", &z->accounts) || !mon_param_bool(job, "streams", &z->streams) ||
+         direct =
+             false; /* one server leads everything; there are no mirrors with direct consumers */
+    if (!mon_param_bool(job, "accounts", &z->accounts) ||
+        !mon_param_bool(job, "streams", &z->streams) ||
         !mon_param_bool(job, "consumers", &z->consumers) ||
-        !mon_param_bool(job, "direct-consumers", &direct) || !mon_param_bool(job, "config", &z->config) ||
-        !mon_param_bool(job, "raft", &z->raft) || !mon_param_bool(job, "leader-only", &leader) ||
-        !mon_param_bool(job, "stream-leader-only", &leader) || !mon_param_int(job, "offset", &z->offset) ||
-        !mon_param_int(job, "limit", &z->limit) || !mon_param_str(job, "acc", z->acc)) {
+        !mon_param_bool(job, "direct-consumers", &direct) ||
+        !mon_param_bool(job, "config", &z->config) || !mon_param_bool(job, "raft", &z->raft) ||
+        !mon_param_bool(job, "leader-only", &leader) ||
+        !mon_param_bool(job, "stream-leader-only", &leader) ||
+        !mon_param_int(job, "offset", &z->offset) || !mon_param_int(job, "limit", &z->limit) ||
+        !mon_param_str(job, "acc", z->acc)) {
         return false;
     }
     z->streams = z->streams || z->consumers;

@@ -52,9 +52,10 @@ bool mon_param_bool(struct mon_job *job, const char *name, bool *out)
         return false;
     }
     if (v[0] != 0 && !mon_bool_text(v, out)) {
-        mon_fail(job, 400,
-                 "Error decoding boolean for '%s': strconv.ParseBool: parsing \"%s\": invalid syntax", name,
-                 v);
+        mon_fail(
+            job, 400,
+            "Error decoding boolean for '%s': strconv.ParseBool: parsing \"%s\": invalid syntax",
+            name, v);
         return false;
     }
     return true;
@@ -80,7 +81,8 @@ bool mon_param_int(struct mon_job *job, const char *name, int64_t *out)
     long long n = strtoll(v, NULL, 10);
     const char *fault = number_fault(v, true);
     if (fault != NULL) {
-        mon_fail(job, 400, "Error decoding int for '%s': strconv.Atoi: parsing \"%s\": %s", name, v, fault);
+        mon_fail(job, 400, "Error decoding int for '%s': strconv.Atoi: parsing \"%s\": %s", name, v,
+                 fault);
         return false;
     }
     *out = n;
@@ -97,8 +99,8 @@ bool mon_param_u64(struct mon_job *job, const char *name, uint64_t *out)
     unsigned long long n = strtoull(v, NULL, 10);
     const char *fault = number_fault(v, false);
     if (fault != NULL) {
-        mon_fail(job, 400, "Error decoding uint64 for '%s': strconv.ParseUint: parsing \"%s\": %s", name, v,
-                 fault);
+        mon_fail(job, 400, "Error decoding uint64 for '%s': strconv.ParseUint: parsing \"%s\": %s",
+                 name, v, fault);
         return false;
     }
     *out = n;
@@ -130,7 +132,8 @@ void mon_put_uptime(struct json_out *j, const char *key, int64_t ns)
 }
 
 /* us as whole and up to `digits` decimals, without trailing zeros. */
-static void put_decimal(char *out, size_t size, int64_t us, int64_t per, int digits, const char *unit)
+static void put_decimal(char *out, size_t size, int64_t us, int64_t per, int digits,
+                        const char *unit)
 {
     char frac[16] = ".";
     (void)snprintf(frac + 1, sizeof frac - 1, "%0*lld", digits, (long long)(us % per));
@@ -170,7 +173,8 @@ void mon_put_duration(struct json_out *j, const char *key, int64_t ns)
 }
 
 /* --- indentation
- * ------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void newline(struct json_out *to, unsigned depth)
 {
@@ -221,7 +225,8 @@ void mon_indent(struct mon_indent *in, struct json_out *to, const char *p, size_
 }
 
 /* --- accounts and damage
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct brk_account *mon_js_account(struct monitor *m, const char *name)
 {

@@ -1,6 +1,6 @@
-/* `/` and /varz: the server as a whole. Members in nats-server's order; those of parts that are not built
- * (cluster, gateway, leaf, mqtt, websocket, TLS) are empty or 0, as upstream shows them when they are off.
- * Ours come last. */
+/* `/` and /varz: the server as a whole. Members in nats-server's order; those of parts that are not
+ * built (cluster, gateway, leaf, mqtt, websocket, TLS) are empty or 0, as upstream shows them when
+ * they are off. Ours come last. */
 #include <stdio.h>
 
 #include "broker/monitor_int.h"
@@ -19,7 +19,8 @@ enum mon_step mon_root(struct mon_job *job)
     struct json_out *j = &job->out;
     static const char top[] =
         "<!DOCTYPE html>\n<html lang=\"en\"><head><title>Millrace</title></head>\n<body>\n"
-        "<h1>Millrace " MILLRACE_VERSION "</h1>\n<p>serves nats-server v" BRK_NATS_VERSION "</p>\n<ul>\n";
+        "<h1>Millrace " MILLRACE_VERSION "</h1>\n<p>serves nats-server v" BRK_NATS_VERSION
+        "</p>\n<ul>\n";
     json_out_raw(j, top, sizeof top - 1);
     for (size_t i = 0; i < MON_PAGES; i++) {
         if (names[i] != NULL) {
@@ -169,8 +170,8 @@ static void put_by_kind(struct json_out *j, const char *key, uint64_t clients)
 
 static void put_requests(struct json_out *j, const struct monitor *m)
 {
-    static const int by_name[MON_PAGES] = {MON_PAGE_ROOT, MON_PAGE_CONNZ, MON_PAGE_HEALTHZ, MON_PAGE_JSZ,
-                                           MON_PAGE_VARZ};
+    static const int by_name[MON_PAGES] = {MON_PAGE_ROOT, MON_PAGE_CONNZ, MON_PAGE_HEALTHZ,
+                                           MON_PAGE_JSZ, MON_PAGE_VARZ};
     json_out_open(j, "http_req_stats");
     for (size_t i = 0; i < MON_PAGES; i++) {
         if (m->requests[by_name[i]] > 0) {

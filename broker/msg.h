@@ -1,7 +1,7 @@
 /* One message as the broker passes it around: pointers and lengths, nothing owned.
  *
- * All pointers are borrowed until the call they were handed to returns; whoever wants to keep bytes copies
- * them. */
+ * All pointers are borrowed until the call they were handed to returns; whoever wants to keep bytes
+ * copies them. */
 #ifndef BROKER_MSG_H
 #define BROKER_MSG_H
 
@@ -20,13 +20,14 @@ struct brk_str {
 
 struct brk_msg {
     struct brk_str subject;
-    struct brk_str reply;   /* n = 0: none */
-    const uint8_t *hdr;     /* whole header block, "NATS/1.0\r\n" up to and with the empty line; NULL: none */
+    struct brk_str reply; /* n = 0: none */
+    const uint8_t
+        *hdr; /* whole header block, "NATS/1.0\r\n" up to and with the empty line; NULL: none */
     size_t hdr_len;         /* bytes; 0: no headers */
     const uint8_t *payload; /* without headers; may be NULL where payload_len is 0 */
     size_t payload_len;     /* bytes */
-    struct brk_conn
-        *from; /* publishing connection; NULL for the server itself. Borrowed until the call returns */
+    struct brk_conn *from;  /* publishing connection; NULL for the server itself. Borrowed until the
+                               call returns */
 };
 
 #endif

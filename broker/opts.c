@@ -189,8 +189,9 @@ static enum st check_users(const struct brk_opts *o, struct err *err)
             }
         }
         if (strcmp(u->account, BRK_ACC_GLOBAL) != 0 && brk_opts_account(o, u->account) == NULL) {
-            return err_set(err, ST_INVALID, 0, "user \"%s\" belongs to account \"%s\", which does not exist",
-                           u->user, u->account);
+            return err_set(err, ST_INVALID, 0,
+                           "user \"%s\" belongs to account \"%s\", which does not exist", u->user,
+                           u->account);
         }
     }
     return ST_OK;
@@ -207,7 +208,8 @@ static enum st check_accounts(const struct brk_opts *o, struct err *err)
     }
     if (o->system_account != NULL && strcmp(o->system_account, BRK_ACC_SYSTEM) != 0 &&
         brk_opts_account(o, o->system_account) == NULL) {
-        return err_set(err, ST_INVALID, 0, "error resolving system account: account missing: \"%s\"",
+        return err_set(err, ST_INVALID, 0,
+                       "error resolving system account: account missing: \"%s\"",
                        o->system_account);
     }
     return ST_OK;
@@ -223,7 +225,8 @@ enum st brk_opts_check(const struct brk_opts *o, struct err *err)
         return st;
     }
     if (o->no_auth_user != NULL && o->users_count == 0) {
-        return err_set(err, ST_INVALID, 0, "no_auth_user: \"%s\" present, but users/nkeys are not defined",
+        return err_set(err, ST_INVALID, 0,
+                       "no_auth_user: \"%s\" present, but users/nkeys are not defined",
                        o->no_auth_user);
     }
     if (o->no_auth_user != NULL && brk_opts_user(o, o->no_auth_user) == NULL) {
@@ -233,7 +236,8 @@ enum st brk_opts_check(const struct brk_opts *o, struct err *err)
                        o->no_auth_user);
     }
     if (o->max_payload > o->max_pending) {
-        return err_set(err, ST_INVALID, 0, "max_payload (%lld) cannot be higher than max_pending (%lld)",
+        return err_set(err, ST_INVALID, 0,
+                       "max_payload (%lld) cannot be higher than max_pending (%lld)",
                        (long long)o->max_payload, (long long)o->max_pending);
     }
     return ST_OK;

@@ -1,12 +1,13 @@
-/* The options a server runs with: defaults, then the config file (conf_map.h), then the command line (cli.h).
+/* The options a server runs with: defaults, then the config file (conf_map.h), then the command
+ * line (cli.h).
  *
- * Every option here is served: a key or flag that upstream knows and that we do not serve never reaches this
- * struct (conf_keys.h warns about it or refuses to start). Units stand in the names; NATS's own words stay as
- * they are.
+ * Every option here is served: a key or flag that upstream knows and that we do not serve never
+ * reaches this struct (conf_keys.h warns about it or refuses to start). Units stand in the names;
+ * NATS's own words stay as they are.
  *
- * Invariants: strings are NULL when unset, else owned by the struct; after brk_opts_check succeeded, every
- * user's account exists in `accounts` or is $G or the system account, names are unique, and numbers are in
- * range.
+ * Invariants: strings are NULL when unset, else owned by the struct; after brk_opts_check
+ * succeeded, every user's account exists in `accounts` or is $G or the system account, names are
+ * unique, and numbers are in range.
  *
  * Role: built on the main thread before any other thread starts, then read-only for everybody. */
 #ifndef BROKER_OPTS_H
@@ -49,7 +50,8 @@ struct brk_user_opt {
     char *account; /* owned; BRK_ACC_GLOBAL for users of `authorization` */
 };
 
-/* One account of `accounts { }`. $G and the system account stand here only when the file names them. */
+/* One account of `accounts { }`. $G and the system account stand here only when the file names
+ * them. */
 struct brk_account_opt {
     char *name;     /* owned */
     bool jetstream; /* `jetstream: enabled` stands in the account */
@@ -58,11 +60,13 @@ struct brk_account_opt {
 struct brk_js_opts {
     bool enabled;
     bool strict;     /* unknown fields in API requests are an error; true by default */
-    char *store_dir; /* owned; NULL: a folder under the system's temporary directory, with a warning */
+    char *store_dir; /* owned; NULL: a folder under the system's temporary directory, with a warning
+                      */
     char *domain;    /* owned */
     int64_t max_memory_store; /* bytes; -1: 3/4 of the machine's memory */
     int64_t max_file_store;   /* bytes; -1: 3/4 of the free disk space */
-    bool sync_always; /* durable: acknowledge after the sync. Our default, and `sync_interval: always` */
+    bool sync_always; /* durable: acknowledge after the sync. Our default, and `sync_interval:
+                         always` */
     int64_t sync_interval_ns;          /* relaxed, when sync_always is false: sync on this timer */
     int64_t limit_max_ack_pending;     /* 0: no limit on a consumer's max_ack_pending */
     int64_t limit_max_request_batch;   /* 0: no limit on a pull request's batch */
@@ -101,8 +105,8 @@ struct brk_opts {
     int64_t auth_timeout_ns;    /* 2 s from accept to CONNECT, where a login is asked for */
     bool no_header_support;
     /* --- who may connect */
-    char *user, *pass;          /* owned; one user in $G (authorization { user pass }, --user --pass) */
-    char *token;                /* owned; authorization { token }, --auth; plain or bcrypt */
+    char *user, *pass; /* owned; one user in $G (authorization { user pass }, --user --pass) */
+    char *token;       /* owned; authorization { token }, --auth; plain or bcrypt */
     struct brk_user_opt *users; /* owned array */
     size_t users_count;
     struct brk_account_opt *accounts; /* owned array */
@@ -122,8 +126,8 @@ void brk_opts_init(struct brk_opts *);
 void brk_opts_fini(struct brk_opts *);
 /* Gives limits that were set to 0 their defaults (upstream: 0 is "not set"). */
 void brk_opts_baseline(struct brk_opts *);
-/* Checks what depends on more than one option (unknown no_auth_user, users twice, unknown system account...),
- * with upstream's words. ST_INVALID. */
+/* Checks what depends on more than one option (unknown no_auth_user, users twice, unknown system
+ * account...), with upstream's words. ST_INVALID. */
 MUST_USE enum st brk_opts_check(const struct brk_opts *, struct err *);
 
 /* Replaces *slot (owned, may be NULL) by a copy of `value` (NULL unsets). */
@@ -140,8 +144,8 @@ const struct brk_user_opt *brk_opts_user(const struct brk_opts *, const char *us
 const char *brk_opts_system_account(const struct brk_opts *);
 /* True when a connection must present a user, password or token (INFO auth_required). */
 bool brk_opts_auth_required(const struct brk_opts *);
-/* True when JetStream is on in this account: it is on in the server and either the account asks for it, or
- * the account is $G and the file defines no account of its own (upstream's rule). */
+/* True when JetStream is on in this account: it is on in the server and either the account asks for
+ * it, or the account is $G and the file defines no account of its own (upstream's rule). */
 bool brk_opts_account_jetstream(const struct brk_opts *, const char *account);
 /* True for text that is a bcrypt hash ($2a$..., $2b$..., $2x$..., $2y$...). */
 bool brk_pass_is_bcrypt(const char *pass);

@@ -2,8 +2,8 @@
 
 #include "engine/base/base.h"
 
-/* What a loop keeps for the next burst: 128 KiB in small chunks and 2 MiB in large ones, touched only by
- * traffic. */
+/* What a loop keeps for the next burst: 128 KiB in small chunks and 2 MiB in large ones, touched
+ * only by traffic. */
 #define POOL_SMALL_MAX 64u
 #define POOL_LARGE_MAX 32u
 
@@ -71,7 +71,8 @@ void brk_outbuf_fini(struct brk_outbuf *o)
     o->bytes = 0;
 }
 
-/* Puts a fresh chunk at the tail: small for the first few bytes of a quiet connection, large behind that. */
+/* Puts a fresh chunk at the tail: small for the first few bytes of a quiet connection, large behind
+ * that. */
 static void add_chunk(struct brk_outbuf *o, size_t len)
 {
     bool large = o->bytes > 0 || len > BRK_CHUNK_SMALL - sizeof(struct brk_chunk);

@@ -1,11 +1,12 @@
 /* Bytes that wait to be sent to one connection: a chain of chunks, written with gather writes.
  *
- * Chunks come from a pool per loop, in two sizes, so that an idle connection owns none and a busy one touches
- * the same warm memory again and again. A message's bytes are copied once, into the chunk at the tail.
+ * Chunks come from a pool per loop, in two sizes, so that an idle connection owns none and a busy
+ * one touches the same warm memory again and again. A message's bytes are copied once, into the
+ * chunk at the tail.
  *
- * Invariants: bytes is the sum over the chunks; only the first chunk may be partly sent. While a write is
- * queued the chunks it names stay (they are freed by brk_outbuf_sent). Bound: the owner closes the connection
- * above max_pending. Loop thread only. */
+ * Invariants: bytes is the sum over the chunks; only the first chunk may be partly sent. While a
+ * write is queued the chunks it names stay (they are freed by brk_outbuf_sent). Bound: the owner
+ * closes the connection above max_pending. Loop thread only. */
 #ifndef BROKER_OUTBUF_H
 #define BROKER_OUTBUF_H
 
@@ -43,8 +44,8 @@ void brk_chunk_pool_trim(struct brk_chunk_pool *pool);
 void brk_outbuf_init(struct brk_outbuf *o, struct brk_chunk_pool *pool);
 /* Frees all chunks. No write may be queued. */
 void brk_outbuf_fini(struct brk_outbuf *o);
-/* Gives `len` contiguous bytes at the tail (len <= BRK_RESERVE_MAX); they count once brk_outbuf_commit is
- * called. */
+/* Gives `len` contiguous bytes at the tail (len <= BRK_RESERVE_MAX); they count once
+ * brk_outbuf_commit is called. */
 uint8_t *brk_outbuf_reserve(struct brk_outbuf *o, size_t len);
 static inline void brk_outbuf_commit(struct brk_outbuf *o, size_t len)
 {

@@ -75,8 +75,8 @@ void brk_parser_fini(struct brk_parser *p)
     p->carry_len = 0;
 }
 
-static enum brk_parse fault(struct brk_parser *p, enum brk_parse_error what, const uint8_t *near, size_t len,
-                            uint64_t size)
+static enum brk_parse fault(struct brk_parser *p, enum brk_parse_error what, const uint8_t *near,
+                            size_t len, uint64_t size)
 {
     struct brk_parse_fault f = {.what = what, .near = {(const char *)near, len}, .size = size};
     p->ops->fault(p->arg, &f);
@@ -89,7 +89,8 @@ static enum brk_parse to_parse(enum brk_op op)
 }
 
 /* --- verbs
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* Compares as much of the verb as there is. BAD: *bad_out is the first byte that differs. */
 static enum scan match_verb(const struct verb_def *v, const uint8_t *p, size_t len, size_t *bad_out)
@@ -108,8 +109,10 @@ static enum scan match_verb(const struct verb_def *v, const uint8_t *p, size_t l
     return v->skipped ? SCAN_SKIP : SCAN_LINE;
 }
 
-/* Finds the verb at p. Any byte that can't go on to a verb is an error at once, as upstream does it. */
-static enum scan scan_verb(const uint8_t *p, size_t len, const struct verb_def **def_out, size_t *bad_out)
+/* Finds the verb at p. Any byte that can't go on to a verb is an error at once, as upstream does
+ * it. */
+static enum scan scan_verb(const uint8_t *p, size_t len, const struct verb_def **def_out,
+                           size_t *bad_out)
 {
     size_t bad = 0;
     enum scan best = SCAN_BAD;
@@ -131,9 +134,11 @@ static enum scan scan_verb(const uint8_t *p, size_t len, const struct verb_def *
 }
 
 /* --- arguments
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* Splits at white space. Returns the number of arguments, or ARGS_MAX + 1 when there are more or a stray CR.
+/* Splits at white space. Returns the number of arguments, or ARGS_MAX + 1 when there are more or a
+ * stray CR.
  */
 static int split(const uint8_t *p, const uint8_t *end, struct brk_str args[ARGS_MAX])
 {
@@ -177,8 +182,8 @@ static bool parse_size(struct brk_str s, size_t *size_out)
     return true;
 }
 
-static enum brk_parse line_fault(struct brk_parser *p, enum brk_parse_error what, const struct input *in,
-                                 const struct line *l)
+static enum brk_parse line_fault(struct brk_parser *p, enum brk_parse_error what,
+                                 const struct input *in, const struct line *l)
 {
     return fault(p, what, in->buf + l->args, l->end - l->args, 0);
 }
@@ -241,9 +246,11 @@ static enum brk_parse do_unsub(struct brk_parser *p, const struct input *in, con
 }
 
 /* --- payload
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
-static enum brk_parse deliver(struct brk_parser *p, const struct brk_pub_args *a, const uint8_t *body)
+static enum brk_parse deliver(struct brk_parser *p, const struct brk_pub_args *a,
+                              const uint8_t *body)
 {
     struct brk_msg m = {.subject = a->subject, .reply = a->reply, .payload = body + a->hdr_len};
     m.payload_len = a->total_len - a->hdr_len;
@@ -254,8 +261,8 @@ static enum brk_parse deliver(struct brk_parser *p, const struct brk_pub_args *a
     return to_parse(p->ops->pub(p->arg, &m));
 }
 
-/* Checks as much of the CRLF behind a payload as there is; -1: fine so far, else the offset of the wrong
- * byte. */
+/* Checks as much of the CRLF behind a payload as there is; -1: fine so far, else the offset of the
+ * wrong byte. */
 static int crlf_bad(const uint8_t *p, size_t len)
 {
     if (len > 0 && p[0] != '\r') {
@@ -265,8 +272,8 @@ static int crlf_bad(const uint8_t *p, size_t len)
 }
 
 /* Starts the assembly of a large message; `have` bytes of it are here. */
-static enum brk_parse blob_start(struct brk_parser *p, const struct brk_pub_args *a, const uint8_t *body,
-                                 size_t have)
+static enum brk_parse blob_start(struct brk_parser *p, const struct brk_pub_args *a,
+                                 const uint8_t *body, size_t have)
 {
     size_t head = a->subject.n + a->reply.n;
     uint8_t *blob = base_try_malloc(head + a->total_len + 2);
@@ -326,9 +333,10 @@ static void carry_keep(struct brk_parser *p, const struct input *in, size_t from
     memcpy(p->carry, in->buf + from, p->carry_len);
 }
 
-/* Keeps an unfinished line: its verb and what stands of its arguments, without the white space between them,
- * which could be endless. */
-static void carry_line(struct brk_parser *p, const struct input *in, const struct line *l, size_t verb_len)
+/* Keeps an unfinished line: its verb and what stands of its arguments, without the white space
+ * between them, which could be endless. */
+static void carry_line(struct brk_parser *p, const struct input *in, const struct line *l,
+                       size_t verb_len)
 {
     size_t have = in->len - l->args;
     p->carry_len = verb_len + have;
@@ -347,7 +355,8 @@ static enum step stop(enum brk_parse r, enum brk_parse *result_out)
 }
 
 /* A PUB or HPUB whose line is complete. */
-static enum step pub_op(struct brk_parser *p, const struct input *in, struct line *l, enum brk_parse *r)
+static enum step pub_op(struct brk_parser *p, const struct input *in, struct line *l,
+                        enum brk_parse *r)
 {
     struct brk_pub_args a;
     *r = pub_args(p, in, l, &a);
@@ -369,7 +378,8 @@ static enum step pub_op(struct brk_parser *p, const struct input *in, struct lin
         int bad = crlf_bad(body + a.total_len, tail);
         if (bad >= 0) {
             const uint8_t *near = body + a.total_len + bad;
-            return stop(fault(p, BRK_PERR_UNKNOWN_OP, near, (size_t)(in->buf + in->len - near), 0), r);
+            return stop(fault(p, BRK_PERR_UNKNOWN_OP, near, (size_t)(in->buf + in->len - near), 0),
+                        r);
         }
     }
     if (have >= a.total_len + 2) {
@@ -385,7 +395,8 @@ static enum step pub_op(struct brk_parser *p, const struct input *in, struct lin
     return *r == BRK_PARSE_OK ? STEP_MORE : STEP_STOP;
 }
 
-static enum step line_op(struct brk_parser *p, const struct input *in, struct line *l, enum brk_parse *r)
+static enum step line_op(struct brk_parser *p, const struct input *in, struct line *l,
+                         enum brk_parse *r)
 {
     struct brk_str text = {(const char *)in->buf + l->args, l->end - l->args};
     switch (l->verb) {
@@ -413,8 +424,8 @@ static enum step line_op(struct brk_parser *p, const struct input *in, struct li
 }
 
 /* Finds the end of the line whose arguments start at l->args or behind. */
-static enum step read_line(struct brk_parser *p, const struct input *in, struct line *l, size_t verb_len,
-                           enum brk_parse *r)
+static enum step read_line(struct brk_parser *p, const struct input *in, struct line *l,
+                           size_t verb_len, enum brk_parse *r)
 {
     while (l->args < in->len && is_space(in->buf[l->args])) {
         l->args++;
@@ -439,7 +450,8 @@ static enum step read_line(struct brk_parser *p, const struct input *in, struct 
 }
 
 /* Goes to the end of a line that means nothing but its verb, then acts. */
-static enum step skip_op(struct brk_parser *p, const struct input *in, size_t *pos, enum brk_parse *r)
+static enum step skip_op(struct brk_parser *p, const struct input *in, size_t *pos,
+                         enum brk_parse *r)
 {
     const uint8_t *lf = memchr(in->buf + *pos, '\n', in->len - *pos);
     if (lf == NULL) {
@@ -458,10 +470,12 @@ static enum step skip_op(struct brk_parser *p, const struct input *in, size_t *p
 /* The hot verb, without the table. */
 static bool is_pub(const uint8_t *p, size_t len)
 {
-    return len >= 4 && (p[0] & 0xdf) == 'P' && (p[1] & 0xdf) == 'U' && (p[2] & 0xdf) == 'B' && is_space(p[3]);
+    return len >= 4 && (p[0] & 0xdf) == 'P' && (p[1] & 0xdf) == 'U' && (p[2] & 0xdf) == 'B' &&
+           is_space(p[3]);
 }
 
-static enum step one_op(struct brk_parser *p, const struct input *in, size_t *pos, enum brk_parse *r)
+static enum step one_op(struct brk_parser *p, const struct input *in, size_t *pos,
+                        enum brk_parse *r)
 {
     if (p->skip != VERB_NONE) {
         return skip_op(p, in, pos, r);
@@ -493,7 +507,8 @@ static enum step one_op(struct brk_parser *p, const struct input *in, size_t *po
         *pos += def->len;
         return skip_op(p, in, pos, r);
     }
-    struct line l = {.verb = def->verb, .start = *pos, .args = *pos + def->len + (def->space ? 1 : 0)};
+    struct line l = {
+        .verb = def->verb, .start = *pos, .args = *pos + def->len + (def->space ? 1 : 0)};
     enum step step = read_line(p, in, &l, l.args - l.start, r);
     if (step == STEP_DONE) {
         step = line_op(p, in, &l, r);

@@ -1,5 +1,5 @@
-/* What the process itself takes: memory, processor time, processors, for /varz. Loop thread; asks the kernel,
- * no disk. */
+/* What the process itself takes: memory, processor time, processors, for /varz. Loop thread; asks
+ * the kernel, no disk. */
 #ifndef BROKER_PROCSTAT_H
 #define BROKER_PROCSTAT_H
 

@@ -1,9 +1,9 @@
-/* From a message to its receivers: the one path that every publish takes (client, internal client, consumer
- * delivery).
+/* From a message to its receivers: the one path that every publish takes (client, internal client,
+ * consumer delivery).
  *
- * (account, subject) -> map_subject -> interest -> deliveries. Mappings, imports/exports, transforms and
- * tracing go into brk_publish, before the look-up. Loop thread only. A message's bytes are copied once per
- * receiving client, into its out buffer; callbacks get pointers. */
+ * (account, subject) -> map_subject -> interest -> deliveries. Mappings, imports/exports,
+ * transforms and tracing go into brk_publish, before the look-up. Loop thread only. A message's
+ * bytes are copied once per receiving client, into its out buffer; callbacks get pointers. */
 #include "broker/conn_priv.h"
 #include "engine/base/base.h"
 
@@ -51,7 +51,8 @@ static uint8_t *put_str(uint8_t *at, const char *p, size_t n)
 }
 
 /* Writes the control line; at has room for it. */
-static uint8_t *put_line(uint8_t *at, const struct frame *f, const struct brk_sub *sub, bool headers)
+static uint8_t *put_line(uint8_t *at, const struct frame *f, const struct brk_sub *sub,
+                         bool headers)
 {
     at = headers ? put_str(at, "HMSG ", 5) : put_str(at, "MSG ", 4);
     at = put_str(at, f->msg->subject.p, f->msg->subject.n);
@@ -93,7 +94,8 @@ static void append_body(struct brk_outbuf *o, const struct frame *f, size_t skip
 }
 
 /* Small messages go into one chunk; of larger ones only the line has to stand in one piece. */
-static void encode(struct brk_conn *c, const struct brk_sub *sub, const struct frame *f, bool headers)
+static void encode(struct brk_conn *c, const struct brk_sub *sub, const struct frame *f,
+                   bool headers)
 {
     size_t skip = headers ? 0 : f->hdr_len;
     size_t body = f->hdr_len - skip + f->payload_len;
@@ -118,18 +120,19 @@ static void encode(struct brk_conn *c, const struct brk_sub *sub, const struct f
     brk_outbuf_append(&c->out, "\r\n", 2);
 }
 
-static void trace_delivery(const struct brk_conn *c, const struct brk_sub *sub, const struct frame *f,
-                           bool headers)
+static void trace_delivery(const struct brk_conn *c, const struct brk_sub *sub,
+                           const struct frame *f, bool headers)
 {
     const struct brk_msg *m = f->msg;
-    brk_conn_log(c, LOG_TRC, "->> [%sMSG %.*s %.*s %.*s%s%.*s]", headers ? "H" : "", (int)m->subject.n,
-                 m->subject.p, (int)sub->sid.n, sub->sid.p, (int)m->reply.n, m->reply.n > 0 ? m->reply.p : "",
-                 m->reply.n > 0 ? " " : "", (int)(headers ? f->full_n : f->plain_n),
-                 headers ? f->full : f->plain);
+    brk_conn_log(c, LOG_TRC, "->> [%sMSG %.*s %.*s %.*s%s%.*s]", headers ? "H" : "",
+                 (int)m->subject.n, m->subject.p, (int)sub->sid.n, sub->sid.p, (int)m->reply.n,
+                 m->reply.n > 0 ? m->reply.p : "", m->reply.n > 0 ? " " : "",
+                 (int)(headers ? f->full_n : f->plain_n), headers ? f->full : f->plain);
 }
 
-/* The client takes in more slowly than it is sent: over max_pending it is cut off, as upstream does; nothing
- * that waits for it is sent any more. Below that, fast publishers are held back for a moment. */
+/* The client takes in more slowly than it is sent: over max_pending it is cut off, as upstream
+ * does; nothing that waits for it is sent any more. Below that, fast publishers are held back for a
+ * moment. */
 static void check_pending(struct brk_conn *c, struct brk_conn *from)
 {
     uint64_t max = (uint64_t)c->server->opts->max_pending;
@@ -229,8 +232,9 @@ static const struct brk_group *same_group(const struct brk_leaf *leaf, const str
     return NULL;
 }
 
-/* One member of a group gets the message: any, with equal chance, of all the leaves' members. A group of the
- * same name on several matching subjects is one group. If the first choice can't take it, the next one does.
+/* One member of a group gets the message: any, with equal chance, of all the leaves' members. A
+ * group of the same name on several matching subjects is one group. If the first choice can't take
+ * it, the next one does.
  */
 static bool to_group(struct brk_server *s, struct brk_leaf **leaves, uint32_t count, uint32_t first,
                      const struct brk_group *g, struct frame *f)
@@ -269,7 +273,8 @@ static bool seen_before(struct brk_leaf **leaves, uint32_t leaf, const struct br
 }
 
 /* --- fan-out
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static size_t fan_out(struct brk_account *acc, struct brk_str to, struct frame *f)
 {
@@ -325,8 +330,8 @@ size_t brk_deliver(struct brk_account *acc, struct brk_str to, const struct brk_
     return fan_out(acc, to, &f);
 }
 
-size_t brk_deliver_iov(struct brk_account *acc, struct brk_str to, const struct brk_msg *msg, size_t hdr_len,
-                       const struct iovec *parts, int parts_count)
+size_t brk_deliver_iov(struct brk_account *acc, struct brk_str to, const struct brk_msg *msg,
+                       size_t hdr_len, const struct iovec *parts, int parts_count)
 {
     struct frame f = {.msg = msg, .parts = parts, .parts_count = parts_count, .hdr_len = hdr_len};
     size_t total = 0;
@@ -352,8 +357,8 @@ size_t brk_publish(struct brk_account *acc, const struct brk_msg *msg)
 /* --- the internal client
  * -------------------------------------------------------------------------------------- */
 
-struct brk_sub *brk_isub_create(struct brk_account *acc, struct brk_str subject, struct brk_str queue,
-                                brk_msg_cb cb, void *arg)
+struct brk_sub *brk_isub_create(struct brk_account *acc, struct brk_str subject,
+                                struct brk_str queue, brk_msg_cb cb, void *arg)
 {
     ASSERT(acc->magic == BRK_ACCOUNT_MAGIC);
     struct brk_sub *sub = brk_sub_create(subject, queue, (struct brk_str){NULL, 0});
@@ -376,7 +381,8 @@ bool brk_account_has_interest(struct brk_account *acc, struct brk_str subject)
     return brk_interest_any(&acc->interest, subject, (struct brk_str){NULL, 0});
 }
 
-bool brk_account_has_queue_interest(struct brk_account *acc, struct brk_str subject, struct brk_str queue)
+bool brk_account_has_queue_interest(struct brk_account *acc, struct brk_str subject,
+                                    struct brk_str queue)
 {
     return brk_interest_any(&acc->interest, subject, queue);
 }

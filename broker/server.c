@@ -44,7 +44,8 @@ static void make_id(struct env *env, char out[57])
 }
 
 /* --- turns
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void turn_begin(void *arg)
 {
@@ -74,7 +75,8 @@ static void on_wake(void *arg)
 }
 
 /* --- life
- * ----------------------------------------------------------------------------------------------------- */
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static struct brk_impl *impl_create(const struct brk_opts *opts, struct env *env)
 {
@@ -110,8 +112,8 @@ static void make_accounts(struct brk_server *s)
     }
 }
 
-enum st brk_server_create(const struct brk_opts *opts, struct env *env, struct brk_server **server_out,
-                          struct err *err)
+enum st brk_server_create(const struct brk_opts *opts, struct env *env,
+                          struct brk_server **server_out, struct err *err)
 {
     *server_out = NULL;
     struct brk_loop *loop;
@@ -157,8 +159,8 @@ enum st brk_server_start(struct brk_server *s, struct err *err)
     }
     s->port = brk_listener_port(s->listener);
     bool v6 = strchr(s->opts->host, ':') != NULL;
-    log_inf("Listening for client connections on %s%s%s:%u", v6 ? "[" : "", s->opts->host, v6 ? "]" : "",
-            (unsigned)s->port);
+    log_inf("Listening for client connections on %s%s%s:%u", v6 ? "[" : "", s->opts->host,
+            v6 ? "]" : "", (unsigned)s->port);
     return ST_OK;
 }
 

@@ -1,8 +1,7 @@
 /* The broker as a whole: options, accounts, the loop, connections, counters, and its life.
  *
- *   create -> start (listens, logs "Listening for client connections on H:P") -> run (blocks) -> destroy
- *                                                     shutdown: listener closed, clients flushed and closed,
- * run ends
+ *   create -> start (listens, logs "Listening for client connections on H:P") -> run (blocks) ->
+ * destroy shutdown: listener closed, clients flushed and closed, run ends
  *
  * All state is loop thread only, but brk_server_stop and brk_loop_wake (any thread). */
 #ifndef BROKER_SERVER_H
@@ -24,8 +23,8 @@ struct brk_closed;
 struct brk_listener;
 struct brk_auth;
 
-/* Whose features we serve, in INFO and --version; it rises as they land. Millrace's own version stands beside
- * it. */
+/* Whose features we serve, in INFO and --version; it rises as they land. Millrace's own version
+ * stands beside it. */
 #define BRK_NATS_VERSION "2.10.29"
 #ifndef MILLRACE_VERSION
 #define MILLRACE_VERSION "0.1.0"
@@ -65,18 +64,21 @@ struct brk_server {
     struct brk_account *accounts_first, **accounts_tail;
     uint64_t accounts_count;
     struct brk_account *global; /* $G */
-    struct brk_account *system; /* $SYS, or what system_account names; NULL with no_system_account */
-    struct brk_auth *auth;      /* owned */
+    struct brk_account
+        *system;           /* $SYS, or what system_account names; NULL with no_system_account */
+    struct brk_auth *auth; /* owned */
     /* connections */
-    struct brk_conn *conns_first, *conns_last; /* open, by cid; linked by conn->next and conn->prev */
+    struct brk_conn *conns_first,
+        *conns_last; /* open, by cid; linked by conn->next and conn->prev */
     uint64_t conns_count;
     uint64_t last_cid;
     uint64_t subs_count;   /* of clients */
     uint64_t closed_total; /* ever closed */
     struct brk_counters counters;
-    brk_hook_fn on_shutdown; /* called before clients are closed, so that they can be told; NULL: none */
-    void *on_shutdown_arg;   /* borrowed */
-    void *impl; /* owned; private to server.c and conn*.c */
+    brk_hook_fn
+        on_shutdown; /* called before clients are closed, so that they can be told; NULL: none */
+    void *on_shutdown_arg; /* borrowed */
+    void *impl;            /* owned; private to server.c and conn*.c */
 };
 
 /* Makes the server from checked options: id, accounts, loop. Nothing listens yet. */
@@ -86,13 +88,15 @@ MUST_USE enum st brk_server_create(const struct brk_opts *opts, struct env *env,
 MUST_USE enum st brk_server_start(struct brk_server *server, struct err *err);
 /* Runs the loop in the calling thread until brk_server_stop or brk_server_shutdown has ended it. */
 void brk_server_run(struct brk_server *server);
-/* Asks for brk_server_shutdown on the loop thread. Any thread; may be called from a signal handler. */
+/* Asks for brk_server_shutdown on the loop thread. Any thread; may be called from a signal handler.
+ */
 void brk_server_stop(struct brk_server *server);
-/* Stops listening, flushes and closes every client ("Server Shutdown"), then ends the loop. Loop thread.
- * Idempotent. */
+/* Stops listening, flushes and closes every client ("Server Shutdown"), then ends the loop. Loop
+ * thread. Idempotent. */
 void brk_server_shutdown(struct brk_server *server);
-/* Frees. After run has returned (or was never called). Internal subscriptions, watches, timers, slices and
- * hooks of others must be gone by then; closing clients still runs turns. NULL is a no-op. */
+/* Frees. After run has returned (or was never called). Internal subscriptions, watches, timers,
+ * slices and hooks of others must be gone by then; closing clients still runs turns. NULL is a
+ * no-op. */
 void brk_server_destroy(struct brk_server *server);
 
 /* fn is called once at the end of every loop turn, before output is flushed (broker/loop.h). */

@@ -109,7 +109,8 @@ static enum st tcp_writev(struct brk_transport *b, const struct iovec *iov, int 
     }
     uv_buf_t bufs[BRK_IOV_MAX];
     t->write.data = t;
-    int rc = uv_write(&t->write, (uv_stream_t *)&t->uv, bufs, to_bufs(bufs, iov, count), on_written);
+    int rc =
+        uv_write(&t->write, (uv_stream_t *)&t->uv, bufs, to_bufs(bufs, iov, count), on_written);
     t->writing = rc == 0;
     return rc == 0 ? ST_OK : ST_IO;
 }
@@ -123,8 +124,9 @@ static void on_closed(uv_handle_t *h)
     base_free(t);
 }
 
-/* A socket closed with unread bytes resets the connection, and a reset takes the last words (-ERR) from the
- * peer: what has arrived is thrown away first. What is still under way may reset it all the same. */
+/* A socket closed with unread bytes resets the connection, and a reset takes the last words (-ERR)
+ * from the peer: what has arrived is thrown away first. What is still under way may reset it all
+ * the same. */
 static void discard_unread(struct tcp *t)
 {
     uv_os_fd_t fd;
@@ -132,7 +134,8 @@ static void discard_unread(struct tcp *t)
         return;
     }
     for (int i = 0; i < DISCARD_CALLS_MAX; i++) {
-        if (recv(fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC) <= 0) { /* TRUNC: nothing is copied */
+        if (recv(fd, NULL, DISCARD_BYTES, MSG_DONTWAIT | MSG_TRUNC) <=
+            0) { /* TRUNC: nothing is copied */
             return;
         }
     }
@@ -166,8 +169,8 @@ static void set_peer(struct tcp *t)
         return;
     }
     char port[16];
-    if (getnameinfo((struct sockaddr *)&a, (socklen_t)len, t->base.peer_ip, sizeof t->base.peer_ip, port,
-                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+    if (getnameinfo((struct sockaddr *)&a, (socklen_t)len, t->base.peer_ip, sizeof t->base.peer_ip,
+                    port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
         t->base.peer_port = (uint16_t)strtoul(port, NULL, 10);
     }
     /* An IPv4 peer of a dual-stack listener shows as IPv4, as in Go. */
@@ -241,8 +244,8 @@ static void free_listener(uv_handle_t *h)
     base_free(h->data);
 }
 
-enum st brk_tcp_listen(struct brk_loop *loop, const char *host, uint16_t port, brk_accept_fn fn, void *arg,
-                       struct brk_listener **listener_out, struct err *err)
+enum st brk_tcp_listen(struct brk_loop *loop, const char *host, uint16_t port, brk_accept_fn fn,
+                       void *arg, struct brk_listener **listener_out, struct err *err)
 {
     *listener_out = NULL;
     struct sockaddr_storage addr;

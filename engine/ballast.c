@@ -25,7 +25,8 @@ void ballast_fini(struct ballast *b)
     *b = (struct ballast){0};
 }
 
-/* Opens the file and learns its size. NULL when there is none and `make` is false, or on any error. */
+/* Opens the file and learns its size. NULL when there is none and `make` is false, or on any error.
+ */
 static struct env_file *open_locked(struct ballast *b, bool make)
 {
     struct env_file *f = NULL;
@@ -62,7 +63,8 @@ void ballast_grow(struct ballast *b, uint64_t want)
     want = align_up(u64_max(want, BALLAST_MIN), BASE_PAGE);
     (void)pthread_mutex_lock(&b->lock);
     if (b->path != NULL && (!b->known || b->held < want) &&
-        env_space(b->env, b->root, &avail, &total, NULL) == ST_OK && avail >= 2 * want + u64_min(GIB, total / 20)) {
+        env_space(b->env, b->root, &avail, &total, NULL) == ST_OK &&
+        avail >= 2 * want + u64_min(GIB, total / 20)) {
         struct env_file *f = open_locked(b, true);
         if (f != NULL && b->held < want) {
             if (env_fallocate(b->env, f, b->held, want - b->held, NULL) == ST_OK) {

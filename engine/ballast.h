@@ -1,6 +1,6 @@
-/* The ballast: a file of reserved space that is given up at the first full disk of a checkpoint, so that deletes, acks
- * and purges go on (STORAGE.md 12.5). A crash can leave it shorter or gone; it is grown again.
- * ballast_release on any thread; the rest on the meta task (or before it runs). */
+/* The ballast: a file of reserved space that is given up at the first full disk of a checkpoint, so
+ * that deletes, acks and purges go on (STORAGE.md 12.5). A crash can leave it shorter or gone; it
+ * is grown again. ballast_release on any thread; the rest on the meta task (or before it runs). */
 #ifndef ENGINE_BALLAST_H
 #define ENGINE_BALLAST_H
 
@@ -25,7 +25,8 @@ void ballast_init(struct ballast *b, struct env *env, const char *root);
 void ballast_fini(struct ballast *b);
 /* Removes the file. True when that freed anything. */
 bool ballast_release(struct ballast *b);
-/* Grows the file to `want` bytes (at least BALLAST_MIN) when the disk has room for that and a margin. */
+/* Grows the file to `want` bytes (at least BALLAST_MIN) when the disk has room for that and a
+ * margin. */
 void ballast_grow(struct ballast *b, uint64_t want);
 
 #endif

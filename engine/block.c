@@ -1,7 +1,10 @@
 /* Decoded blocks: making and searching them (block.h, block_decode.h). */
 #include "engine/block_decode.h"
 
-void block_acquire(struct block *b) { atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed); }
+void block_acquire(struct block *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+}
 
 void block_release(struct block *b)
 {
@@ -10,10 +13,16 @@ void block_release(struct block *b)
     }
 }
 
-static uint32_t off_of(const struct block *b, uint32_t i) { return b->offs[i] & ~BLOCK_OFF_BAD; }
+static uint32_t off_of(const struct block *b, uint32_t i)
+{
+    return b->offs[i] & ~BLOCK_OFF_BAD;
+}
 
 /* The sequence stands at byte 8 of a MSG head. */
-static uint64_t seq_of(const struct block *b, uint32_t i) { return get_u64le(b->raw + off_of(b, i) + 8); }
+static uint64_t seq_of(const struct block *b, uint32_t i)
+{
+    return get_u64le(b->raw + off_of(b, i) + 8);
+}
 
 enum st block_msg(const struct block *b, uint32_t i, struct msg *m_out)
 {
@@ -61,15 +70,17 @@ enum st block_find(const struct block *b, uint64_t seq, struct msg *m_out)
     return block_msg(b, i, m_out);
 }
 
-/* --- decoding ------------------------------------------------------------------------------------------------------------ */
+/* --- decoding --------------------------------------------------------------------------------- */
 
-enum st seg_block_msgs(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed, seg_msg_fn fn, void *arg)
+enum st seg_block_msgs(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed,
+                       seg_msg_fn fn, void *arg)
 {
     struct msg m;
     size_t at = 0;
     uint64_t prev = 0;
     for (uint32_t i = 0; i < bh->nmsgs; i++) {
-        if (msg_get(raw + at, bh->raw_len - at, &m) != ST_OK || m.seq <= prev || (i == 0 && m.seq != bh->first_seq)) {
+        if (msg_get(raw + at, bh->raw_len - at, &m) != ST_OK || m.seq <= prev ||
+            (i == 0 && m.seq != bh->first_seq)) {
             return ST_CORRUPT;
         }
         prev = m.seq;
@@ -125,8 +136,8 @@ static bool counts_plausible(const struct seg_bh *bh)
     return bh->type == SEG_BT_DATA && bh->nmsgs <= bh->raw_len / MSG_HEAD_SIZE;
 }
 
-enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed, uint64_t file_id,
-                     uint32_t block_no, struct block **b_out)
+enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed,
+                     uint64_t file_id, uint32_t block_no, struct block **b_out)
 {
     *b_out = NULL;
     if (!counts_plausible(bh)) {
@@ -146,8 +157,9 @@ enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_s
     return ST_OK;
 }
 
-enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id, uint32_t block_no,
-                       uint32_t crc_seed, struct seg_scratch *sc, struct block **b_out, struct err *err)
+enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id,
+                       uint32_t block_no, uint32_t crc_seed, struct seg_scratch *sc,
+                       struct block **b_out, struct err *err)
 {
     *b_out = NULL;
     uint64_t off = (uint64_t)line->off8 * SEG_ALIGN;
@@ -162,7 +174,8 @@ enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uin
         return st;
     }
     /* the very block that the index was written for, not an older attempt at the same place */
-    st = bh.hdr_crc == line->hdr_crc ? block_create(&bh, raw, crc_seed, file_id, block_no, b_out) : ST_CORRUPT;
+    st = bh.hdr_crc == line->hdr_crc ? block_create(&bh, raw, crc_seed, file_id, block_no, b_out)
+                                     : ST_CORRUPT;
     base_free(raw);
     if (st != ST_OK) {
         err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);

@@ -1,7 +1,9 @@
-/* A decoded data block: messages of a segment, in memory, immutable, shared by reference count (STORAGE 5.4, 8).
+/* A decoded data block: messages of a segment, in memory, immutable, shared by reference count
+ * (STORAGE 5.4, 8).
  *
- * Decoding has verified the header, the body's checksum, every bound, the order of sequences and every message's
- * content; a message with bad content is kept apart and found as ST_CORRUPT. Any thread. */
+ * Decoding has verified the header, the body's checksum, every bound, the order of sequences and
+ * every message's content; a message with bad content is kept apart and found as ST_CORRUPT. Any
+ * thread. */
 #ifndef ENGINE_BLOCK_H
 #define ENGINE_BLOCK_H
 
@@ -11,23 +13,24 @@
 
 struct block {
     atomic_uint refs;
-    uint64_t file_id;    /* key in the cache */
-    uint32_t block_no;   /* data block number in its segment */
+    uint64_t file_id;  /* key in the cache */
+    uint32_t block_no; /* data block number in its segment */
     uint32_t nmsgs;
     uint32_t raw_len;
-    uint32_t bad;        /* messages with bad content */
+    uint32_t bad; /* messages with bad content */
     uint64_t first_seq;
     uint64_t last_seq;
-    uint32_t *offs;      /* inside the allocation; nmsgs offsets into raw, BLOCK_OFF_BAD set where content is bad */
-    uint8_t *raw;        /* inside the allocation */
-    size_t mem_bytes;    /* of the allocation */
+    uint32_t *offs;   /* inside the allocation; nmsgs offsets into raw, BLOCK_OFF_BAD set where
+                         content is bad */
+    uint8_t *raw;     /* inside the allocation */
+    size_t mem_bytes; /* of the allocation */
 };
 #define BLOCK_OFF_BAD 0x80000000u
 
 void block_acquire(struct block *b);
 void block_release(struct block *b); /* NULL is a no-op */
-/* Message i (0..nmsgs-1); pointers are valid as long as the block is held. ST_CORRUPT when its content is bad (seq and
- * ts of *m_out are then set, nothing else). */
+/* Message i (0..nmsgs-1); pointers are valid as long as the block is held. ST_CORRUPT when its
+ * content is bad (seq and ts of *m_out are then set, nothing else). */
 MUST_USE enum st block_msg(const struct block *b, uint32_t i, struct msg *m_out);
 /* Index of the first message with a sequence >= seq; nmsgs when there is none. */
 uint32_t block_lower_bound(const struct block *b, uint64_t seq);

@@ -7,8 +7,8 @@
 #define NONE UINT32_MAX
 
 struct slot {
-    struct block *b;     /* shared: one reference; NULL = free */
-    uint32_t next;       /* in the bucket, or in the free list */
+    struct block *b; /* shared: one reference; NULL = free */
+    uint32_t next;   /* in the bucket, or in the free list */
     bool second_chance;
 };
 
@@ -16,14 +16,20 @@ struct blockcache {
     pthread_mutex_t mutex;
     uint64_t bytes_max;
     /* all below guarded by: mutex */
-    struct slot *slots;  /* owned */
+    struct slot *slots; /* owned */
     uint32_t nslots, hand, free_head;
-    uint32_t *buckets;   /* owned; as many as slots */
+    uint32_t *buckets; /* owned; as many as slots */
     struct blockcache_stats stats;
 };
 
-static void lock(struct blockcache *c) { ASSERT(pthread_mutex_lock(&c->mutex) == 0); }
-static void unlock(struct blockcache *c) { ASSERT(pthread_mutex_unlock(&c->mutex) == 0); }
+static void lock(struct blockcache *c)
+{
+    ASSERT(pthread_mutex_lock(&c->mutex) == 0);
+}
+static void unlock(struct blockcache *c)
+{
+    ASSERT(pthread_mutex_unlock(&c->mutex) == 0);
+}
 
 struct blockcache *blockcache_create(uint64_t bytes_max)
 {
@@ -46,7 +52,8 @@ static uint32_t find(struct blockcache *c, uint64_t file_id, uint32_t block_no)
         return NONE;
     }
     uint32_t i = *bucket(c, file_id, block_no);
-    while (i != NONE && (c->slots[i].b->file_id != file_id || c->slots[i].b->block_no != block_no)) {
+    while (i != NONE &&
+           (c->slots[i].b->file_id != file_id || c->slots[i].b->block_no != block_no)) {
         i = c->slots[i].next;
     }
     return i;
@@ -98,14 +105,15 @@ static void slots_grow(struct blockcache *c)
     uint32_t old = c->nslots;
     c->nslots = n;
     for (uint32_t i = 0; i < old; i++) {
-        uint32_t *at = bucket(c, c->slots[i].b->file_id, c->slots[i].b->block_no); /* all in use, else no growth */
+        uint32_t *at = bucket(c, c->slots[i].b->file_id,
+                              c->slots[i].b->block_no); /* all in use, else no growth */
         c->slots[i].next = *at;
         *at = i;
     }
 }
 
-/* Evicts until `need` more bytes fit. What it evicts may be the last reference: freed under the mutex, which is a
- * free() of tens of KiB. */
+/* Evicts until `need` more bytes fit. What it evicts may be the last reference: freed under the
+ * mutex, which is a free() of tens of KiB. */
 static void make_room(struct blockcache *c, uint64_t need)
 {
     while (c->stats.blocks != 0 && c->stats.bytes + need > c->bytes_max) {

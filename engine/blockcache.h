@@ -1,8 +1,9 @@
 /* Cache of decoded blocks, shared by all streams of a store, bounded in bytes (STORAGE 8, 16).
  *
- * CLOCK: a block enters unreferenced and earns its second chance with its first hit, so a scan does not push out what
- * is read again. The bound counts what the cache holds; blocks in use elsewhere live on by their own references.
- * Memory is only touched as blocks come. Any thread; one mutex, held for a few instructions. */
+ * CLOCK: a block enters unreferenced and earns its second chance with its first hit, so a scan does
+ * not push out what is read again. The bound counts what the cache holds; blocks in use elsewhere
+ * live on by their own references. Memory is only touched as blocks come. Any thread; one mutex,
+ * held for a few instructions. */
 #ifndef ENGINE_BLOCKCACHE_H
 #define ENGINE_BLOCKCACHE_H
 
@@ -20,7 +21,8 @@ void blockcache_destroy(struct blockcache *c); /* NULL is a no-op */
 /* A new reference, or NULL. */
 struct block *blockcache_get(struct blockcache *c, uint64_t file_id, uint32_t block_no);
 bool blockcache_has(struct blockcache *c, uint64_t file_id, uint32_t block_no);
-/* Takes a reference of its own. A block above a quarter of the bound is not kept. Does nothing when it is there. */
+/* Takes a reference of its own. A block above a quarter of the bound is not kept. Does nothing when
+ * it is there. */
 void blockcache_put(struct blockcache *c, struct block *b);
 /* Forgets all blocks of a file (dropped or replaced). */
 void blockcache_forget_file(struct blockcache *c, uint64_t file_id);

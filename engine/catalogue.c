@@ -9,7 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/catalogue_priv.h"
 
-/* --- state, incidents ---------------------------------------------------------------------------------------- */
+/* --- state, incidents ------------------------------------------------------------------------- */
 void cat_state_get(const struct cat *cat, struct cat_state *state_out)
 {
     *state_out = (struct cat_state){.generation = atomic_load(&cat->generation),
@@ -41,7 +41,8 @@ void cat_incident(struct cat *cat, const char *fmt, ...)
     (void)pthread_mutex_unlock(&cat->incident_lock);
 }
 
-size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text), void *arg)
+size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text),
+                     void *arg)
 {
     (void)pthread_mutex_lock(&cat->incident_lock);
     size_t n = cat->nincidents;
@@ -52,23 +53,23 @@ size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, co
     return n;
 }
 
-/* --- load ---------------------------------------------------------------------------------------------------- */
+/* --- load ------------------------------------------------------------------------------------- */
 struct load_ctx {
     const struct cat_loader *loader;
     void *arg;
 };
 
-#define LOAD(name)                                                                                           \
-    static enum st load_##name(void *arg, const struct cat_row *row, struct err *err)                        \
-    {                                                                                                        \
-        struct load_ctx *ctx = arg;                                                                          \
-        struct cat_cell cells[CAT_COLS_MAX];                                                                 \
-        union cat_any any;                                                                                   \
-        enum st st = cat_row_cells(row, cells, err);                                                         \
-        if (st == ST_OK && (st = cat_row_struct(row->table, cells, &any, err)) == ST_OK) {                   \
-            st = ctx->loader->name(ctx->arg, &any.name, err);                                                \
-        }                                                                                                    \
-        return st;                                                                                           \
+#define LOAD(name)                                                                                 \
+    static enum st load_##name(void *arg, const struct cat_row *row, struct err *err)              \
+    {                                                                                              \
+        struct load_ctx *ctx = arg;                                                                \
+        struct cat_cell cells[CAT_COLS_MAX];                                                       \
+        union cat_any any;                                                                         \
+        enum st st = cat_row_cells(row, cells, err);                                               \
+        if (st == ST_OK && (st = cat_row_struct(row->table, cells, &any, err)) == ST_OK) {         \
+            st = ctx->loader->name(ctx->arg, &any.name, err);                                      \
+        }                                                                                          \
+        return st;                                                                                 \
     }
 LOAD(account)
 LOAD(stream)
@@ -119,7 +120,7 @@ enum st cat_load(struct cat *cat, const struct cat_loader *loader, void *arg, st
     return ST_OK;
 }
 
-/* --- close --------------------------------------------------------------------------------------------------- */
+/* --- close ------------------------------------------------------------------------------------ */
 static enum st close_clean(struct cat *cat, struct err *err)
 {
     if (cat->in_doubt) {
@@ -177,7 +178,7 @@ void cat_abandon(struct cat *cat)
     cat_close(cat, false);
 }
 
-/* --- ballast ------------------------------------------------------------------------------------------------- */
+/* --- ballast ---------------------------------------------------------------------------------- */
 void cat_ballast_want(struct cat *cat, uint64_t flush_bytes)
 {
     atomic_store(&cat->flush_want, flush_bytes);

@@ -1,20 +1,25 @@
-/* The catalogue: which streams, consumers and segments there are, and up to where each one is checkpointed
- * (STORAGE.md 5.6, 7, 10; byte layouts in engine/FORMAT.md).
+/* The catalogue: which streams, consumers and segments there are, and up to where each one is
+ * checkpointed (STORAGE.md 5.6, 7, 10; byte layouts in engine/FORMAT.md).
  *
- * It is kept twice: in meta.db (SQLite on our own VFS, engine/meta_vfs.h) and in the row log meta.<n>.log
- * (engine/rowlog.h). A commit is one *generation*: first the row-log batch and its sync, then the SQLite commit.
- * Either copy alone gives the catalogue back; whichever is damaged is set aside in quarantine/ and made anew from
- * the other, with a WRN line and an incident that /healthz shows.
+ * It is kept twice: in meta.db (SQLite on our own VFS, engine/meta_vfs.h) and in the row log
+ * meta.<n>.log (engine/rowlog.h). A commit is one *generation*: first the row-log batch and its
+ * sync, then the SQLite commit. Either copy alone gives the catalogue back; whichever is damaged is
+ * set aside in quarantine/ and made anew from the other, with a WRN line and an incident that
+ * /healthz shows.
  *
  * Invariants
- *  1. A generation counts (cat_generation, the done callback's ST_OK) only when it is durable in both copies.
+ *  1. A generation counts (cat_generation, the done callback's ST_OK) only when it is durable in
+ * both copies.
  *  2. Generations rise by one; a copy never misses one that the other holds, but for the last.
- *  3. Nothing here deletes a stream, a segment or a file of theirs: an empty catalogue beside data is a refusal.
- *  4. Rows of one transaction are all there or none is; the last put or delete of a key in a transaction wins.
+ *  3. Nothing here deletes a stream, a segment or a file of theirs: an empty catalogue beside data
+ * is a refusal.
+ *  4. Rows of one transaction are all there or none is; the last put or delete of a key in a
+ * transaction wins.
  *
- * Threads: cat_open, cat_load, cat_check_against_journal, cat_close on the starting thread, while the meta task does
- * not run; cat_commit on the meta task (or the starting thread before cat_start); cat_submit, cat_generation,
- * cat_incidents and cat_ballast_* on any thread; a cat_txn belongs to whoever builds it until it is submitted. */
+ * Threads: cat_open, cat_load, cat_check_against_journal, cat_close on the starting thread, while
+ * the meta task does not run; cat_commit on the meta task (or the starting thread before
+ * cat_start); cat_submit, cat_generation, cat_incidents and cat_ballast_* on any thread; a cat_txn
+ * belongs to whoever builds it until it is submitted. */
 #ifndef ENGINE_CATALOGUE_H
 #define ENGINE_CATALOGUE_H
 
@@ -27,7 +32,7 @@
 struct cat;
 struct cat_txn;
 
-/* --- rows ---------------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 /* Bytes borrowed by a row: for a put until the put returns, for a load until the callback returns.
  * data NULL is SQL's NULL; an empty value has data != NULL and len 0. */
 struct cat_bytes {
@@ -137,36 +142,42 @@ struct cat_state {
     bool fresh;          /* this cat_open created the catalogue */
 };
 
-/* --- open, load, check, close -------------------------------------------------------------------------------- */
+/* --- open, load, check, close ----------------------------------------------------------------- */
 struct cat_opts {
     const char *root;          /* <store_dir>/millrace; borrowed during the call */
     const uint8_t *store_uuid; /* 16 bytes, from STORE */
     uint32_t crc_seed;         /* from STORE */
-    bool create;               /* make a catalogue when there is neither a copy of one nor any data of a store */
-    bool read_only; /* for checks: nothing on the disk is altered, whatever its state; rows can be loaded, commits are refused */
-    uint64_t wal_bytes_max;    /* fold the WAL beyond; 0: 4 MiB */
-    uint64_t log_bytes_min;    /* never compact a row log below; 0: 4 MiB */
+    bool create; /* make a catalogue when there is neither a copy of one nor any data of a store */
+    bool read_only; /* for checks: nothing on the disk is altered, whatever its state; rows can be
+                       loaded, commits are refused */
+    uint64_t wal_bytes_max; /* fold the WAL beyond; 0: 4 MiB */
+    uint64_t log_bytes_min; /* never compact a row log below; 0: 4 MiB */
 };
 
 /* Opens the catalogue: compares the copies, applies, rebuilds, sets aside (see above). Blocking.
- * ST_NOTFOUND: there is none and create is false. ST_CORRUPT: both copies are gone or unreadable (nothing was
- * altered). ST_FOREIGN, ST_VERSION: a copy of another store, or of a newer version (nothing was altered).
- * ST_IO, ST_NOSPACE, ST_DENIED. Exactly one catalogue can be open in a process. */
-MUST_USE enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_out, struct err *err);
+ * ST_NOTFOUND: there is none and create is false. ST_CORRUPT: both copies are gone or unreadable
+ * (nothing was altered). ST_FOREIGN, ST_VERSION: a copy of another store, or of a newer version
+ * (nothing was altered). ST_IO, ST_NOSPACE, ST_DENIED. Exactly one catalogue can be open in a
+ * process. */
+MUST_USE enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_out,
+                          struct err *err);
 
-/* Second half of opening, once the journal's frames have been read: is this catalogue the journal's?
- * max_meta_gen is the highest meta_gen of any group; journal_reaches says that the journal is contiguous from the
- * catalogue's lane.checkpoint_lsn on, so that replay brings an older catalogue up to date.
- * ST_MISMATCH (refuse to start; nothing was altered) names both generations. */
+/* Second half of opening, once the journal's frames have been read: is this catalogue the
+ * journal's? max_meta_gen is the highest meta_gen of any group; journal_reaches says that the
+ * journal is contiguous from the catalogue's lane.checkpoint_lsn on, so that replay brings an older
+ * catalogue up to date. ST_MISMATCH (refuse to start; nothing was altered) names both generations.
+ */
 MUST_USE enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max_meta_gen,
                                            bool journal_reaches, struct err *err);
 
 void cat_state_get(const struct cat *cat, struct cat_state *state_out);
-/* The last generation that is durable in both copies: a journal group's meta_gen, and the release point. */
+/* The last generation that is durable in both copies: a journal group's meta_gen, and the release
+ * point. */
 uint64_t cat_generation(const struct cat *cat);
 
-/* One callback per table, NULL to skip it; called in the order of the members, rows by ascending key. A row and its
- * bytes are valid during the call. Anything but ST_OK ends the load and is returned. */
+/* One callback per table, NULL to skip it; called in the order of the members, rows by ascending
+ * key. A row and its bytes are valid during the call. Anything but ST_OK ends the load and is
+ * returned. */
 struct cat_loader {
     enum st (*account)(void *arg, const struct cat_account *, struct err *);
     enum st (*stream)(void *arg, const struct cat_stream *, struct err *);
@@ -179,15 +190,17 @@ struct cat_loader {
     enum st (*lane)(void *arg, const struct cat_lane *, struct err *);
     enum st (*damage)(void *arg, const struct cat_damage *, struct err *);
 };
-MUST_USE enum st cat_load(struct cat *cat, const struct cat_loader *loader, void *arg, struct err *err);
+MUST_USE enum st cat_load(struct cat *cat, const struct cat_loader *loader, void *arg,
+                          struct err *err);
 
-/* Closes and frees. clean: mark the stop as clean and fold the WAL into meta.db first (errors are logged; the copies
- * stay whole without it). The meta task must have been stopped. NULL is a no-op. */
+/* Closes and frees. clean: mark the stop as clean and fold the WAL into meta.db first (errors are
+ * logged; the copies stay whole without it). The meta task must have been stopped. NULL is a no-op.
+ */
 void cat_close(struct cat *cat, bool clean);
 /* Frees as a dying process would: no further write or sync reaches the disk. For crash tests. */
 void cat_abandon(struct cat *cat);
 
-/* --- transactions -------------------------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 /* At most this many rows should go into one transaction (whole units each). Not enforced. */
 #define CAT_TXN_ROWS_TARGET 2000u
 /* A row may not exceed this encoded; the put makes the transaction fail with ST_TOOBIG. */
@@ -198,8 +211,8 @@ void cat_txn_destroy(struct cat_txn *txn);
 size_t cat_txn_rows(const struct cat_txn *txn);
 size_t cat_txn_bytes(const struct cat_txn *txn);
 
-/* Puts insert the row or replace it whole; deletes of a missing key do nothing. The bytes are copied. What cannot be
- * taken (memory, size) is remembered and returned by the commit. */
+/* Puts insert the row or replace it whole; deletes of a missing key do nothing. The bytes are
+ * copied. What cannot be taken (memory, size) is remembered and returned by the commit. */
 void cat_put_account(struct cat_txn *, const struct cat_account *);
 void cat_put_stream(struct cat_txn *, const struct cat_stream *);
 void cat_put_stream_ckpt(struct cat_txn *, const struct cat_stream_ckpt *);
@@ -223,53 +236,60 @@ void cat_del_pending_purge(struct cat_txn *, uint32_t gid, uint64_t lsn);
 void cat_del_lane(struct cat_txn *, uint32_t id);
 void cat_del_damage(struct cat_txn *, uint32_t gid, uint64_t lo, uint64_t hi);
 
-/* Commits (C4): row-log batch and sync, then SQLite. Blocking; meta task, or the starting thread before cat_start.
- * The transaction stays the caller's and may be committed again after an error. On ST_OK *gen_out is its generation.
- * ST_EXISTS: two live streams would have one name (nothing changed; a retry is useless). ST_INVALID, ST_TOOBIG,
- * ST_NOMEM, ST_NOSPACE, ST_IO: nothing changed, and no restart will find the rows. ST_POISONED: whether they count is
- * known after a restart; until then nothing may be released, no byte that a row refers to may be altered, and every
- * commit gives ST_POISONED. */
-MUST_USE enum st cat_commit(struct cat *cat, struct cat_txn *txn, uint64_t *gen_out, struct err *err);
+/* Commits (C4): row-log batch and sync, then SQLite. Blocking; meta task, or the starting thread
+ * before cat_start. The transaction stays the caller's and may be committed again after an error.
+ * On ST_OK *gen_out is its generation. ST_EXISTS: two live streams would have one name (nothing
+ * changed; a retry is useless). ST_INVALID, ST_TOOBIG, ST_NOMEM, ST_NOSPACE, ST_IO: nothing
+ * changed, and no restart will find the rows. ST_POISONED: whether they count is known after a
+ * restart; until then nothing may be released, no byte that a row refers to may be altered, and
+ * every commit gives ST_POISONED. */
+MUST_USE enum st cat_commit(struct cat *cat, struct cat_txn *txn, uint64_t *gen_out,
+                            struct err *err);
 
-/* --- the meta task ------------------------------------------------------------------------------------------- */
+/* --- the meta task ---------------------------------------------------------------------------- */
 #define CAT_QUEUE_MAX 64u /* transactions waiting; at the bound cat_submit says ST_AGAIN */
 
-/* Called on the meta task, once per accepted submit, and never from inside cat_submit. txn is the caller's again. */
-typedef void (*cat_done_fn)(void *arg, struct cat_txn *txn, enum st st, uint64_t gen, const struct err *err);
+/* Called on the meta task, once per accepted submit, and never from inside cat_submit. txn is the
+ * caller's again. */
+typedef void (*cat_done_fn)(void *arg, struct cat_txn *txn, enum st st, uint64_t gen,
+                            const struct err *err);
 
-/* Starts the meta task: commits what is submitted (several queued transactions may share a generation), then WAL
- * checkpoints, row-log compaction and the ballast in idle moments. */
+/* Starts the meta task: commits what is submitted (several queued transactions may share a
+ * generation), then WAL checkpoints, row-log compaction and the ballast in idle moments. */
 MUST_USE enum st cat_start(struct cat *cat, struct err *err);
 /* Stops the task. What still waits is given back with ST_CLOSED, on the calling thread. */
 void cat_stop(struct cat *cat);
-/* Queues a transaction. ST_AGAIN: full, try again after a callback. ST_CLOSED: not started, or stopped. On any error
- * the transaction stays the caller's and the callback is not called. */
+/* Queues a transaction. ST_AGAIN: full, try again after a callback. ST_CLOSED: not started, or
+ * stopped. On any error the transaction stays the caller's and the callback is not called. */
 MUST_USE enum st cat_submit(struct cat *cat, struct cat_txn *txn, cat_done_fn done, void *arg);
 
-/* --- incidents, ballast -------------------------------------------------------------------------------------- */
+/* --- incidents, ballast ----------------------------------------------------------------------- */
 #define CAT_INCIDENTS_MAX 32u /* kept; later ones are only logged and counted */
-/* Damage that was found and repaired since cat_open, oldest first. Any thread; fn must not call back. Returns the
- * count, which may be above what is kept. */
-size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text), void *arg);
+/* Damage that was found and repaired since cat_open, oldest first. Any thread; fn must not call
+ * back. Returns the count, which may be above what is kept. */
+size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text),
+                     void *arg);
 
-/* Says how many bytes one checkpoint's files may need beside the catalogue's own; the ballast grows to it. */
+/* Says how many bytes one checkpoint's files may need beside the catalogue's own; the ballast grows
+ * to it. */
 void cat_ballast_want(struct cat *cat, uint64_t flush_bytes);
-/* Gives the ballast's space back to the file system, for a checkpoint that met ST_NOSPACE. True when there was some,
- * so that one retry makes sense. It grows again in the background once there is room. */
+/* Gives the ballast's space back to the file system, for a checkpoint that met ST_NOSPACE. True
+ * when there was some, so that one retry makes sense. It grows again in the background once there
+ * is room. */
 bool cat_ballast_release(struct cat *cat);
 
-/* --- offline check ------------------------------------------------------------------------------------------- */
+/* --- offline check ---------------------------------------------------------------------------- */
 struct cat_verify_sum {
     uint64_t meta_generation, log_generation; /* 0: unreadable */
     uint64_t pages, wal_frames, batches, log_rows, rows;
     uint64_t streams, consumers, segments, tombstones;
     uint64_t findings;
 };
-/* Checks meta.db (every page), its WAL, every row-log batch and row, and that both copies say the same. Alters
- * nothing. The store must be stopped and its LOCK held. `what` names the file ("meta.db page 7"). ST_OK whenever the
- * check could run, whatever it found. */
+/* Checks meta.db (every page), its WAL, every row-log batch and row, and that both copies say the
+ * same. Alters nothing. The store must be stopped and its LOCK held. `what` names the file
+ * ("meta.db page 7"). ST_OK whenever the check could run, whatever it found. */
 typedef void (*cat_finding_fn)(void *arg, const char *what, const char *text);
-MUST_USE enum st cat_verify(struct env *env, const struct cat_opts *opts, cat_finding_fn fn, void *arg,
-                            struct cat_verify_sum *sum_out, struct err *err);
+MUST_USE enum st cat_verify(struct env *env, const struct cat_opts *opts, cat_finding_fn fn,
+                            void *arg, struct cat_verify_sum *sum_out, struct err *err);
 
 #endif

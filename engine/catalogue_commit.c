@@ -1,13 +1,14 @@
 /* C4: one generation into both copies (STORAGE.md 7, 12.4, 12.5).
  *
- *   BEGIN, rows, generation into SQLite's transaction     everything that can be refused is refused here
- *   row-log batch, fdatasync                              C4a: from here on the rows may be found after a crash
- *   COMMIT (WAL, fdatasync)                               C4b
+ *   BEGIN, rows, generation into SQLite's transaction     everything that can be refused is refused
+ * here row-log batch, fdatasync                              C4a: from here on the rows may be
+ * found after a crash COMMIT (WAL, fdatasync)                               C4b
  *
- * A row-log file whose sync failed is given up for a new one, dumped from meta.db. A database whose page or sync failed
- * is set aside and rebuilt from the row log. A full disk takes the ballast once. What still fails is taken back: the
- * batch is wiped from the row log, so that no restart finds a generation whose commit failed (the owner may have reused
- * what its rows refer to). If that fails as well the outcome is in doubt, and there are no more commits. */
+ * A row-log file whose sync failed is given up for a new one, dumped from meta.db. A database whose
+ * page or sync failed is set aside and rebuilt from the row log. A full disk takes the ballast
+ * once. What still fails is taken back: the batch is wiped from the row log, so that no restart
+ * finds a generation whose commit failed (the owner may have reused what its rows refer to). If
+ * that fails as well the outcome is in doubt, and there are no more commits. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -42,13 +43,14 @@ static enum st heal_meta(struct cat *cat, bool suspect, struct err *err)
         return st;
     }
     if (scan.nchain == 0 || scan.batches[scan.nchain - 1].generation != cat->log.last_generation) {
-        st = err_set(err, ST_CORRUPT, 0, "meta.%" PRIu64 ".log no longer holds generation %" PRIu64, cat->log.n,
-                     cat->log.last_generation);
+        st = err_set(err, ST_CORRUPT, 0, "meta.%" PRIu64 ".log no longer holds generation %" PRIu64,
+                     cat->log.n, cat->log.last_generation);
         goto free_scan;
     }
     if (cat->sql.db != NULL && !suspect) {
         st = cat_meta_catch_up(cat, &scan, &why);
-        if (st == ST_NOSPACE && (cat_sql_checkpoint(&cat->sql, NULL) == ST_OK || ballast_release(&cat->ballast))) {
+        if (st == ST_NOSPACE &&
+            (cat_sql_checkpoint(&cat->sql, NULL) == ST_OK || ballast_release(&cat->ballast))) {
             st = cat_meta_catch_up(cat, &scan, &why);
         }
         if (!meta_is_bad(st)) {
@@ -94,13 +96,15 @@ static enum st replace_meta(struct cat *cat, const struct err *why, struct err *
 }
 
 /* Leaves out a next_gid that would not rise. */
-static void drop_stale_next_gid(const struct cat *cat, struct cat_row_ref *refs, size_t *nrefs, size_t *bytes)
+static void drop_stale_next_gid(const struct cat *cat, struct cat_row_ref *refs, size_t *nrefs,
+                                size_t *bytes)
 {
     struct cat_cell cells[CAT_COLS_MAX];
     size_t kept = 0;
     for (size_t i = 0; i < *nrefs; i++) {
         const struct cat_row *row = &refs[i].row;
-        if (row->table == CAT_T_STORE && cat_row_cells(row, cells, NULL) == ST_OK && cells[1].u <= cat->next_gid) {
+        if (row->table == CAT_T_STORE && cat_row_cells(row, cells, NULL) == ST_OK &&
+            cells[1].u <= cat->next_gid) {
             *bytes -= row->raw_len;
             continue;
         }
@@ -110,8 +114,8 @@ static void drop_stale_next_gid(const struct cat *cat, struct cat_row_ref *refs,
 }
 
 /* Rows and generation into an open transaction of SQLite. */
-static enum st stage(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, uint64_t generation,
-                     struct err *err)
+static enum st stage(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs,
+                     uint64_t generation, struct err *err)
 {
     enum st st = cat_sql_begin(&cat->sql, err);
     for (size_t i = 0; st == ST_OK && i < nrefs; i++) {
@@ -127,15 +131,16 @@ static enum st stage(struct cat *cat, const struct cat_row_ref *refs, size_t nre
 }
 
 /* As stage, and what can be done about an error is done once. */
-static enum st stage_or_repair(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, uint64_t generation,
-                               struct err *err)
+static enum st stage_or_repair(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs,
+                               uint64_t generation, struct err *err)
 {
     struct err why = {0};
     enum st st = stage(cat, refs, nrefs, generation, &why);
     if (st == ST_OK) {
         return ST_OK;
     }
-    if (st == ST_NOSPACE && (cat_sql_checkpoint(&cat->sql, NULL) == ST_OK || ballast_release(&cat->ballast))) {
+    if (st == ST_NOSPACE &&
+        (cat_sql_checkpoint(&cat->sql, NULL) == ST_OK || ballast_release(&cat->ballast))) {
         return stage(cat, refs, nrefs, generation, err);
     }
     if (meta_is_bad(st)) {
@@ -150,14 +155,15 @@ static enum st doubt(struct cat *cat, const struct err *why, struct err *err)
 {
     cat->in_doubt = true;
     cat_incident(cat, "%s; checkpoints stop until a restart", why->msg);
-    return err_set(err, ST_POISONED, why->os_errno, "%s; whether generation %" PRIu64 " counts is known after a restart",
-                   why->msg, cat->sql_gen + 1);
+    return err_set(err, ST_POISONED, why->os_errno,
+                   "%s; whether generation %" PRIu64 " counts is known after a restart", why->msg,
+                   cat->sql_gen + 1);
 }
 
-/* C4a. May replace the row-log file; SQLite's transaction is then staged again. On any error but ST_POISONED the batch
- * will not be found. */
-static enum st log_batch(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, size_t bytes,
-                         uint64_t generation, struct err *err)
+/* C4a. May replace the row-log file; SQLite's transaction is then staged again. On any error but
+ * ST_POISONED the batch will not be found. */
+static enum st log_batch(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs,
+                         size_t bytes, uint64_t generation, struct err *err)
 {
     struct err why = {0}, undo = {0};
     enum st st = rowlog_append(&cat->log, refs, nrefs, bytes, &why);
@@ -178,21 +184,26 @@ static enum st log_batch(struct cat *cat, const struct cat_row_ref *refs, size_t
     cat_incident(cat, "%s; the row log goes on in a new file", why.msg);
     cat_sql_rollback(&cat->sql);
     cat->log.failed = true;
-    if ((st = cat_heal(cat, &why)) == ST_OK && (st = stage(cat, refs, nrefs, generation, &why)) == ST_OK) {
+    if ((st = cat_heal(cat, &why)) == ST_OK &&
+        (st = stage(cat, refs, nrefs, generation, &why)) == ST_OK) {
         st = rowlog_append(&cat->log, refs, nrefs, bytes, &why);
         if (st == ST_OK) {
-            return ST_OK; /* the new file is believed, whatever became of the batch in the old one */
+            return ST_OK; /* the new file is believed, whatever became of the batch in the old one
+                           */
         }
         undone = undone && rowlog_undo(&cat->log, &undo) == ST_OK;
     }
     return undone ? err_set(err, st, why.os_errno, "%s", why.msg) : doubt(cat, &why, err);
 }
 
-/* C4b failed with the batch in the row log: go on if meta.db can be brought up to it, else take the batch back. */
+/* C4b failed with the batch in the row log: go on if meta.db can be brought up to it, else take the
+ * batch back. */
 static enum st commit_failed(struct cat *cat, enum st st, const struct err *why, struct err *err)
 {
     struct err then = {0};
-    cat->sql_doubt = st != ST_NOSPACE; /* SQLite writes the commit mark last: without room for it there is none */
+    cat->sql_doubt =
+        st !=
+        ST_NOSPACE; /* SQLite writes the commit mark last: without room for it there is none */
     cat_sql_rollback(&cat->sql);
     st = meta_is_bad(st) ? replace_meta(cat, why, &then) : cat_heal(cat, &then);
     if (st == ST_OK) {
@@ -204,8 +215,8 @@ static enum st commit_failed(struct cat *cat, enum st st, const struct err *why,
     return err_set(err, st, then.os_errno, "%s", then.msg);
 }
 
-static enum st commit_rows(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs, size_t bytes,
-                           struct err *err)
+static enum st commit_rows(struct cat *cat, const struct cat_row_ref *refs, size_t nrefs,
+                           size_t bytes, struct err *err)
 {
     struct err why = {0};
     uint64_t generation = cat->sql_gen + 1;
@@ -227,7 +238,8 @@ static enum st commit_rows(struct cat *cat, const struct cat_row_ref *refs, size
     return commit_failed(cat, st, &why, err);
 }
 
-enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, uint64_t *gen_out, struct err *err)
+enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, uint64_t *gen_out,
+                        struct err *err)
 {
     struct cat_row_ref *refs = NULL;
     size_t nrefs = 0, bytes = 0;
@@ -239,7 +251,8 @@ enum st cat_commit_many(struct cat *cat, struct cat_txn *const *txns, size_t n, 
         return err_set(err, ST_DENIED, 0, "catalogue: opened to be read only");
     }
     if (cat->in_doubt) {
-        return err_set(err, ST_POISONED, 0, "catalogue: an earlier commit failed; its outcome is known after a restart");
+        return err_set(err, ST_POISONED, 0,
+                       "catalogue: an earlier commit failed; its outcome is known after a restart");
     }
     enum st st = cat_txns_sort(txns, n, &refs, &nrefs, &bytes, err);
     if (st != ST_OK || (st = cat_heal(cat, err)) != ST_OK) {
@@ -282,7 +295,8 @@ void cat_maintain(struct cat *cat)
 {
     struct err err = {0};
 
-    if (cat->in_doubt || cat->sql.db == NULL || cat->sql_gen != cat->log.last_generation || cat->log.failed) {
+    if (cat->in_doubt || cat->sql.db == NULL || cat->sql_gen != cat->log.last_generation ||
+        cat->log.failed) {
         return;
     }
     if (meta_vfs_wal_bytes(cat->vfs) > cat->wal_bytes_max) {

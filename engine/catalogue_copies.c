@@ -1,9 +1,10 @@
 /* Making one copy of the catalogue from the other, and comparing them.
  *
- * Rebuilding meta.db: the new database is whole and synced under another name before the old one is moved to
- * quarantine/, so at every step the row log is untouched and meta.db is old, absent, or new. A crash in between leaves
- * meta.db absent; the next open builds it again. The old WAL is gone *durably* before the new database gets its name:
- * one that came back (SQLite does not sync its truncation) would be played onto a database it does not belong to. */
+ * Rebuilding meta.db: the new database is whole and synced under another name before the old one is
+ * moved to quarantine/, so at every step the row log is untouched and meta.db is old, absent, or
+ * new. A crash in between leaves meta.db absent; the next open builds it again. The old WAL is gone
+ * *durably* before the new database gets its name: one that came back (SQLite does not sync its
+ * truncation) would be played onto a database it does not belong to. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "engine/catalogue_priv.h"
 #include "engine/migrations.h"
 
-/* --- meta.db from the row log -------------------------------------------------------------------------------- */
+/* --- meta.db from the row log ----------------------------------------------------------------- */
 static enum st apply_row(void *arg, const struct cat_row *row, struct err *err)
 {
     return cat_sql_apply(arg, row, err);
@@ -36,12 +37,14 @@ enum st cat_meta_in_memory(struct cat *cat, const struct rowlog_scan *scan, stru
     return st;
 }
 
-static enum st build_from(struct cat *cat, const struct rowlog_scan *scan, const char *path, struct err *err)
+static enum st build_from(struct cat *cat, const struct rowlog_scan *scan, const char *path,
+                          struct err *err)
 {
     struct cat_sql s;
     uint64_t generation = scan->batches[scan->nchain - 1].generation;
 
-    enum st st = cat_sql_build_begin(&s, cat->env, cat->vfs, path, migrations_count, cat->ident.store_uuid, err);
+    enum st st = cat_sql_build_begin(&s, cat->env, cat->vfs, path, migrations_count,
+                                     cat->ident.store_uuid, err);
     if (st != ST_OK) {
         return st;
     }
@@ -55,8 +58,8 @@ static enum st build_from(struct cat *cat, const struct rowlog_scan *scan, const
     return cat_sql_build_finish(&s, path, generation, err);
 }
 
-/* Moves meta.db, then its WAL (an empty one may stay) out of the way. In this order: a database without its WAL would
- * look whole. */
+/* Moves meta.db, then its WAL (an empty one may stay) out of the way. In this order: a database
+ * without its WAL would look whole. */
 static enum st set_aside(struct cat *cat, struct err *err)
 {
     char moved[STORE_PATH_MAX], path[STORE_PATH_MAX];
@@ -151,7 +154,8 @@ enum st cat_meta_rebuild(struct cat *cat, const struct rowlog_scan *scan, struct
     ASSERT(scan->nchain > 0);
     cat_sql_close(&cat->sql);
     enum st st = store_path(path, cat->root, "meta.db.new", err);
-    if (st == ST_OK && (st = build_from(cat, scan, path, err)) == ST_OK && (st = set_aside(cat, err)) == ST_OK) {
+    if (st == ST_OK && (st = build_from(cat, scan, path, err)) == ST_OK &&
+        (st = set_aside(cat, err)) == ST_OK) {
         cat->installing = true;
         if ((st = install(cat, path, err)) == ST_OK && (st = cat_meta_open(cat, err)) == ST_OK) {
             cat->installing = cat->sql_doubt = false;
@@ -162,7 +166,8 @@ enum st cat_meta_rebuild(struct cat *cat, const struct rowlog_scan *scan, struct
         return st;
     }
     ASSERT(cat->sql_gen == scan->batches[scan->nchain - 1].generation);
-    log_wrn("catalogue: meta.db was rebuilt from meta.%" PRIu64 ".log generation=%" PRIu64, scan->n, cat->sql_gen);
+    log_wrn("catalogue: meta.db was rebuilt from meta.%" PRIu64 ".log generation=%" PRIu64, scan->n,
+            cat->sql_gen);
     return ST_OK;
 }
 
@@ -189,13 +194,13 @@ enum st cat_meta_catch_up(struct cat *cat, const struct rowlog_scan *scan, struc
             return st;
         }
         cat->sql_gen = b->generation;
-        log_inf("catalogue: generation %" PRIu64 " of meta.%" PRIu64 ".log was applied to meta.db", b->generation,
-                scan->n);
+        log_inf("catalogue: generation %" PRIu64 " of meta.%" PRIu64 ".log was applied to meta.db",
+                b->generation, scan->n);
     }
     return ST_OK;
 }
 
-/* --- the row log from meta.db -------------------------------------------------------------------------------- */
+/* --- the row log from meta.db ----------------------------------------------------------------- */
 static enum st dump_row(void *arg, const struct cat_row *row, struct err *err)
 {
     return rowlog_dump_row(arg, row->raw, row->raw_len, err);
@@ -207,7 +212,8 @@ enum st cat_log_redump(struct cat *cat, struct err *err)
     struct rowlog fresh;
 
     ASSERT(cat->sql.db != NULL);
-    enum st st = rowlog_dump_begin(&d, &cat->ident, cat->log_n + 1, cat->sql_gen, (uint32_t)migrations_count, err);
+    enum st st = rowlog_dump_begin(&d, &cat->ident, cat->log_n + 1, cat->sql_gen,
+                                   (uint32_t)migrations_count, err);
     if (st != ST_OK) {
         return st;
     }
@@ -227,7 +233,8 @@ enum st cat_log_redump(struct cat *cat, struct err *err)
         rowlog_name(name, fresh.n);
         rowlog_close(&fresh);
         if (store_path(path, cat->root, name, NULL) == ST_OK) {
-            (void)!env_unlink(cat->env, path, NULL); /* if it stays: cat_open takes the file that reaches further */
+            (void)!env_unlink(cat->env, path,
+                              NULL); /* if it stays: cat_open takes the file that reaches further */
         }
         return st;
     }
@@ -256,14 +263,16 @@ void cat_log_old_remove(struct cat *cat)
     for (unsigned i = 0; i < cat->nold; i++) {
         rowlog_name(name, cat->old[i]);
         if (store_path(path, cat->root, name, NULL) == ST_OK) {
-            (void)!env_unlink(cat->env, path, NULL); /* a file that stays is found by the next open */
+            (void)!env_unlink(cat->env, path,
+                              NULL); /* a file that stays is found by the next open */
         }
     }
     cat->nold = 0;
 }
 
-/* --- compare ------------------------------------------------------------------------------------------------- */
-/* What the row log says, without the rows: a key's hash to its row's hash. Open addressing; row 0 = deleted. */
+/* --- compare ---------------------------------------------------------------------------------- */
+/* What the row log says, without the rows: a key's hash to its row's hash. Open addressing; row 0 =
+ * deleted. */
 struct seen {
     struct hash128 key; /* lo 0 and hi 0: free */
     uint64_t row;
@@ -339,15 +348,16 @@ static enum st check_row(void *arg, const struct cat_row *row, struct err *err)
     if (s == NULL || s->row != row_hash(row)) {
         return err_set(err, ST_MISMATCH, 0, "meta.db and row log differ in table %s: %s",
                        cat_table_def(row->table)->name,
-                       s == NULL || s->row == 0 ? "a row of meta.db is not in the row log" : "another value of a row");
+                       s == NULL || s->row == 0 ? "a row of meta.db is not in the row log"
+                                                : "another value of a row");
     }
     s->row = 0; /* each one once */
     m->live--;
     return ST_OK;
 }
 
-enum st cat_compare(const struct rowlog_ident *ident, struct cat_sql *sql, const struct rowlog_scan *scan,
-                    struct err *err)
+enum st cat_compare(const struct rowlog_ident *ident, struct cat_sql *sql,
+                    const struct rowlog_scan *scan, struct err *err)
 {
     struct seen_map m = {0};
     enum st st = ST_OK;
@@ -359,7 +369,8 @@ enum st cat_compare(const struct rowlog_ident *ident, struct cat_sql *sql, const
         st = cat_sql_each(sql, (enum cat_table)t, check_row, &m, err);
     }
     if (st == ST_OK && m.live != 0) {
-        st = err_set(err, ST_MISMATCH, 0, "meta.db and row log differ: %zu rows of the row log are not in meta.db",
+        st = err_set(err, ST_MISMATCH, 0,
+                     "meta.db and row log differ: %zu rows of the row log are not in meta.db",
                      m.live);
     }
     base_free(m.slots);

@@ -1,5 +1,5 @@
-/* Opening the catalogue: look at both copies without altering anything, refuse what is not ours, then make both whole
- * and equal (STORAGE.md 10, 12.6, 14 step 2).
+/* Opening the catalogue: look at both copies without altering anything, refuse what is not ours,
+ * then make both whole and equal (STORAGE.md 10, 12.6, 14 step 2).
  *
  *   s = generation of meta.db, l = last generation of the row log's unbroken chain
  *
@@ -12,7 +12,8 @@
  *   whole            whole, l > s + 1     meta.db lost commits (its WAL rotted): rebuild it
  *   whole            l < s, or damaged    dump the row log anew, set the damaged file aside
  *
- * All but the crash cases are incidents. Killed at any step, the next open finds one of these states again. */
+ * All but the crash cases are incidents. Killed at any step, the next open finds one of these
+ * states again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +33,9 @@ struct opening {
     uint64_t logs[LOGS_MAX]; /* numbers found, highest first */
     unsigned nlogs;
     bool too_many_logs;
-    unsigned log_pick; /* index of the file that `scan` describes */
-    enum copy log;     /* WHOLE: scan.nchain > 0 */
-    bool log_rotten;   /* damaged bytes anywhere in it, or in a higher-numbered file */
+    unsigned log_pick;  /* index of the file that `scan` describes */
+    enum copy log;      /* WHOLE: scan.nchain > 0 */
+    bool log_rotten;    /* damaged bytes anywhere in it, or in a higher-numbered file */
     char log_text[200]; /* what is wrong with it */
     struct rowlog_scan scan;
     enum copy meta;
@@ -42,7 +43,7 @@ struct opening {
     struct cat_sql_info info;
 };
 
-/* --- look at the row log ------------------------------------------------------------------------------------- */
+/* --- look at the row log ---------------------------------------------------------------------- */
 static void note_log(void *arg, uint64_t n)
 {
     struct opening *o = arg;
@@ -62,7 +63,8 @@ static int descending(const void *pa, const void *pb)
 static void log_wrong(struct opening *o, uint64_t n, const char *what, uint64_t off)
 {
     if (!o->log_rotten) {
-        (void)snprintf(o->log_text, sizeof(o->log_text), "meta.%" PRIu64 ".log: %s at %" PRIu64, n, what, off);
+        (void)snprintf(o->log_text, sizeof(o->log_text), "meta.%" PRIu64 ".log: %s at %" PRIu64, n,
+                       what, off);
     }
     o->log_rotten = true;
 }
@@ -107,8 +109,9 @@ static enum st look_at_log(struct opening *o, unsigned i, struct err *err)
         return st;
     }
     if (scan.schema_version > (uint32_t)migrations_count) {
-        st = err_set(err, ST_VERSION, 0, "meta.%" PRIu64 ".log has schema %u, this program knows %d", scan.n,
-                     scan.schema_version, migrations_count);
+        st =
+            err_set(err, ST_VERSION, 0, "meta.%" PRIu64 ".log has schema %u, this program knows %d",
+                    scan.n, scan.schema_version, migrations_count);
         rowlog_scan_fini(&scan);
         return st;
     }
@@ -144,7 +147,7 @@ static enum st look_at_logs(struct opening *o, struct err *err)
     return st;
 }
 
-/* --- look at meta.db ----------------------------------------------------------------------------------------- */
+/* --- look at meta.db -------------------------------------------------------------------------- */
 static enum st look_at_meta(struct opening *o, struct err *err)
 {
     struct cat *cat = o->cat;
@@ -155,7 +158,8 @@ static enum st look_at_meta(struct opening *o, struct err *err)
         return st;
     }
     meta_vfs_set_mode(cat->vfs, META_VFS_READONLY);
-    st = cat_sql_open(&cat->sql, cat->env, cat->vfs, path, cat->ident.store_uuid, &o->info, &o->meta_err);
+    st = cat_sql_open(&cat->sql, cat->env, cat->vfs, path, cat->ident.store_uuid, &o->info,
+                      &o->meta_err);
     cat_sql_close(&cat->sql);
     meta_vfs_set_mode(cat->vfs, META_VFS_NORMAL);
     switch (st) {
@@ -174,7 +178,7 @@ static enum st look_at_meta(struct opening *o, struct err *err)
     }
 }
 
-/* --- neither is there ---------------------------------------------------------------------------------------- */
+/* --- neither is there ------------------------------------------------------------------------- */
 struct data_ctx {
     struct cat *cat;
     char found[128];
@@ -229,7 +233,8 @@ static enum st dump_row(void *arg, const struct cat_row *row, struct err *err)
     return rowlog_dump_row(arg, row->raw, row->raw_len, err);
 }
 
-/* Makes generation 1, both copies under temporary names first; one directory sync makes them durable. */
+/* Makes generation 1, both copies under temporary names first; one directory sync makes them
+ * durable. */
 static enum st create(struct cat *cat, struct err *err)
 {
     char built[STORE_PATH_MAX], path[STORE_PATH_MAX];
@@ -239,8 +244,8 @@ static enum st create(struct cat *cat, struct err *err)
 
     if ((st = store_path(built, cat->root, "meta.db.new", err)) != ST_OK ||
         (st = store_path(path, cat->root, "meta.db", err)) != ST_OK ||
-        (st = cat_sql_build_begin(&s, cat->env, cat->vfs, built, migrations_count, cat->ident.store_uuid, err)) !=
-            ST_OK) {
+        (st = cat_sql_build_begin(&s, cat->env, cat->vfs, built, migrations_count,
+                                  cat->ident.store_uuid, err)) != ST_OK) {
         return st;
     }
     st = rowlog_dump_begin(&d, &cat->ident, 1, 1, (uint32_t)migrations_count, err);
@@ -258,7 +263,8 @@ static enum st create(struct cat *cat, struct err *err)
     }
     cat->log_n = 1;
     if ((st = cat_sql_build_finish(&s, built, 1, err)) != ST_OK ||
-        (st = cat_wal_empty(cat->env, cat->root, err)) != ST_OK || (st = env_rename(cat->env, built, path, err)) != ST_OK ||
+        (st = cat_wal_empty(cat->env, cat->root, err)) != ST_OK ||
+        (st = env_rename(cat->env, built, path, err)) != ST_OK ||
         (st = env_dirsync(cat->env, cat->root, err)) != ST_OK) {
         return st;
     }
@@ -270,10 +276,11 @@ static enum st neither(struct opening *o, bool may_create, struct err *err)
 {
     struct data_ctx ctx;
     if (holds_data(o->cat, &ctx)) {
-        return err_set(err, ST_CORRUPT, 0,
-                       "both copies of the catalogue (meta.db, meta.<n>.log) are gone but %s is there: "
-                       "nothing was changed, see jsadmin repair",
-                       ctx.found);
+        return err_set(
+            err, ST_CORRUPT, 0,
+            "both copies of the catalogue (meta.db, meta.<n>.log) are gone but %s is there: "
+            "nothing was changed, see jsadmin repair",
+            ctx.found);
     }
     if (!may_create) {
         return err_set(err, ST_NOTFOUND, 0, "there is no catalogue in %s", o->cat->root);
@@ -281,7 +288,7 @@ static enum st neither(struct opening *o, bool may_create, struct err *err)
     return create(o->cat, err);
 }
 
-/* --- make both whole and equal ------------------------------------------------------------------------------- */
+/* --- make both whole and equal ---------------------------------------------------------------- */
 static void count_bad(void *arg, uint32_t pgno)
 {
     uint32_t *first = arg;
@@ -290,7 +297,8 @@ static void count_bad(void *arg, uint32_t pgno)
     }
 }
 
-/* Opens meta.db for work, folds what its WAL holds, then verifies every page. ST_CORRUPT: not whole after all. */
+/* Opens meta.db for work, folds what its WAL holds, then verifies every page. ST_CORRUPT: not whole
+ * after all. */
 static enum st settle_meta(struct cat *cat, bool *had_wal_out, struct err *err)
 {
     char path[STORE_PATH_MAX];
@@ -305,7 +313,8 @@ static enum st settle_meta(struct cat *cat, bool *had_wal_out, struct err *err)
         if (st == ST_NOSPACE && ballast_release(&cat->ballast)) {
             st = cat_sql_checkpoint(&cat->sql, err);
         }
-        if (st == ST_NOSPACE) { /* works without; pages under the WAL may be torn, so they are not looked at */
+        if (st == ST_NOSPACE) { /* works without; pages under the WAL may be torn, so they are not
+                                   looked at */
             log_wrn("catalogue: could not fold the WAL: %s", err == NULL ? "disk full" : err->msg);
             err_clear(err);
             return ST_OK;
@@ -320,7 +329,8 @@ static enum st settle_meta(struct cat *cat, bool *had_wal_out, struct err *err)
     return st;
 }
 
-/* The last generation of an unbroken run of batches from `from` + 1 on; `from` when there is none. */
+/* The last generation of an unbroken run of batches from `from` + 1 on; `from` when there is none.
+ */
 static uint64_t run_end(const struct rowlog_scan *s, uint64_t from)
 {
     for (size_t i = 0; i < s->nbatches; i++) {
@@ -331,7 +341,8 @@ static uint64_t run_end(const struct rowlog_scan *s, uint64_t from)
     return from;
 }
 
-/* meta.db is missing or bad. Only said aloud when more than the first directory sync of a new store was lost. */
+/* meta.db is missing or bad. Only said aloud when more than the first directory sync of a new store
+ * was lost. */
 static enum st rebuild(struct opening *o, const struct err *why, struct err *err)
 {
     struct cat *cat = o->cat;
@@ -359,7 +370,8 @@ static enum st reconcile(struct opening *o, struct err *err)
             return rebuild(o, &why, err);
         }
         if (cat->sql.db == NULL) {
-            return err_set(err, st, why.os_errno, "%s; and the row log cannot replace it: %s", why.msg, o->log_text);
+            return err_set(err, st, why.os_errno, "%s; and the row log cannot replace it: %s",
+                           why.msg, o->log_text);
         }
         /* a page that no row needs, it may be: dump what can be read, then build from that */
         cat_incident(cat, "%s", why.msg);
@@ -375,7 +387,9 @@ static enum st reconcile(struct opening *o, struct err *err)
     }
     uint64_t reach = run_end(&o->scan, cat->sql_gen);
     if (reach > cat->sql_gen + 1) {
-        cat_incident(cat, "meta.db stands at generation %" PRIu64 ", the row log at %" PRIu64 ": its WAL lost commits",
+        cat_incident(cat,
+                     "meta.db stands at generation %" PRIu64 ", the row log at %" PRIu64
+                     ": its WAL lost commits",
                      cat->sql_gen, reach);
         if (chain_last(&o->scan) >= reach) {
             return cat_meta_rebuild(cat, &o->scan, err);
@@ -414,20 +428,23 @@ static enum st take_log(struct opening *o, struct err *err)
     bool lost = o->log != COPY_WHOLE || behind;
     enum st st;
 
-    if (cat->log.file == NULL && (lost || o->log_rotten || o->scan.schema_version != (uint32_t)migrations_count)) {
+    if (cat->log.file == NULL &&
+        (lost || o->log_rotten || o->scan.schema_version != (uint32_t)migrations_count)) {
         if (o->log_rotten) {
             cat_incident(cat, "%s; set aside, dumped anew from meta.db", o->log_text);
         } else if (lost && cat->sql_gen > 1) {
             cat_incident(cat, "%s generation %" PRIu64 " of meta.db; dumped anew from it",
-                         o->nlogs == 0 ? "the row log is missing at" : "the row log ends before", cat->sql_gen);
+                         o->nlogs == 0 ? "the row log is missing at" : "the row log ends before",
+                         cat->sql_gen);
         }
         if ((st = cat_log_redump(cat, err)) != ST_OK) {
             return st;
         }
     } else if (cat->log.file == NULL) {
         if (o->scan.tail_off != 0) {
-            log_inf("catalogue: meta.%" PRIu64 ".log: an unfinished batch at %" PRIu64 " is discarded", o->scan.n,
-                    o->scan.tail_off);
+            log_inf("catalogue: meta.%" PRIu64 ".log: an unfinished batch at %" PRIu64
+                    " is discarded",
+                    o->scan.n, o->scan.tail_off);
         }
         if ((st = rowlog_open(&cat->ident, &o->scan, &cat->log, err)) != ST_OK) {
             return st;
@@ -450,12 +467,14 @@ static enum st take_log(struct opening *o, struct err *err)
     return ST_OK;
 }
 
-/* What the page cache shows after the death of a process alone may not be on the disk yet: the names and the row log's
- * last batch are put there before anything is built on them. (SQLite's WAL is synced before it is folded.) */
+/* What the page cache shows after the death of a process alone may not be on the disk yet: the
+ * names and the row log's last batch are put there before anything is built on them. (SQLite's WAL
+ * is synced before it is folded.) */
 static enum st settle_names(struct opening *o, struct err *err)
 {
     struct cat *cat = o->cat;
-    /* meta.db goes on saying "clean" until its first commit, which comes after that of the row log. */
+    /* meta.db goes on saying "clean" until its first commit, which comes after that of the row log.
+     */
     bool same = o->log == COPY_WHOLE && chain_last(&o->scan) == o->info.generation;
     if (o->meta == COPY_WHOLE && o->info.clean && same) {
         return ST_OK;
@@ -474,8 +493,9 @@ static void remove_tmp(void *arg, const char *name, bool is_dir)
     struct tmp_ctx *ctx = arg;
     char path[STORE_PATH_MAX];
     size_t len = strlen(name);
-    bool ours = strncmp(name, "meta.", 5) == 0 &&
-                ((len > 8 && strcmp(name + len - 8, ".log.tmp") == 0) || strcmp(name, "meta.db.new") == 0);
+    bool ours =
+        strncmp(name, "meta.", 5) == 0 &&
+        ((len > 8 && strcmp(name + len - 8, ".log.tmp") == 0) || strcmp(name, "meta.db.new") == 0);
     if (!is_dir && ours && store_path(path, ctx->cat->root, name, NULL) == ST_OK) {
         (void)!env_unlink(ctx->cat->env, path, NULL);
     }
@@ -485,7 +505,8 @@ static void remove_tmp(void *arg, const char *name, bool is_dir)
 static enum st open_to_look(struct opening *o, struct err *err)
 {
     struct cat *cat = o->cat;
-    if (o->log == COPY_WHOLE && (o->meta != COPY_WHOLE || chain_last(&o->scan) >= o->info.generation)) {
+    if (o->log == COPY_WHOLE &&
+        (o->meta != COPY_WHOLE || chain_last(&o->scan) >= o->info.generation)) {
         cat->clean = o->meta == COPY_WHOLE && o->info.clean;
         return cat_meta_in_memory(cat, &o->scan, err);
     }
@@ -516,7 +537,8 @@ static enum st open_copies(struct opening *o, bool may_create, struct err *err)
         return neither(o, may_create, err);
     }
     if (o->meta != COPY_WHOLE && o->log != COPY_WHOLE) {
-        return err_set(err, ST_CORRUPT, 0, "both copies of the catalogue are damaged: %s; %s: nothing was changed",
+        return err_set(err, ST_CORRUPT, 0,
+                       "both copies of the catalogue are damaged: %s; %s: nothing was changed",
                        o->meta == COPY_MISSING ? "meta.db is missing" : o->meta_err.msg,
                        o->nlogs == 0 ? "no meta.<n>.log" : o->log_text);
     }
@@ -548,7 +570,8 @@ static enum st read_next_gid(void *arg, const struct cat_row *row, struct err *e
     return st;
 }
 
-enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_out, struct err *err)
+enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_out,
+                 struct err *err)
 {
     *cat_out = NULL;
     struct cat *cat = base_calloc(1, sizeof(*cat));
@@ -585,8 +608,8 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
     return ST_OK;
 }
 
-enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max_meta_gen, bool journal_reaches,
-                                  struct err *err)
+enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max_meta_gen,
+                                  bool journal_reaches, struct err *err)
 {
     uint64_t generation = atomic_load(&cat->generation);
 
@@ -594,7 +617,8 @@ enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max
         return ST_OK;
     }
     if (generation >= max_meta_gen) {
-        if (!cat->read_only && cat->found_sql_gen < max_meta_gen && cat_incidents(cat, NULL, NULL) == 0 && !cat->fresh) {
+        if (!cat->read_only && cat->found_sql_gen < max_meta_gen &&
+            cat_incidents(cat, NULL, NULL) == 0 && !cat->fresh) {
             cat_incident(cat,
                          "meta.db stood at generation %" PRIu64 " although %" PRIu64
                          " was durable: repaired from the row log",
@@ -603,10 +627,12 @@ enum st cat_check_against_journal(struct cat *cat, bool has_groups, uint64_t max
         return ST_OK;
     }
     if (!journal_reaches) {
-        return err_set(err, ST_MISMATCH, 0,
-                       "the catalogue is at generation %" PRIu64 " but the journal was written up to generation %" PRIu64
-                       ", and no longer holds what lies between: is it an older copy? nothing was changed",
-                       generation, max_meta_gen);
+        return err_set(
+            err, ST_MISMATCH, 0,
+            "the catalogue is at generation %" PRIu64
+            " but the journal was written up to generation %" PRIu64
+            ", and no longer holds what lies between: is it an older copy? nothing was changed",
+            generation, max_meta_gen);
     }
     cat_incident(cat,
                  "the catalogue is at generation %" PRIu64 ", older than the journal's %" PRIu64

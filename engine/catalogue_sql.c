@@ -12,7 +12,7 @@
 #define RESERVED_OFF 20u
 #define READ_VERSION_OFF 18u
 
-/* --- SQL ----------------------------------------------------------------------------------------------------- */
+/* --- SQL -------------------------------------------------------------------------------------- */
 static const char sql_setup[] = "PRAGMA locking_mode=EXCLUSIVE;"
                                 "PRAGMA mmap_size=0;"
                                 "PRAGMA temp_store=MEMORY;"
@@ -29,10 +29,13 @@ static const char sql_setup_build[] = "PRAGMA page_size=4096;"
                                       "PRAGMA synchronous=OFF;"
                                       "BEGIN;"
                                       "PRAGMA application_id=1296847443;"; /* APPLICATION_ID */
-static const char sql_version_add[] = "INSERT INTO schema_version(version, name, applied_ns) VALUES(?1, ?2, ?3)";
+static const char sql_version_add[] =
+    "INSERT INTO schema_version(version, name, applied_ns) VALUES(?1, ?2, ?3)";
 static const char sql_version_get[] = "SELECT max(version) FROM schema_version";
-static const char sql_store_add[] = "INSERT INTO store(id, uuid, generation, next_gid, clean) VALUES(1, ?1, 0, 1, 0)";
-static const char sql_store_get[] = "SELECT uuid, generation, next_gid, clean FROM store WHERE id = 1";
+static const char sql_store_add[] =
+    "INSERT INTO store(id, uuid, generation, next_gid, clean) VALUES(1, ?1, 0, 1, 0)";
+static const char sql_store_get[] =
+    "SELECT uuid, generation, next_gid, clean FROM store WHERE id = 1";
 static const char sql_store_put[] = "UPDATE store SET next_gid = ?2 WHERE id = ?1";
 static const char sql_state_set[] = "UPDATE store SET generation = ?1, clean = ?2 WHERE id = 1";
 
@@ -49,8 +52,8 @@ static void text_add(struct text *t, const char *s)
     t->len += n;
 }
 
-/* "INSERT INTO t(a,b) VALUES(?,?) ON CONFLICT(a) DO UPDATE SET b=excluded.b": unlike REPLACE it never removes another
- * row that has the same name. */
+/* "INSERT INTO t(a,b) VALUES(?,?) ON CONFLICT(a) DO UPDATE SET b=excluded.b": unlike REPLACE it
+ * never removes another row that has the same name. */
 static void text_put(struct text *t, const struct cat_table_def *def, unsigned ncols)
 {
     text_add(t, "INSERT INTO ");
@@ -74,8 +77,8 @@ static void text_put(struct text *t, const struct cat_table_def *def, unsigned n
     }
 }
 
-static void text_keys(struct text *t, const struct cat_table_def *def, const char *lead, const char *sep,
-                      const char *after)
+static void text_keys(struct text *t, const struct cat_table_def *def, const char *lead,
+                      const char *sep, const char *after)
 {
     for (unsigned i = 0; i < def->nkeys; i++) {
         text_add(t, i == 0 ? lead : sep);
@@ -84,7 +87,7 @@ static void text_keys(struct text *t, const struct cat_table_def *def, const cha
     }
 }
 
-/* --- errors -------------------------------------------------------------------------------------------------- */
+/* --- errors ----------------------------------------------------------------------------------- */
 static enum st code_of(int rc)
 {
     switch (rc & 0xff) {
@@ -118,7 +121,8 @@ static enum st fail(struct cat_sql *s, int rc, const char *doing, struct err *er
     if (fault.st != ST_OK) {
         return err_set(err, fault.st, fault.err.os_errno, "%s", fault.err.msg);
     }
-    return err_set(err, code_of(rc), 0, "meta.db: %s: %s", doing, s->db != NULL ? sqlite3_errmsg(s->db) : "no memory");
+    return err_set(err, code_of(rc), 0, "meta.db: %s: %s", doing,
+                   s->db != NULL ? sqlite3_errmsg(s->db) : "no memory");
 }
 
 static void fault_clear(struct cat_sql *s)
@@ -152,15 +156,16 @@ static enum st run(struct cat_sql *s, sqlite3_stmt *stmt, const char *doing, str
     return st;
 }
 
-/* --- open, close --------------------------------------------------------------------------------------------- */
-static enum st open_db(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const char *path, int flags,
-                       struct err *err)
+/* --- open, close ------------------------------------------------------------------------------ */
+static enum st open_db(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const char *path,
+                       int flags, struct err *err)
 {
     memset(s, 0, sizeof(*s));
     s->env = env;
     s->vfs = vfs;
     fault_clear(s);
-    int rc = sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, META_VFS_NAME);
+    int rc = sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                             META_VFS_NAME);
     if (rc != SQLITE_OK) {
         enum st st = fail(s, rc, "open", err);
         cat_sql_close(s);
@@ -194,8 +199,8 @@ static int bits_set(uint32_t v)
     return __builtin_popcount(v);
 }
 
-/* A database that some other program made, as its header says: refused, where damage would be repaired. One or two
- * flipped bits do not turn ours into a foreign one. */
+/* A database that some other program made, as its header says: refused, where damage would be
+ * repaired. One or two flipped bits do not turn ours into a foreign one. */
 static enum st header_judge(struct env *env, const char *path, struct err *err)
 {
     struct env_file *f = NULL;
@@ -214,7 +219,8 @@ static enum st header_judge(struct env *env, const char *path, struct err *err)
     if (got < sizeof(hdr)) {
         return err_set(err, ST_CORRUPT, 0, "meta.db is %s", got == 0 ? "empty" : "cut short");
     }
-    uint32_t app = (uint32_t)hdr[APPLICATION_ID_OFF] << 24 | (uint32_t)hdr[APPLICATION_ID_OFF + 1] << 16 |
+    uint32_t app = (uint32_t)hdr[APPLICATION_ID_OFF] << 24 |
+                   (uint32_t)hdr[APPLICATION_ID_OFF + 1] << 16 |
                    (uint32_t)hdr[APPLICATION_ID_OFF + 2] << 8 | hdr[APPLICATION_ID_OFF + 3];
     if (memcmp(hdr, "SQLite format 3", 16) == 0 && bits_set(app ^ APPLICATION_ID) > 2) {
         return err_set(err, ST_FOREIGN, 0, "meta.db is another program's database");
@@ -238,8 +244,8 @@ static enum st read_info(struct cat_sql *s, struct cat_sql_info *info, struct er
     (void)sqlite3_finalize(stmt);
     stmt = NULL;
     if (st == ST_OK && info->schema_version > migrations_count) {
-        st = err_set(err, ST_VERSION, 0, "meta.db has schema %d, this program knows %d", info->schema_version,
-                     migrations_count);
+        st = err_set(err, ST_VERSION, 0, "meta.db has schema %d, this program knows %d",
+                     info->schema_version, migrations_count);
     }
     if (st != ST_OK || (st = prepare(s, sql_store_get, &stmt, err)) != ST_OK) {
         return st;
@@ -249,7 +255,8 @@ static enum st read_info(struct cat_sql *s, struct cat_sql_info *info, struct er
         st = rc == SQLITE_DONE ? err_set(err, ST_CORRUPT, 0, "meta.db names no store")
                                : fail(s, rc, "read the store's row", err);
     } else if (sqlite3_column_bytes(stmt, 0) != 16) {
-        st = err_set(err, ST_CORRUPT, 0, "meta.db: the store's id has %d bytes", sqlite3_column_bytes(stmt, 0));
+        st = err_set(err, ST_CORRUPT, 0, "meta.db: the store's id has %d bytes",
+                     sqlite3_column_bytes(stmt, 0));
     } else {
         memcpy(info->store_uuid, sqlite3_column_blob(stmt, 0), 16);
         info->generation = (uint64_t)sqlite3_column_int64(stmt, 1);
@@ -293,8 +300,10 @@ enum st cat_sql_open(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, c
     if (st != ST_OK) {
         return st;
     }
-    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL); /* a build needs journal_mode=OFF */
-    if ((st = exec(s, sql_setup_open, "set up", err)) == ST_OK && (st = read_info(s, info_out, err)) == ST_OK) {
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1,
+                            NULL); /* a build needs journal_mode=OFF */
+    if ((st = exec(s, sql_setup_open, "set up", err)) == ST_OK &&
+        (st = read_info(s, info_out, err)) == ST_OK) {
         st = check_wal_mode(s, err);
     }
     if (st == ST_OK && memcmp(info_out->store_uuid, store_uuid, 16) != 0) {
@@ -306,7 +315,7 @@ enum st cat_sql_open(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, c
     return st;
 }
 
-/* --- build, migrate ------------------------------------------------------------------------------------------ */
+/* --- build, migrate --------------------------------------------------------------------------- */
 static enum st run_migration(struct cat_sql *s, const struct migration *m, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
@@ -335,8 +344,9 @@ static enum st store_row_add(struct cat_sql *s, const uint8_t store_uuid[16], st
     return st;
 }
 
-enum st cat_sql_build_begin(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const char *path, int version,
-                            const uint8_t store_uuid[16], struct err *err)
+enum st cat_sql_build_begin(struct cat_sql *s, struct env *env, struct meta_vfs *vfs,
+                            const char *path, int version, const uint8_t store_uuid[16],
+                            struct err *err)
 {
     int reserved = (int)META_PAGE_RESERVED;
 
@@ -377,10 +387,12 @@ void cat_sql_build_abort(struct cat_sql *s)
     }
 }
 
-enum st cat_sql_memory(struct cat_sql *s, struct env *env, struct meta_vfs *vfs, const uint8_t store_uuid[16],
-                       struct err *err)
+enum st cat_sql_memory(struct cat_sql *s, struct env *env, struct meta_vfs *vfs,
+                       const uint8_t store_uuid[16], struct err *err)
 {
-    enum st st = open_db(s, env, vfs, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY, err);
+    enum st st =
+        open_db(s, env, vfs,
+                ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY, err);
     if (st != ST_OK) {
         return st;
     }
@@ -397,8 +409,8 @@ enum st cat_sql_memory(struct cat_sql *s, struct env *env, struct meta_vfs *vfs,
     return st;
 }
 
-/* Marks the database as a WAL one, as `PRAGMA journal_mode=WAL` would, but without making a WAL for meta.db.new; then
- * syncs it. */
+/* Marks the database as a WAL one, as `PRAGMA journal_mode=WAL` would, but without making a WAL for
+ * meta.db.new; then syncs it. */
 static enum st seal(struct env *env, const char *path, struct err *err)
 {
     struct env_file *f = NULL;
@@ -410,7 +422,8 @@ static enum st seal(struct env *env, const char *path, struct err *err)
         return st;
     }
     st = env_pread(env, f, page, sizeof(page), 0, &got, err);
-    if (st == ST_OK && (got != sizeof(page) || !meta_page_verify(page, 1) || page[RESERVED_OFF] != META_PAGE_RESERVED)) {
+    if (st == ST_OK && (got != sizeof(page) || !meta_page_verify(page, 1) ||
+                        page[RESERVED_OFF] != META_PAGE_RESERVED)) {
         st = err_set(err, ST_CORRUPT, 0, "meta.db.new page 1 is not what was written");
     }
     if (st == ST_OK) {
@@ -425,7 +438,8 @@ static enum st seal(struct env *env, const char *path, struct err *err)
     return st;
 }
 
-enum st cat_sql_build_finish(struct cat_sql *s, const char *path, uint64_t generation, struct err *err)
+enum st cat_sql_build_finish(struct cat_sql *s, const char *path, uint64_t generation,
+                             struct err *err)
 {
     struct env *env = s->env;
     enum st st = cat_sql_set_state(s, generation, false, err);
@@ -454,7 +468,7 @@ enum st cat_sql_migrate(struct cat_sql *s, int from, struct err *err)
     return ST_OK;
 }
 
-/* --- transactions -------------------------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 enum st cat_sql_begin(struct cat_sql *s, struct err *err)
 {
     ASSERT(!s->in_txn);
@@ -474,10 +488,12 @@ static int bind_cell(sqlite3_stmt *stmt, int at, enum cat_kind kind, const struc
     if (kind == CAT_TEXT) {
         return sqlite3_bind_text64(stmt, at, c->p, c->len, SQLITE_STATIC, SQLITE_UTF8);
     }
-    return c->len == 0 ? sqlite3_bind_zeroblob(stmt, at, 0) : sqlite3_bind_blob64(stmt, at, c->p, c->len, SQLITE_STATIC);
+    return c->len == 0 ? sqlite3_bind_zeroblob(stmt, at, 0)
+                       : sqlite3_bind_blob64(stmt, at, c->p, c->len, SQLITE_STATIC);
 }
 
-static enum st stmt_for(struct cat_sql *s, const struct cat_row *row, sqlite3_stmt **stmt_out, struct err *err)
+static enum st stmt_for(struct cat_sql *s, const struct cat_row *row, sqlite3_stmt **stmt_out,
+                        struct err *err)
 {
     const struct cat_table_def *def = cat_table_def(row->table);
     sqlite3_stmt **slot = row->op == CAT_OP_PUT ? &s->put[row->table] : &s->del[row->table];
@@ -590,7 +606,7 @@ void cat_sql_shrink(struct cat_sql *s)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 static void column_cell(sqlite3_stmt *stmt, int i, struct cat_cell *c, bool is_bytes)
 {
     *c = (struct cat_cell){.is_bytes = is_bytes};
@@ -605,8 +621,8 @@ static void column_cell(sqlite3_stmt *stmt, int i, struct cat_cell *c, bool is_b
     }
 }
 
-static enum st each_row(struct cat_sql *s, enum cat_table table, sqlite3_stmt *stmt, cat_sql_row_fn fn, void *arg,
-                        struct err *err)
+static enum st each_row(struct cat_sql *s, enum cat_table table, sqlite3_stmt *stmt,
+                        cat_sql_row_fn fn, void *arg, struct err *err)
 {
     const struct cat_table_def *def = cat_table_def(table);
     struct cat_cell cells[CAT_COLS_MAX];
@@ -626,7 +642,8 @@ static enum st each_row(struct cat_sql *s, enum cat_table table, sqlite3_stmt *s
     return st == ST_OK ? fn(arg, &row, err) : st;
 }
 
-enum st cat_sql_each(struct cat_sql *s, enum cat_table table, cat_sql_row_fn fn, void *arg, struct err *err)
+enum st cat_sql_each(struct cat_sql *s, enum cat_table table, cat_sql_row_fn fn, void *arg,
+                     struct err *err)
 {
     const struct cat_table_def *def = cat_table_def(table);
     sqlite3_stmt *stmt = NULL;

@@ -4,28 +4,48 @@
 
 #include "engine/base/base.h"
 
-#define COL(type, member, sql, kind) {sql, kind, offsetof(struct type, member)}
+#define COL(type, member, sql, kind)                                                               \
+    {                                                                                              \
+        sql, kind, offsetof(struct type, member)                                                   \
+    }
 
 static const struct cat_table_def defs[CAT_T_COUNT] = {
-    [CAT_T_STORE] = {"store", sizeof(struct cat_store_row), 1, 2,
-                     {COL(cat_store_row, id, "id", CAT_U32), COL(cat_store_row, next_gid, "next_gid", CAT_U32)}},
-    [CAT_T_ACCOUNT] = {"account", sizeof(struct cat_account), 1, 3,
-                       {COL(cat_account, id, "id", CAT_U32), COL(cat_account, name, "name", CAT_TEXT),
+    [CAT_T_STORE] = {"store",
+                     sizeof(struct cat_store_row),
+                     1,
+                     2,
+                     {COL(cat_store_row, id, "id", CAT_U32),
+                      COL(cat_store_row, next_gid, "next_gid", CAT_U32)}},
+    [CAT_T_ACCOUNT] = {"account",
+                       sizeof(struct cat_account),
+                       1,
+                       3,
+                       {COL(cat_account, id, "id", CAT_U32),
+                        COL(cat_account, name, "name", CAT_TEXT),
                         COL(cat_account, limits, "limits", CAT_BLOB)}},
-    [CAT_T_STREAM] = {"stream", sizeof(struct cat_stream), 1, 10,
-                      {COL(cat_stream, gid, "gid", CAT_U32), COL(cat_stream, account, "account", CAT_TEXT),
-                       COL(cat_stream, name, "name", CAT_TEXT), COL(cat_stream, storage, "storage", CAT_U32),
-                       COL(cat_stream, cfg, "cfg", CAT_BLOB), COL(cat_stream, cfg_version, "cfg_version", CAT_U32),
-                       COL(cat_stream, created_ns, "created", CAT_I64),
-                       COL(cat_stream, next_sub, "next_sub", CAT_U32), COL(cat_stream, state, "state", CAT_U32),
-                       COL(cat_stream, drop_lsn, "drop_lsn", CAT_U64)}},
-    [CAT_T_STREAM_CKPT] = {"stream_ckpt", sizeof(struct cat_stream_ckpt), 1, 15,
+    [CAT_T_STREAM] =
+        {"stream",
+         sizeof(struct cat_stream),
+         1,
+         10,
+         {COL(cat_stream, gid, "gid", CAT_U32), COL(cat_stream, account, "account", CAT_TEXT),
+          COL(cat_stream, name, "name", CAT_TEXT), COL(cat_stream, storage, "storage", CAT_U32),
+          COL(cat_stream, cfg, "cfg", CAT_BLOB),
+          COL(cat_stream, cfg_version, "cfg_version", CAT_U32),
+          COL(cat_stream, created_ns, "created", CAT_I64),
+          COL(cat_stream, next_sub, "next_sub", CAT_U32), COL(cat_stream, state, "state", CAT_U32),
+          COL(cat_stream, drop_lsn, "drop_lsn", CAT_U64)}},
+    [CAT_T_STREAM_CKPT] = {"stream_ckpt",
+                           sizeof(struct cat_stream_ckpt),
+                           1,
+                           15,
                            {COL(cat_stream_ckpt, gid, "gid", CAT_U32),
                             COL(cat_stream_ckpt, flushed_lsn, "flushed_lsn", CAT_U64),
                             COL(cat_stream_ckpt, oseq, "oseq", CAT_U64),
                             COL(cat_stream_ckpt, last_seq, "last_seq", CAT_U64),
                             COL(cat_stream_ckpt, first_seq, "first_seq", CAT_U64),
-                            COL(cat_stream_ckpt, msgs, "msgs", CAT_U64), COL(cat_stream_ckpt, bytes, "bytes", CAT_U64),
+                            COL(cat_stream_ckpt, msgs, "msgs", CAT_U64),
+                            COL(cat_stream_ckpt, bytes, "bytes", CAT_U64),
                             COL(cat_stream_ckpt, last_ts_ns, "last_ts", CAT_I64),
                             COL(cat_stream_ckpt, raft_index, "raft_index", CAT_U64),
                             COL(cat_stream_ckpt, raft_term, "raft_term", CAT_U64),
@@ -34,19 +54,32 @@ static const struct cat_table_def defs[CAT_T_COUNT] = {
                             COL(cat_stream_ckpt, delete_epoch, "delete_epoch", CAT_U64),
                             COL(cat_stream_ckpt, dedup, "dedup", CAT_BLOB),
                             COL(cat_stream_ckpt, tail, "tail", CAT_BLOB)}},
-    [CAT_T_CONSUMER] = {"consumer", sizeof(struct cat_consumer), 2, 7,
-                        {COL(cat_consumer, gid, "gid", CAT_U32), COL(cat_consumer, sub, "sub", CAT_U32),
-                         COL(cat_consumer, name, "name", CAT_TEXT), COL(cat_consumer, cfg, "cfg", CAT_BLOB),
+    [CAT_T_CONSUMER] = {"consumer",
+                        sizeof(struct cat_consumer),
+                        2,
+                        7,
+                        {COL(cat_consumer, gid, "gid", CAT_U32),
+                         COL(cat_consumer, sub, "sub", CAT_U32),
+                         COL(cat_consumer, name, "name", CAT_TEXT),
+                         COL(cat_consumer, cfg, "cfg", CAT_BLOB),
                          COL(cat_consumer, cfg_version, "cfg_version", CAT_U32),
                          COL(cat_consumer, created_ns, "created", CAT_I64),
                          COL(cat_consumer, state, "state", CAT_U32)}},
-    [CAT_T_CONSUMER_CKPT] = {"consumer_ckpt", sizeof(struct cat_consumer_ckpt), 2, 3,
+    [CAT_T_CONSUMER_CKPT] = {"consumer_ckpt",
+                             sizeof(struct cat_consumer_ckpt),
+                             2,
+                             3,
                              {COL(cat_consumer_ckpt, gid, "gid", CAT_U32),
                               COL(cat_consumer_ckpt, sub, "sub", CAT_U32),
                               COL(cat_consumer_ckpt, blob, "blob", CAT_BLOB)}},
-    [CAT_T_SEGMENT] = {"segment", sizeof(struct cat_segment), 2, 19,
-                       {COL(cat_segment, gid, "gid", CAT_U32), COL(cat_segment, segno, "segno", CAT_U64),
-                        COL(cat_segment, gen, "gen", CAT_U32), COL(cat_segment, seg_uuid, "seg_uuid", CAT_UUID),
+    [CAT_T_SEGMENT] = {"segment",
+                       sizeof(struct cat_segment),
+                       2,
+                       19,
+                       {COL(cat_segment, gid, "gid", CAT_U32),
+                        COL(cat_segment, segno, "segno", CAT_U64),
+                        COL(cat_segment, gen, "gen", CAT_U32),
+                        COL(cat_segment, seg_uuid, "seg_uuid", CAT_UUID),
                         COL(cat_segment, state, "state", CAT_U32),
                         COL(cat_segment, created_generation, "created_generation", CAT_U64),
                         COL(cat_segment, first_seq, "first_seq", CAT_U64),
@@ -62,20 +95,38 @@ static const struct cat_table_def defs[CAT_T_COUNT] = {
                         COL(cat_segment, min_expiry_ns, "min_expiry", CAT_I64),
                         COL(cat_segment, dict_id, "dict_id", CAT_U32),
                         COL(cat_segment, wrapped_dek, "wrapped_dek", CAT_BLOB)}},
-    [CAT_T_SEGDEL] = {"segdel", sizeof(struct cat_segdel), 3, 4,
-                      {COL(cat_segdel, gid, "gid", CAT_U32), COL(cat_segdel, segno, "segno", CAT_U64),
-                       COL(cat_segdel, part, "part", CAT_U32), COL(cat_segdel, runs, "runs", CAT_BLOB)}},
-    [CAT_T_PENDING_PURGE] = {"pending_purge", sizeof(struct cat_pending_purge), 2, 4,
-                             {COL(cat_pending_purge, gid, "gid", CAT_U32), COL(cat_pending_purge, lsn, "lsn", CAT_U64),
+    [CAT_T_SEGDEL] = {"segdel",
+                      sizeof(struct cat_segdel),
+                      3,
+                      4,
+                      {COL(cat_segdel, gid, "gid", CAT_U32),
+                       COL(cat_segdel, segno, "segno", CAT_U64),
+                       COL(cat_segdel, part, "part", CAT_U32),
+                       COL(cat_segdel, runs, "runs", CAT_BLOB)}},
+    [CAT_T_PENDING_PURGE] = {"pending_purge",
+                             sizeof(struct cat_pending_purge),
+                             2,
+                             4,
+                             {COL(cat_pending_purge, gid, "gid", CAT_U32),
+                              COL(cat_pending_purge, lsn, "lsn", CAT_U64),
                               COL(cat_pending_purge, filter, "filter", CAT_BLOB),
                               COL(cat_pending_purge, hi_seq, "hi_seq", CAT_U64)}},
-    [CAT_T_LANE] = {"lane", sizeof(struct cat_lane), 1, 3,
-                    {COL(cat_lane, id, "id", CAT_U32), COL(cat_lane, checkpoint_lsn, "checkpoint_lsn", CAT_U64),
+    [CAT_T_LANE] = {"lane",
+                    sizeof(struct cat_lane),
+                    1,
+                    3,
+                    {COL(cat_lane, id, "id", CAT_U32),
+                     COL(cat_lane, checkpoint_lsn, "checkpoint_lsn", CAT_U64),
                      COL(cat_lane, end_lsn, "end_lsn", CAT_U64)}},
-    [CAT_T_DAMAGE] = {"damage", sizeof(struct cat_damage), 3, 6,
+    [CAT_T_DAMAGE] = {"damage",
+                      sizeof(struct cat_damage),
+                      3,
+                      6,
                       {COL(cat_damage, gid, "gid", CAT_U32), COL(cat_damage, lo, "lo", CAT_U64),
-                       COL(cat_damage, hi, "hi", CAT_U64), COL(cat_damage, cause, "cause", CAT_TEXT),
-                       COL(cat_damage, found_ns, "found_ns", CAT_I64), COL(cat_damage, state, "state", CAT_U32)}},
+                       COL(cat_damage, hi, "hi", CAT_U64),
+                       COL(cat_damage, cause, "cause", CAT_TEXT),
+                       COL(cat_damage, found_ns, "found_ns", CAT_I64),
+                       COL(cat_damage, state, "state", CAT_U32)}},
 };
 
 const struct cat_table_def *cat_table_def(unsigned table)
@@ -88,7 +139,7 @@ static bool kind_is_bytes(enum cat_kind kind)
     return kind == CAT_TEXT || kind == CAT_BLOB || kind == CAT_UUID;
 }
 
-/* --- buffer -------------------------------------------------------------------------------------------------- */
+/* --- buffer ----------------------------------------------------------------------------------- */
 bool cat_buf_reserve(struct cat_buf *b, size_t more)
 {
     if (more > CAT_ROW_BYTES_MAX + KIB || b->len > SIZE_MAX / 4) {
@@ -119,15 +170,15 @@ void cat_buf_fini(struct cat_buf *b)
     memset(b, 0, sizeof(*b));
 }
 
-/* --- encode -------------------------------------------------------------------------------------------------- */
+/* --- encode ----------------------------------------------------------------------------------- */
 static uint32_t row_crc(const uint8_t *raw, size_t payload_len)
 {
     uint32_t crc = crc32c(0, raw, 8);
     return crc32c(crc, raw + 12, 4 + payload_len);
 }
 
-enum st cat_row_encode(struct cat_buf *b, enum cat_table table, enum cat_op op, const struct cat_cell *cells,
-                       unsigned ncols)
+enum st cat_row_encode(struct cat_buf *b, enum cat_table table, enum cat_op op,
+                       const struct cat_cell *cells, unsigned ncols)
 {
     const struct cat_table_def *def = &defs[table];
     size_t need = CAT_ROW_HEAD;
@@ -206,7 +257,8 @@ static void cell_of(const struct cat_col *col, const void *row, struct cat_cell 
     }
 }
 
-enum st cat_row_encode_struct(struct cat_buf *b, enum cat_table table, enum cat_op op, const void *row)
+enum st cat_row_encode_struct(struct cat_buf *b, enum cat_table table, enum cat_op op,
+                              const void *row)
 {
     const struct cat_table_def *def = &defs[table];
     struct cat_cell cells[CAT_COLS_MAX];
@@ -218,8 +270,9 @@ enum st cat_row_encode_struct(struct cat_buf *b, enum cat_table table, enum cat_
     return cat_row_encode(b, table, op, cells, ncols);
 }
 
-/* --- decode -------------------------------------------------------------------------------------------------- */
-enum st cat_row_next(const uint8_t *data, size_t len, size_t *pos, struct cat_row *row_out, struct err *err)
+/* --- decode ----------------------------------------------------------------------------------- */
+enum st cat_row_next(const uint8_t *data, size_t len, size_t *pos, struct cat_row *row_out,
+                     struct err *err)
 {
     size_t left = len - *pos;
     const uint8_t *raw = data + *pos;
@@ -236,9 +289,10 @@ enum st cat_row_next(const uint8_t *data, size_t len, size_t *pos, struct cat_ro
         return err_set(err, ST_CORRUPT, 0, "row at %zu: checksum does not match", *pos);
     }
     const struct cat_table_def *def = cat_table_def(raw[0]);
-    if (def == NULL || (raw[1] != CAT_OP_PUT && raw[1] != CAT_OP_DEL) || raw[2] > def->ncols || raw[3] != 0) {
-        return err_set(err, ST_VERSION, 0, "row at %zu: table=%u op=%u columns=%u not known", *pos, raw[0], raw[1],
-                       raw[2]);
+    if (def == NULL || (raw[1] != CAT_OP_PUT && raw[1] != CAT_OP_DEL) || raw[2] > def->ncols ||
+        raw[3] != 0) {
+        return err_set(err, ST_VERSION, 0, "row at %zu: table=%u op=%u columns=%u not known", *pos,
+                       raw[0], raw[1], raw[2]);
     }
     if (raw[2] < def->nkeys || (raw[1] == CAT_OP_DEL && raw[2] != def->nkeys)) {
         return err_set(err, ST_CORRUPT, 0, "row at %zu: %u columns", *pos, raw[2]);
@@ -268,7 +322,8 @@ enum st cat_row_cells(const struct cat_row *row, struct cat_cell *cells, struct 
         size_t n = varint_get(p, (size_t)(end - p), &v);
         p += n;
         if (n == 0 || (c->is_bytes && v > (uint64_t)(end - p) + 1)) {
-            return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s", def->name, def->cols[i].name);
+            return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s", def->name,
+                           def->cols[i].name);
         }
         if (!c->is_bytes) {
             c->u = v;
@@ -279,12 +334,14 @@ enum st cat_row_cells(const struct cat_row *row, struct cat_cell *cells, struct 
         }
     }
     if (p != end) {
-        return err_set(err, ST_CORRUPT, 0, "row of table %s: bytes behind the last column", def->name);
+        return err_set(err, ST_CORRUPT, 0, "row of table %s: bytes behind the last column",
+                       def->name);
     }
     return ST_OK;
 }
 
-enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells, union cat_any *out, struct err *err)
+enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells, union cat_any *out,
+                       struct err *err)
 {
     const struct cat_table_def *def = &defs[table];
 
@@ -298,7 +355,8 @@ enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells, union
         switch (col->kind) {
         case CAT_U32:
             if (c->u > UINT32_MAX) {
-                return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s is out of range", def->name, col->name);
+                return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s is out of range",
+                               def->name, col->name);
             }
             memcpy(at, &u32, sizeof(u32));
             break;
@@ -308,8 +366,8 @@ enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells, union
             break;
         case CAT_UUID:
             if (c->p == NULL || c->len != 16) {
-                return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s has %zu bytes", def->name, col->name,
-                               c->len);
+                return err_set(err, ST_CORRUPT, 0, "row of table %s: column %s has %zu bytes",
+                               def->name, col->name, c->len);
             }
             memcpy(at, c->p, 16);
             break;

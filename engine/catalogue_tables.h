@@ -1,12 +1,13 @@
-/* The catalogue's tables as data: columns, keys, and the one row encoding shared by transactions, the row log, and the
- * code that talks to SQLite. Private to the catalogue.
+/* The catalogue's tables as data: columns, keys, and the one row encoding shared by transactions,
+ * the row log, and the code that talks to SQLite. Private to the catalogue.
  *
  * Encoded row, as it stands in the row log (unaligned, little-endian):
- *   off 0 table u8 · 1 op u8 (1 put, 2 delete) · 2 ncols u8 · 3 reserved u8 · 4 len u32 · 8 crc u32 · 12 key_len u32
- *   off 16 payload, len bytes: key columns, then (put only) the other columns
- * crc is CRC-32C over bytes 0..7, 12..15 and the payload. key_len is how much of the payload is key. A column is an
- * unsigned LEB128: the value for integers (signed ones as the unsigned of the same bits), length + 1 before the bytes
- * for text and blobs, 0 for NULL. Columns are only ever appended to a table, so an older row decodes as a prefix.
+ *   off 0 table u8 · 1 op u8 (1 put, 2 delete) · 2 ncols u8 · 3 reserved u8 · 4 len u32 · 8 crc u32
+ * · 12 key_len u32 off 16 payload, len bytes: key columns, then (put only) the other columns crc is
+ * CRC-32C over bytes 0..7, 12..15 and the payload. key_len is how much of the payload is key. A
+ * column is an unsigned LEB128: the value for integers (signed ones as the unsigned of the same
+ * bits), length + 1 before the bytes for text and blobs, 0 for NULL. Columns are only ever appended
+ * to a table, so an older row decodes as a prefix.
  *
  * Any thread; no I/O. */
 #ifndef ENGINE_CATALOGUE_TABLES_H
@@ -104,19 +105,21 @@ bool cat_buf_reserve(struct cat_buf *b, size_t more);
 void cat_buf_fini(struct cat_buf *b);
 
 /* Appends an encoded row made from ncols cells (all columns for a put, the keys for a delete). */
-MUST_USE enum st cat_row_encode(struct cat_buf *b, enum cat_table table, enum cat_op op, const struct cat_cell *cells,
-                                unsigned ncols);
+MUST_USE enum st cat_row_encode(struct cat_buf *b, enum cat_table table, enum cat_op op,
+                                const struct cat_cell *cells, unsigned ncols);
 /* Appends an encoded row made from a row's struct. */
-MUST_USE enum st cat_row_encode_struct(struct cat_buf *b, enum cat_table table, enum cat_op op, const void *row);
+MUST_USE enum st cat_row_encode_struct(struct cat_buf *b, enum cat_table table, enum cat_op op,
+                                       const void *row);
 
-/* Takes the row at *pos of data and moves *pos behind it. ST_CORRUPT for anything that is not one, ST_VERSION for an
- * unknown table, op, or more columns than known. */
-MUST_USE enum st cat_row_next(const uint8_t *data, size_t len, size_t *pos, struct cat_row *row_out, struct err *err);
+/* Takes the row at *pos of data and moves *pos behind it. ST_CORRUPT for anything that is not one,
+ * ST_VERSION for an unknown table, op, or more columns than known. */
+MUST_USE enum st cat_row_next(const uint8_t *data, size_t len, size_t *pos, struct cat_row *row_out,
+                              struct err *err);
 /* Splits a row into cells (CAT_COLS_MAX); missing trailing columns are 0 or NULL. ST_CORRUPT. */
 MUST_USE enum st cat_row_cells(const struct cat_row *row, struct cat_cell *cells, struct err *err);
 /* Fills the row's struct from cells. ST_CORRUPT when a value does not fit its column. */
-MUST_USE enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells, union cat_any *out,
-                                struct err *err);
+MUST_USE enum st cat_row_struct(enum cat_table table, const struct cat_cell *cells,
+                                union cat_any *out, struct err *err);
 
 /* A transaction's rows: encoded one after the other, in the order of the calls. */
 struct cat_txn {
@@ -132,10 +135,11 @@ struct cat_row_ref {
     size_t index;   /* order of the calls */
     unsigned phase; /* deletes, tombstones, puts */
 };
-/* The rows that count of n transactions, in the order in which they are to be applied (deletes first, then streams that
- * give up their name, then the rest), each key once. *refs_out is base_malloc'ed, the caller's; it borrows from the
- * transactions. *bytes_out is the sum of their sizes. */
-MUST_USE enum st cat_txns_sort(struct cat_txn *const *txns, size_t n, struct cat_row_ref **refs_out, size_t *nrefs_out,
-                               size_t *bytes_out, struct err *err);
+/* The rows that count of n transactions, in the order in which they are to be applied (deletes
+ * first, then streams that give up their name, then the rest), each key once. *refs_out is
+ * base_malloc'ed, the caller's; it borrows from the transactions. *bytes_out is the sum of their
+ * sizes. */
+MUST_USE enum st cat_txns_sort(struct cat_txn *const *txns, size_t n, struct cat_row_ref **refs_out,
+                               size_t *nrefs_out, size_t *bytes_out, struct err *err);
 
 #endif

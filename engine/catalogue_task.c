@@ -109,7 +109,9 @@ enum st cat_submit(struct cat *cat, struct cat_txn *txn, cat_done_fn done, void 
         cat->queue[(cat->queue_head + cat->queue_len) % CAT_QUEUE_MAX] =
             (struct cat_job){.txn = txn, .done = done, .arg = arg};
         cat->queue_len++;
-        env_task_wake(cat->env, cat->task); /* under the lock: cat_stop closes the queue before it stops the task */
+        env_task_wake(
+            cat->env,
+            cat->task); /* under the lock: cat_stop closes the queue before it stops the task */
     }
     (void)pthread_mutex_unlock(&cat->queue_lock);
     return st;

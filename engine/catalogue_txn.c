@@ -1,4 +1,5 @@
-/* Transactions of the catalogue: rows encoded as they are put, sorted and thinned when they are committed. */
+/* Transactions of the catalogue: rows encoded as they are put, sorted and thinned when they are
+ * committed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,10 +46,10 @@ static void add(struct cat_txn *txn, enum cat_table table, enum cat_op op, const
     txn->st = st_merge(txn->st, st);
 }
 
-#define PUT(name, table)                                                                                     \
-    void cat_put_##name(struct cat_txn *txn, const struct cat_##name *row)                                   \
-    {                                                                                                        \
-        add(txn, table, CAT_OP_PUT, row);                                                                    \
+#define PUT(name, table)                                                                           \
+    void cat_put_##name(struct cat_txn *txn, const struct cat_##name *row)                         \
+    {                                                                                              \
+        add(txn, table, CAT_OP_PUT, row);                                                          \
     }
 PUT(account, CAT_T_ACCOUNT)
 PUT(stream, CAT_T_STREAM)
@@ -93,7 +94,8 @@ void cat_del_segment(struct cat_txn *txn, uint32_t gid, uint64_t segno)
 }
 void cat_del_segdel(struct cat_txn *txn, uint32_t gid, uint64_t segno, uint32_t part)
 {
-    add(txn, CAT_T_SEGDEL, CAT_OP_DEL, &(struct cat_segdel){.gid = gid, .segno = segno, .part = part});
+    add(txn, CAT_T_SEGDEL, CAT_OP_DEL,
+        &(struct cat_segdel){.gid = gid, .segno = segno, .part = part});
 }
 void cat_del_pending_purge(struct cat_txn *txn, uint32_t gid, uint64_t lsn)
 {
@@ -108,7 +110,7 @@ void cat_del_damage(struct cat_txn *txn, uint32_t gid, uint64_t lo, uint64_t hi)
     add(txn, CAT_T_DAMAGE, CAT_OP_DEL, &(struct cat_damage){.gid = gid, .lo = lo, .hi = hi});
 }
 
-/* --- sort ---------------------------------------------------------------------------------------------------- */
+/* --- sort ------------------------------------------------------------------------------------- */
 static int key_cmp(const struct cat_row *a, const struct cat_row *b)
 {
     if (a->table != b->table) {
@@ -145,7 +147,8 @@ static unsigned phase_of(const struct cat_row *row)
     if (row->op == CAT_OP_DEL) {
         return 0;
     }
-    if (row->table == CAT_T_STREAM && cat_row_cells(row, cells, NULL) == ST_OK && cells[2].p == NULL) {
+    if (row->table == CAT_T_STREAM && cat_row_cells(row, cells, NULL) == ST_OK &&
+        cells[2].p == NULL) {
         return 1; /* a tombstone: its name is free for a later row */
     }
     return 2;
@@ -158,8 +161,8 @@ static uint64_t store_next_gid(const struct cat_row *row)
     return row->table == CAT_T_STORE && cat_row_cells(row, cells, NULL) == ST_OK ? cells[1].u : 0;
 }
 
-enum st cat_txns_sort(struct cat_txn *const *txns, size_t n, struct cat_row_ref **refs_out, size_t *nrefs_out,
-                      size_t *bytes_out, struct err *err)
+enum st cat_txns_sort(struct cat_txn *const *txns, size_t n, struct cat_row_ref **refs_out,
+                      size_t *nrefs_out, size_t *bytes_out, struct err *err)
 {
     size_t total = 0, count = 0, kept = 0;
 

@@ -23,7 +23,8 @@ struct verify {
     uint64_t n; /* row log under inspection */
 };
 
-__attribute__((format(printf, 3, 4))) static void finding(struct verify *v, const char *what, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void finding(struct verify *v, const char *what,
+                                                          const char *fmt, ...)
 {
     char text[300];
     va_list ap;
@@ -36,7 +37,7 @@ __attribute__((format(printf, 3, 4))) static void finding(struct verify *v, cons
     }
 }
 
-/* --- row log ------------------------------------------------------------------------------------------------- */
+/* --- row log ---------------------------------------------------------------------------------- */
 static enum st count_log_row(void *arg, const struct cat_row *row, struct err *err)
 {
     struct verify *v = arg;
@@ -82,7 +83,8 @@ static enum st verify_log(struct verify *v, uint64_t n, struct err *err)
         v->sum->batches++;
         st = rowlog_read_batch(&v->ident, &scan, i, count_log_row, v, &why);
         if (st != ST_OK) {
-            (void)snprintf(what, sizeof(what), "%s generation %" PRIu64, name, scan.batches[i].generation);
+            (void)snprintf(what, sizeof(what), "%s generation %" PRIu64, name,
+                           scan.batches[i].generation);
             finding(v, what, "%s", why.msg);
         }
     }
@@ -127,7 +129,7 @@ static enum st verify_logs(struct verify *v, struct err *err)
     return st;
 }
 
-/* --- meta.db ------------------------------------------------------------------------------------------------- */
+/* --- meta.db ---------------------------------------------------------------------------------- */
 static void note_wal_page(void *arg, uint32_t pgno)
 {
     struct verify *v = arg;
@@ -209,11 +211,13 @@ static enum st check_row(void *arg, const struct cat_row *row, struct err *err)
         break;
     }
     /* everything that hangs on a stream has the gid as its first key (damage may name none) */
-    bool hangs = row->table != CAT_T_STORE && row->table != CAT_T_ACCOUNT && row->table != CAT_T_STREAM &&
-                 row->table != CAT_T_LANE && row->table != CAT_T_DAMAGE;
+    bool hangs = row->table != CAT_T_STORE && row->table != CAT_T_ACCOUNT &&
+                 row->table != CAT_T_STREAM && row->table != CAT_T_LANE &&
+                 row->table != CAT_T_DAMAGE;
     if (hangs && !gid_known(v, cells[0].u)) {
         (void)snprintf(what, sizeof(what), "table %s", cat_table_def(row->table)->name);
-        finding(v, what, "row of stream gid=%" PRIu64 ", which is not in the catalogue", cells[0].u);
+        finding(v, what, "row of stream gid=%" PRIu64 ", which is not in the catalogue",
+                cells[0].u);
     }
     return ST_OK;
 }
@@ -252,7 +256,8 @@ static enum st verify_meta(struct verify *v, struct meta_vfs *vfs, struct err *e
 
     if ((st = store_path(path, v->opts->root, "meta.db", err)) != ST_OK ||
         (st = store_path(wal, v->opts->root, "meta.db-wal", err)) != ST_OK ||
-        (st = meta_wal_scan(v->env, wal, note_wal_page, v, &v->sum->wal_frames, &junk, err)) != ST_OK) {
+        (st = meta_wal_scan(v->env, wal, note_wal_page, v, &v->sum->wal_frames, &junk, err)) !=
+            ST_OK) {
         return st;
     }
     st = meta_pages_scan(v->env, path, bad_page, v, &v->sum->pages, &why);

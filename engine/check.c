@@ -1,4 +1,5 @@
-/* Offline check of a whole store: every checksum of every file, each finding with its place (jsadmin check). */
+/* Offline check of a whole store: every checksum of every file, each finding with its place
+ * (jsadmin check). */
 #include "engine/eng.h"
 
 #include <stdio.h>
@@ -27,23 +28,23 @@ static void cat_finding(void *arg, const char *what, const char *text)
     finding(arg, what, text, false);
 }
 
-static void seg_finding(void *arg, enum seg_damage_cause cause, const struct seg_row *row, uint64_t off, uint64_t lo,
-                        uint64_t hi, bool lost, const char *text)
+static void seg_finding(void *arg, enum seg_damage_cause cause, const struct seg_row *row,
+                        uint64_t off, uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
     struct check *k = arg;
     char object[128], line[400];
-    snprintf(object, sizeof object, "segment s/%08x/%llu.%u.seg at %llu", row->gid, (unsigned long long)row->segno, row->gen,
-             (unsigned long long)off);
-    snprintf(line, sizeof line, "%s: %s (sequences %llu to %llu)", seg_damage_text(cause), text, (unsigned long long)lo,
-             (unsigned long long)hi);
+    snprintf(object, sizeof object, "segment s/%08x/%llu.%u.seg at %llu", row->gid,
+             (unsigned long long)row->segno, row->gen, (unsigned long long)off);
+    snprintf(line, sizeof line, "%s: %s (sequences %llu to %llu)", seg_damage_text(cause), text,
+             (unsigned long long)lo, (unsigned long long)hi);
     if (lost && hi >= lo && k->s != NULL) {
         k->out->lost_messages += liveset_rank(k->s->live, lo, hi + 1);
     }
     finding(k, object, line, lost);
 }
 
-static void journal_finding(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-                            const char *text)
+static void journal_finding(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo,
+                            uint64_t hi, bool lost, const char *text)
 {
     struct check *k = arg;
     char object[64];
@@ -53,14 +54,15 @@ static void journal_finding(void *arg, enum jr_damage_cause cause, uint32_t gid,
     finding(k, object, text, lost);
 }
 
-static enum st nothing(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                       uint64_t wall_ns, struct err *err)
+static enum st nothing(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                       struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     (void)arg, (void)lsn, (void)r, (void)bytes, (void)chunk, (void)wall_ns, (void)err;
     return ST_OK;
 }
 
-static void no_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor, const struct seq_runs *removed)
+static void no_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
+                     const struct seq_runs *removed)
 {
     (void)arg, (void)gid, (void)last_seq, (void)floor, (void)removed;
 }
@@ -87,11 +89,14 @@ static enum st check_segments(struct check *k, struct err *err)
 static enum st check_journal(struct check *k, struct err *err)
 {
     struct eng *e = k->e;
-    struct jr_opts jo = {.dir = e->journal_dir, .crc_seed = e->ident.crc_seed,
-                         .file_min_bytes = e->opts.journal_file_min_bytes, .file_max_bytes = e->opts.journal_file_max_bytes,
+    struct jr_opts jo = {.dir = e->journal_dir,
+                         .crc_seed = e->ident.crc_seed,
+                         .file_min_bytes = e->opts.journal_file_min_bytes,
+                         .file_max_bytes = e->opts.journal_file_max_bytes,
                          .window_bytes = e->opts.journal_window_bytes};
     memcpy(jo.store_uuid, e->ident.store_uuid, 16);
-    struct jr_visitor v = {.arg = k, .record = nothing, .claim = no_claim, .damage = journal_finding};
+    struct jr_visitor v = {
+        .arg = k, .record = nothing, .claim = no_claim, .damage = journal_finding};
     struct jr_check_report r = {0};
     enum st st = jr_check(e->env, &jo, e->load_checkpoint_lsn, e->load_end_lsn, &v, &r, err);
     k->out->journal_files = r.files;
@@ -102,7 +107,8 @@ static enum st check_journal(struct check *k, struct err *err)
     return st;
 }
 
-enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_check_report *out, struct err *err)
+enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_check_report *out,
+                  struct err *err)
 {
     struct check k = {.e = eng_of(store), .fn = fn, .arg = arg, .out = out};
     struct store_ident ident;
@@ -121,7 +127,9 @@ enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_
         /* Everything is loaded; the files are verified with nobody else on them. */
         cat_close(k.e->cat, false);
         k.e->cat = NULL;
-        struct cat_opts co = {.root = k.e->root, .store_uuid = k.e->ident.store_uuid, .crc_seed = k.e->ident.crc_seed};
+        struct cat_opts co = {.root = k.e->root,
+                              .store_uuid = k.e->ident.store_uuid,
+                              .crc_seed = k.e->ident.crc_seed};
         st = cat_verify(k.e->env, &co, cat_finding, &k, &sum, err);
         out->catalogue_pages = sum.pages;
         out->catalogue_batches = sum.batches;
@@ -129,7 +137,8 @@ enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_
     return st;
 }
 
-void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out, uint64_t *tail_msgs_out)
+void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out,
+                      uint64_t *tail_msgs_out)
 {
     *segments_out = s->segs != NULL ? s->segs->n : 0;
     *segment_bytes_out = 0;

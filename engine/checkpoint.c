@@ -3,14 +3,17 @@
  *   owner            flusher task            meta task (catalogue)      owner
  *   C1 freeze  --->  C2 write, C3 sync  -->  (owner builds rows) C4 --> C5 publish, C6 release
  *
- * One lap at a time, over every stream with something to cover. A unit is a stream with its consumers, frozen at a ticket
- * boundary: what was logged up to freeze_ticket, and nothing else, is in it (I26). Rows are built when that ticket is done
- * (flushed_lsn is then known) and committed in one generation.
+ * One lap at a time, over every stream with something to cover. A unit is a stream with its
+ * consumers, frozen at a ticket boundary: what was logged up to freeze_ticket, and nothing else, is
+ * in it (I26). Rows are built when that ticket is done (flushed_lsn is then known) and committed in
+ * one generation.
  *
- * A crash before C4 leaves blocks past durable_len or files no row names; after C4 everything is in place. A failed lap
- * changes nothing but that the touched segment is closed: the streams stay dirty and the next lap tries again.
+ * A crash before C4 leaves blocks past durable_len or files no row names; after C4 everything is in
+ * place. A failed lap changes nothing but that the touched segment is closed: the streams stay
+ * dirty and the next lap tries again.
  *
- * Threads: the job is built and taken apart by the owner; between hand-over and completion only the flusher touches it. */
+ * Threads: the job is built and taken apart by the owner; between hand-over and completion only the
+ * flusher touches it. */
 #include "engine/checkpoint.h"
 
 #include <stdlib.h>
@@ -24,7 +27,7 @@
 #define SPACE_NS (2 * NS_PER_S)
 #define SEGDEL_PARTS_MAX 64u
 
-/* --- C1: freeze (owner) ------------------------------------------------------------------------------------------- */
+/* --- C1: freeze (owner) ----------------------------------------------------------------------- */
 
 static void take_tail(struct ckpt_unit *u)
 {
@@ -93,7 +96,8 @@ static void normalise(struct seq_runs *r, uint64_t floor)
     *r = out;
 }
 
-/* Sequences up to what will be flushed that are dead and above the floor: the delta since the last lap, or all of them. */
+/* Sequences up to what will be flushed that are dead and above the floor: the delta since the last
+ * lap, or all of them. */
 static void take_removed(struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
@@ -108,7 +112,8 @@ static void take_removed(struct ckpt_unit *u)
     u->removed = s->ckpt_removed;
     s->ckpt_removed = (struct seq_runs){0};
     if (!u->blob_only && s->last_seq > s->flushed_seq) {
-        liveset_dead_runs(s->live, u64_max(s->first_seq, s->flushed_seq + 1), s->last_seq + 1, UINT64_MAX, &u->removed);
+        liveset_dead_runs(s->live, u64_max(s->first_seq, s->flushed_seq + 1), s->last_seq + 1,
+                          UINT64_MAX, &u->removed);
     }
     normalise(&u->removed, s->first_seq);
 }
@@ -120,7 +125,8 @@ static void take_consumers(struct ckpt_unit *u)
     for (size_t i = 0; i < s->ncons; i++) {
         struct store_cons *c = s->cons[i];
         struct ckpt_cons *k = &u->cons[u->ncons++];
-        struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_UPDATE, cons_cfg_version(c), cons_created_ns(c)};
+        struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_UPDATE, cons_cfg_version(c),
+                                cons_created_ns(c)};
         k->sub = cons_sub(c);
         k->cfg_version = head.cfg_version;
         k->created_ns = head.created_ns;
@@ -215,7 +221,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     u->segment_bytes = 0;
 }
 
-/* --- C2, C3: write and sync (flusher) ------------------------------------------------------------------------------- */
+/* --- C2, C3: write and sync (flusher) --------------------------------------------------------- */
 
 static void flush_unit(struct eng *e, struct ckpt_unit *u, uint64_t generation)
 {
@@ -229,9 +235,18 @@ static void flush_unit(struct eng *e, struct ckpt_unit *u, uint64_t generation)
         return;
     }
     struct seg_flush_req req = {
-        .gid = u->gid, .account = u->account, .name = u->name, .active = u->active, .next_segno = u->next_segno,
-        .created_generation = generation, .prev_last_seq = u->prev_last_seq, .msgs = u->msgs, .n = u->nmsgs,
-        .floor = u->first_seq, .removed = &u->removed, .segment_bytes = u->segment_bytes,
+        .gid = u->gid,
+        .account = u->account,
+        .name = u->name,
+        .active = u->active,
+        .next_segno = u->next_segno,
+        .created_generation = generation,
+        .prev_last_seq = u->prev_last_seq,
+        .msgs = u->msgs,
+        .n = u->nmsgs,
+        .floor = u->first_seq,
+        .removed = &u->removed,
+        .segment_bytes = u->segment_bytes,
     };
     u->st = seg_flush(e->segs, &req, &u->flushed, &u->err);
     if (u->st == ST_OK) {
@@ -248,7 +263,7 @@ static void write_units(struct eng *e)
     }
 }
 
-/* --- C4: rows (owner builds, meta task commits) ------------------------------------------------------------------------ */
+/* --- C4: rows (owner builds, meta task commits) ----------------------------------------------- */
 
 static struct cat_bytes bytes_of(const void *p, size_t len)
 {
@@ -258,11 +273,22 @@ static struct cat_bytes bytes_of(const void *p, size_t len)
 static void put_segment(struct cat_txn *t, const struct seg_row *r)
 {
     struct cat_segment c = {
-        .gid = r->gid, .segno = r->segno, .gen = r->gen, .state = (uint32_t)r->state,
-        .created_generation = r->created_generation, .first_seq = r->first_seq, .last_seq = r->last_seq,
-        .min_ts_ns = r->min_ts, .max_ts_ns = r->max_ts, .durable_len = r->durable_len, .nblocks = r->nblocks,
-        .chain_crc = r->chain_crc, .last_section = r->last_section, .live_msgs = r->live_msgs,
-        .live_bytes = r->live_bytes, .min_expiry_ns = r->min_expiry,
+        .gid = r->gid,
+        .segno = r->segno,
+        .gen = r->gen,
+        .state = (uint32_t)r->state,
+        .created_generation = r->created_generation,
+        .first_seq = r->first_seq,
+        .last_seq = r->last_seq,
+        .min_ts_ns = r->min_ts,
+        .max_ts_ns = r->max_ts,
+        .durable_len = r->durable_len,
+        .nblocks = r->nblocks,
+        .chain_crc = r->chain_crc,
+        .last_section = r->last_section,
+        .live_msgs = r->live_msgs,
+        .live_bytes = r->live_bytes,
+        .min_expiry_ns = r->min_expiry,
     };
     memcpy(c.seg_uuid, r->seg_uuid, sizeof c.seg_uuid);
     cat_put_segment(t, &c);
@@ -299,8 +325,11 @@ static void put_consumers(struct cat_txn *t, const struct ckpt_unit *u)
     }
     for (size_t i = 0; i < u->ncons; i++) {
         const struct ckpt_cons *k = &u->cons[i];
-        struct cat_consumer c = {.gid = u->gid, .sub = k->sub, .name = bytes_of(k->name, strlen(k->name)),
-                                 .cfg = bytes_of(k->cfg, k->cfg_len), .cfg_version = k->cfg_version,
+        struct cat_consumer c = {.gid = u->gid,
+                                 .sub = k->sub,
+                                 .name = bytes_of(k->name, strlen(k->name)),
+                                 .cfg = bytes_of(k->cfg, k->cfg_len),
+                                 .cfg_version = k->cfg_version,
                                  .created_ns = k->created_ns};
         struct cat_consumer_ckpt b = {u->gid, k->sub, bytes_of(k->blob, k->blob_len)};
         cat_put_consumer(t, &c);
@@ -314,7 +343,10 @@ static void put_damage(struct cat_txn *t, struct ckpt_unit *u)
     struct store_stream *s = u->s;
     for (size_t i = s->damage_saved; i < s->ndamage; i++) {
         const struct eng_damage *d = &s->damage[i];
-        struct cat_damage row = {.gid = u->gid, .lo = d->lo, .hi = d->hi, .cause = bytes_of(d->text, strlen(d->text)),
+        struct cat_damage row = {.gid = u->gid,
+                                 .lo = d->lo,
+                                 .hi = d->hi,
+                                 .cause = bytes_of(d->text, strlen(d->text)),
                                  .found_ns = eng_now_ns(s->eng)};
         cat_put_damage(t, &row);
     }
@@ -324,13 +356,23 @@ static void put_damage(struct cat_txn *t, struct ckpt_unit *u)
 static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
-    struct cat_stream row = {.gid = u->gid, .account = bytes_of(u->account, strlen(u->account)),
-                             .name = bytes_of(u->name, strlen(u->name)), .storage = (uint32_t)s->cfg.storage,
-                             .cfg = bytes_of(u->cfg, u->cfg_len), .cfg_version = u->cfg_version,
-                             .created_ns = s->created_ns, .next_sub = u->next_sub};
-    struct cat_stream_ckpt ck = {.gid = u->gid, .flushed_lsn = s->last_lsn, .oseq = u->oseq, .last_seq = u->last_seq,
-                                 .first_seq = u->first_seq, .msgs = u->msg_count, .bytes = u->bytes,
-                                 .last_ts_ns = u->last_ts_ns, .dedup = bytes_of(u->dedup, u->dedup_len),
+    struct cat_stream row = {.gid = u->gid,
+                             .account = bytes_of(u->account, strlen(u->account)),
+                             .name = bytes_of(u->name, strlen(u->name)),
+                             .storage = (uint32_t)s->cfg.storage,
+                             .cfg = bytes_of(u->cfg, u->cfg_len),
+                             .cfg_version = u->cfg_version,
+                             .created_ns = s->created_ns,
+                             .next_sub = u->next_sub};
+    struct cat_stream_ckpt ck = {.gid = u->gid,
+                                 .flushed_lsn = s->last_lsn,
+                                 .oseq = u->oseq,
+                                 .last_seq = u->last_seq,
+                                 .first_seq = u->first_seq,
+                                 .msgs = u->msg_count,
+                                 .bytes = u->bytes,
+                                 .last_ts_ns = u->last_ts_ns,
+                                 .dedup = bytes_of(u->dedup, u->dedup_len),
                                  .tail = bytes_of(u->tail, u->tail_len)};
     u->flushed_lsn = s->last_lsn;
     cat_put_stream(t, &row);
@@ -373,9 +415,13 @@ static void put_dropped(struct cat_txn *t, struct ckpt_unit *u)
         u->forget = true;
         return;
     }
-    struct cat_stream row = {.gid = u->gid, .account = bytes_of(s->cfg.account, strlen(s->cfg.account)),
-                             .storage = (uint32_t)s->cfg.storage, .cfg = bytes_of("", 0), .created_ns = s->created_ns,
-                             .next_sub = s->next_sub, .drop_lsn = s->drop_lsn};
+    struct cat_stream row = {.gid = u->gid,
+                             .account = bytes_of(s->cfg.account, strlen(s->cfg.account)),
+                             .storage = (uint32_t)s->cfg.storage,
+                             .cfg = bytes_of("", 0),
+                             .created_ns = s->created_ns,
+                             .next_sub = s->next_sub,
+                             .drop_lsn = s->drop_lsn};
     cat_put_stream(t, &row);
 }
 
@@ -408,12 +454,14 @@ static void build_txn(struct eng *e)
     }
     cat_put_next_gid(k->txn, e->next_gid);
     k->new_checkpoint_lsn = u64_max(oldest_needed(e), k->checkpoint_lsn);
-    struct cat_lane lane = {.id = 0, .checkpoint_lsn = k->new_checkpoint_lsn, .end_lsn = k->end_lsn};
+    struct cat_lane lane = {
+        .id = 0, .checkpoint_lsn = k->new_checkpoint_lsn, .end_lsn = k->end_lsn};
     cat_put_lane(k->txn, &lane);
 }
 
 /* Meta task. */
-static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen, const struct err *err)
+static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen,
+                      const struct err *err)
 {
     struct eng *e = arg;
     struct ckpt *k = e->ckpt;
@@ -427,7 +475,7 @@ static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen, 
     e->opts.doorbell(e->opts.doorbell_arg);
 }
 
-/* --- C5, C6: publish, release (owner) ------------------------------------------------------------------------------------ */
+/* --- C5, C6: publish, release (owner) --------------------------------------------------------- */
 
 void ckpt_add_view(struct store_stream *s, struct seg_view *v)
 {
@@ -516,7 +564,8 @@ static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
     s->freeze_ticket = 0;
     if (done) {
         s->first_dirty_lsn = s->next_dirty_lsn;
-        s->ckpt_dirty = s->ticket > e->ckpt->freeze_ticket || (!u->dropped && u->damage_saved < s->ndamage);
+        s->ckpt_dirty =
+            s->ticket > e->ckpt->freeze_ticket || (!u->dropped && u->damage_saved < s->ndamage);
         s->damage_saved = u->damage_saved;
     } else {
         for (size_t i = 0; i < u->removed.n && !u->dropped; i++) {
@@ -635,7 +684,8 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
         answer_requests(e, st);
         return;
     }
-    log_err("could not checkpoint: %s (%s); nothing is released, trying again in 1 s", err->msg, st_text(st));
+    log_err("could not checkpoint: %s (%s); nothing is released, trying again in 1 s", err->msg,
+            st_text(st));
     if (st == ST_NOSPACE) {
         k->lap_no_space = true;
         cat_ballast_release(e->cat);
@@ -647,7 +697,8 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
     eng_timer_set(k->timer, k->retry_boot_ns);
 }
 
-/* A unit whose flush failed: its active segment is closed by the next lap, which starts a new one. */
+/* A unit whose flush failed: its active segment is closed by the next lap, which starts a new one.
+ */
 static enum st first_error(struct ckpt *k, struct err *err)
 {
     for (size_t i = 0; i < k->nunits; i++) {
@@ -667,10 +718,10 @@ static enum st first_error(struct ckpt *k, struct err *err)
     return ST_OK;
 }
 
-/* --- driving (owner) -------------------------------------------------------------------------------------------------------- */
+/* --- driving (owner) -------------------------------------------------------------------------- */
 
-/* A journal that finds no room for its next file gets some back from a checkpoint, long before its window is half
- * used; what has gone on for longer than a lap takes is a full disk. */
+/* A journal that finds no room for its next file gets some back from a checkpoint, long before its
+ * window is half used; what has gone on for longer than a lap takes is a full disk. */
 #define STARVED_LAP_NS (2 * NS_PER_S)
 #define STARVED_FULL_NS (3 * NS_PER_S)
 #define STARVED_USED_MIN MIB /* less gives no file back */
@@ -716,7 +767,8 @@ static bool due(struct eng *e)
     }
     /* A lap that could not cover anything new would follow lap for ever. */
     return k->wanted || k->tombstones_wait ||
-           (e->done_lsn > k->checkpoint_lsn && (used > e->opts.journal_window_bytes / 2 || starved_due(e, used)));
+           (e->done_lsn > k->checkpoint_lsn &&
+            (used > e->opts.journal_window_bytes / 2 || starved_due(e, used)));
 }
 
 static void begin_lap(struct eng *e, bool final)
@@ -744,7 +796,8 @@ static void begin_lap(struct eng *e, bool final)
     k->requests = NULL;
 }
 
-/* The catalogue never runs ahead of the journal: what relaxed and async streams applied is synced first (I8, C4). */
+/* The catalogue never runs ahead of the journal: what relaxed and async streams applied is synced
+ * first (I8, C4). */
 static bool durable(struct eng *e)
 {
     uint64_t lsn = 0;
@@ -765,7 +818,8 @@ void ckpt_poll(struct eng *e)
     enum ckpt_phase phase = (enum ckpt_phase)atomic_load_explicit(&k->phase, memory_order_acquire);
     struct err err;
     look_at_space(e);
-    if ((e->poisoned != ST_OK || k->in_doubt) && k->requests != NULL && k->running_requests == NULL) {
+    if ((e->poisoned != ST_OK || k->in_doubt) && k->requests != NULL &&
+        k->running_requests == NULL) {
         k->running_requests = k->requests; /* nothing will come of them */
         k->requests = NULL;
         answer_requests(e, ST_POISONED);
@@ -900,11 +954,12 @@ void ckpt_destroy(struct eng *e)
     e->ckpt = NULL;
 }
 
-/* --- drops ---------------------------------------------------------------------------------------------------------------- */
+/* --- drops ------------------------------------------------------------------------------------ */
 
 void ckpt_consumer_dropped(struct store_stream *s, uint32_t sub)
 {
-    s->dropped_subs = base_realloc(s->dropped_subs, (s->ndropped_subs + 1) * sizeof *s->dropped_subs);
+    s->dropped_subs =
+        base_realloc(s->dropped_subs, (s->ndropped_subs + 1) * sizeof *s->dropped_subs);
     s->dropped_subs[s->ndropped_subs++] = sub;
     s->ckpt_dirty = true;
 }
@@ -917,7 +972,7 @@ void ckpt_stream_dropped(struct store_stream *s)
     s->ckpt_dirty = true;
 }
 
-/* --- shutdown --------------------------------------------------------------------------------------------------------------- */
+/* --- shutdown --------------------------------------------------------------------------------- */
 
 /* Ends a running lap on this thread, whatever its phase. The flusher has been stopped. */
 static void drain_lap(struct eng *e)
@@ -982,7 +1037,7 @@ bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)
     return true;
 }
 
-/* --- tail column ------------------------------------------------------------------------------------------------------------- */
+/* --- tail column ------------------------------------------------------------------------------ */
 
 enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, size_t len)
 {

@@ -1,4 +1,5 @@
-/* What a running checkpoint holds. Private to engine/checkpoint.c (and the tests that look inside). */
+/* What a running checkpoint holds. Private to engine/checkpoint.c (and the tests that look inside).
+ */
 #ifndef ENGINE_CHECKPOINT_H
 #define ENGINE_CHECKPOINT_H
 
@@ -25,9 +26,9 @@ struct ckpt_unit {
     struct store_stream *s; /* borrowed; it lives as long as ckpt_busy */
     uint32_t gid;
     bool dropped, drop_dir, forget;
-    bool blob_only;         /* the tail goes into the row */
+    bool blob_only; /* the tail goes into the row */
     bool full_segdel;
-    char *account, *name;   /* owned */
+    char *account, *name;        /* owned */
     uint8_t *cfg, *dedup, *tail; /* owned */
     size_t cfg_len, dedup_len, tail_len;
     uint32_t cfg_version, next_sub;
@@ -39,12 +40,12 @@ struct ckpt_unit {
     size_t ndropped_subs;
     struct jr_chunk **chunks; /* owned references that keep msgs alive */
     size_t nchunks;
-    struct seg_src *msgs;   /* owned */
+    struct seg_src *msgs; /* owned */
     size_t nmsgs;
     struct seq_runs removed;
-    uint32_t segdel_parts;  /* after this lap */
-    size_t damage_saved;    /* after this lap */
-    uint64_t *dead;         /* owned: segnos to drop */
+    uint32_t segdel_parts; /* after this lap */
+    size_t damage_saved;   /* after this lap */
+    uint64_t *dead;        /* owned: segnos to drop */
     size_t ndead;
     struct seg_view *active; /* owned reference */
     uint64_t next_segno, prev_last_seq, segment_bytes;
@@ -60,24 +61,26 @@ struct ckpt_request {
 };
 
 struct ckpt {
-    atomic_int phase;          /* enum ckpt_phase: hands the units over */
-    struct ckpt_unit *units;   /* owned */
+    atomic_int phase;        /* enum ckpt_phase: hands the units over */
+    struct ckpt_unit *units; /* owned */
     size_t nunits, cap;
     uint64_t freeze_ticket;
-    struct cat_txn *txn;       /* owned */
+    struct cat_txn *txn; /* owned */
     uint64_t checkpoint_lsn, new_checkpoint_lsn, end_lsn;
     enum st commit_st;
     uint64_t commit_gen;
     struct err commit_err;
     bool wanted, tombstones_wait;
-    bool in_doubt;             /* the catalogue cannot say whether a commit counts: nothing more is flushed until a restart */
+    bool in_doubt; /* the catalogue cannot say whether a commit counts: nothing more is flushed
+                      until a restart */
     int64_t retry_boot_ns;
-    int64_t starved_boot_ns;   /* since when the journal has had no next file for want of space; 0 = it has */
-    int64_t starved_lap_boot_ns; /* the last lap begun for that */
-    bool lap_no_space;         /* the last lap failed for want of space */
-    struct eng_timer *timer;   /* owned: wakes the owner for a retry */
-    struct env_task *flusher;  /* owned */
-    atomic_bool space_low;     /* set by the flusher */
+    int64_t starved_boot_ns; /* since when the journal has had no next file for want of space; 0 =
+                                it has */
+    int64_t starved_lap_boot_ns;                      /* the last lap begun for that */
+    bool lap_no_space;                                /* the last lap failed for want of space */
+    struct eng_timer *timer;                          /* owned: wakes the owner for a retry */
+    struct env_task *flusher;                         /* owned */
+    atomic_bool space_low;                            /* set by the flusher */
     struct ckpt_request *requests, *running_requests; /* owned */
 };
 

@@ -2,8 +2,8 @@
 
 enum kind { K_STR, K_STRS, K_U32, K_I32, K_U64, K_I64, K_I64S, K_BOOL, K_ENUM, K_KVS, K_BYTES };
 
-/* One line per field; init, fini, copy, encode, decode and equal are made from the table. `aux` is the offset of the
- * count of a list; `max` the highest value of an enum. */
+/* One line per field; init, fini, copy, encode, decode and equal are made from the table. `aux` is
+ * the offset of the count of a list; `max` the highest value of an enum. */
 struct field {
     uint8_t id;
     enum kind kind;
@@ -86,7 +86,7 @@ static void *at(const void *c, size_t off)
     return (char *)(uintptr_t)c + off;
 }
 
-/* --- init, fini, copy ------------------------------------------------------------------------------------------ */
+/* --- init, fini, copy ------------------------------------------------------------------------- */
 
 void stream_cfg_init(struct stream_cfg *c)
 {
@@ -120,7 +120,8 @@ static void fields_fini(void *c, const struct field *f, size_t n)
                 base_free(v[i].value);
             }
         }
-        if (f->kind == K_STR || f->kind == K_STRS || f->kind == K_KVS || f->kind == K_BYTES || f->kind == K_I64S) {
+        if (f->kind == K_STR || f->kind == K_STRS || f->kind == K_KVS || f->kind == K_BYTES ||
+            f->kind == K_I64S) {
             base_free(*(void **)p);
         }
     }
@@ -187,7 +188,7 @@ void cons_cfg_copy(struct cons_cfg *to, const struct cons_cfg *from)
     fields_own(to, cons_fields, ARRAY_LEN(cons_fields));
 }
 
-/* --- encode ------------------------------------------------------------------------------------------------------ */
+/* --- encode ----------------------------------------------------------------------------------- */
 
 struct out {
     uint8_t *p;
@@ -276,8 +277,8 @@ static void put_value(struct out *o, const void *c, const struct field *f)
     }
 }
 
-/* A NULL string and an empty list are absent; everything else is written, so that a changed default never changes what an
- * old config says. */
+/* A NULL string and an empty list are absent; everything else is written, so that a changed default
+ * never changes what an old config says. */
 static bool is_absent(const void *c, const struct field *f)
 {
     if (f->kind == K_STR) {
@@ -286,7 +287,8 @@ static bool is_absent(const void *c, const struct field *f)
     return f->aux != 0 && *(const size_t *)at(c, f->aux) == 0;
 }
 
-static void encode(const struct cfg_head *h, const void *c, const struct field *f, size_t n, uint8_t **out, size_t *len)
+static void encode(const struct cfg_head *h, const void *c, const struct field *f, size_t n,
+                   uint8_t **out, size_t *len)
 {
     struct out o = {0}, v = {0};
     uint8_t head[16] = {h->kind, h->op};
@@ -308,17 +310,19 @@ static void encode(const struct cfg_head *h, const void *c, const struct field *
     *len = o.n;
 }
 
-void stream_cfg_encode(const struct cfg_head *h, const struct stream_cfg *c, uint8_t **out, size_t *len_out)
+void stream_cfg_encode(const struct cfg_head *h, const struct stream_cfg *c, uint8_t **out,
+                       size_t *len_out)
 {
     encode(h, c, stream_fields, ARRAY_LEN(stream_fields), out, len_out);
 }
 
-void cons_cfg_encode(const struct cfg_head *h, const struct cons_cfg *c, uint8_t **out, size_t *len_out)
+void cons_cfg_encode(const struct cfg_head *h, const struct cons_cfg *c, uint8_t **out,
+                     size_t *len_out)
 {
     encode(h, c, cons_fields, ARRAY_LEN(cons_fields), out, len_out);
 }
 
-/* --- decode ------------------------------------------------------------------------------------------------------ */
+/* --- decode ----------------------------------------------------------------------------------- */
 
 struct in {
     const uint8_t *p;
@@ -351,7 +355,8 @@ static char *in_lstr(struct in *i)
     return s;
 }
 
-/* Grows a list by one zeroed element; the count is raised at once, so that fini frees what is there. */
+/* Grows a list by one zeroed element; the count is raised at once, so that fini frees what is
+ * there. */
 static void *grow(void *c, const struct field *f, size_t elem)
 {
     void **v = at(c, f->off);
@@ -446,8 +451,8 @@ enum st cfg_head_decode(const uint8_t *in, size_t len, struct cfg_head *h_out)
     return ST_OK;
 }
 
-static enum st decode(const uint8_t *in, size_t len, uint8_t kind, struct cfg_head *h, void *c, const struct field *f,
-                      size_t n)
+static enum st decode(const uint8_t *in, size_t len, uint8_t kind, struct cfg_head *h, void *c,
+                      const struct field *f, size_t n)
 {
     enum st st = cfg_head_decode(in, len, h);
     if (st != ST_OK || h->kind != kind) {
@@ -476,10 +481,12 @@ static enum st decode(const uint8_t *in, size_t len, uint8_t kind, struct cfg_he
     return ST_OK;
 }
 
-enum st stream_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out, struct stream_cfg *c_out)
+enum st stream_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
+                          struct stream_cfg *c_out)
 {
     stream_cfg_init(c_out);
-    enum st st = decode(in, len, CFG_KIND_STREAM, h_out, c_out, stream_fields, ARRAY_LEN(stream_fields));
+    enum st st =
+        decode(in, len, CFG_KIND_STREAM, h_out, c_out, stream_fields, ARRAY_LEN(stream_fields));
     if (st == ST_OK && (c_out->name == NULL || c_out->account == NULL)) {
         st = ST_CORRUPT;
     }
@@ -489,10 +496,12 @@ enum st stream_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
     return st;
 }
 
-enum st cons_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out, struct cons_cfg *c_out)
+enum st cons_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
+                        struct cons_cfg *c_out)
 {
     cons_cfg_init(c_out);
-    enum st st = decode(in, len, CFG_KIND_CONSUMER, h_out, c_out, cons_fields, ARRAY_LEN(cons_fields));
+    enum st st =
+        decode(in, len, CFG_KIND_CONSUMER, h_out, c_out, cons_fields, ARRAY_LEN(cons_fields));
     if (st == ST_OK && c_out->name == NULL) {
         st = ST_CORRUPT;
     }

@@ -1,10 +1,11 @@
-/* Consumers: life cycle, what the stream tells them, timers, release of what nobody wants. See consumer_impl.h. */
+/* Consumers: life cycle, what the stream tells them, timers, release of what nobody wants. See
+ * consumer_impl.h. */
 #include "engine/consumer_impl.h"
 
 #include "engine/base/log.h"
 #include "engine/eng.h"
 
-/* --- turn end and timer --------------------------------------------------------------------------------------------- */
+/* --- turn end and timer ----------------------------------------------------------------------- */
 
 static void turn_end(void *arg)
 {
@@ -66,7 +67,7 @@ static void timer_due(void *arg)
     cons_arm(c);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static size_t name_place(const struct store_stream *s, const char *name)
 {
@@ -89,8 +90,8 @@ static void link_cons(struct store_stream *s, struct store_cons *c)
     s->ncons++;
 }
 
-struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct cons_cfg *cfg, uint32_t cfg_version,
-                             int64_t created_ns, bool fresh)
+struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct cons_cfg *cfg,
+                             uint32_t cfg_version, int64_t created_ns, bool fresh)
 {
     struct store_cons *c = base_calloc(1, sizeof *c);
     c->s = s;
@@ -201,14 +202,26 @@ struct store_cons *cons_by_sub(struct store_stream *s, uint32_t sub)
     return NULL;
 }
 
-uint32_t cons_sub(const struct store_cons *c) { return c->sub; }
-uint32_t cons_cfg_version(const struct store_cons *c) { return c->cfg_version; }
-int64_t cons_created_ns(const struct store_cons *c) { return c->created_ns; }
+uint32_t cons_sub(const struct store_cons *c)
+{
+    return c->sub;
+}
+uint32_t cons_cfg_version(const struct store_cons *c)
+{
+    return c->cfg_version;
+}
+int64_t cons_created_ns(const struct store_cons *c)
+{
+    return c->created_ns;
+}
 
 /* A position that nothing was delivered from says nothing about sequences of the stream. */
-uint64_t cons_max_seq(const struct store_cons *c) { return c->delivered_cseq > 0 ? c->delivered_sseq : 0; }
+uint64_t cons_max_seq(const struct store_cons *c)
+{
+    return c->delivered_cseq > 0 ? c->delivered_sseq : 0;
+}
 
-/* --- recovery --------------------------------------------------------------------------------------------------------- */
+/* --- recovery --------------------------------------------------------------------------------- */
 
 /* Deadlines were read as store time; what is not live any more is done with. */
 static void load_pending(struct store_cons *c)
@@ -247,8 +260,10 @@ void cons_recovered(struct store_cons *c)
         cons_position_fresh(c);
         cons_mark_position(c, false);
     }
-    if (c->delivered_cseq == 0 && c->cfg.deliver != DELIVER_BY_START_SEQ && c->delivered_sseq > s->last_seq) {
-        c->delivered_sseq = c->floor_sseq = s->last_seq; /* the stream lost messages that nobody was told of */
+    if (c->delivered_cseq == 0 && c->cfg.deliver != DELIVER_BY_START_SEQ &&
+        c->delivered_sseq > s->last_seq) {
+        c->delivered_sseq = c->floor_sseq =
+            s->last_seq; /* the stream lost messages that nobody was told of */
         c->next_seq = s->last_seq + 1;
     }
     load_pending(c);
@@ -257,7 +272,7 @@ void cons_recovered(struct store_cons *c)
     cons_arm(c);
 }
 
-/* --- what the stream tells --------------------------------------------------------------------------------------------- */
+/* --- what the stream tells -------------------------------------------------------------------- */
 
 void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
 {
@@ -273,11 +288,14 @@ void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
     }
     if (c->nfilters == 0 && lo > c->lps_resume) {
         n = liveset_rank(s->live, lo, to_seq + 1);
-    } else if (c->nfilters == 1 && !c->wild[0] && lo > c->lps_resume) { /* many consumers of one subject each */
+    } else if (c->nfilters == 1 && !c->wild[0] &&
+               lo > c->lps_resume) { /* many consumers of one subject each */
         const struct sidx_entry *e = sidx_find(s->idx, c->filters[0].s, c->filters[0].len);
-        n = e == NULL || sidx_last(e) < lo ? 0 : sidx_rank_from(e, lo) - sidx_rank_from(e, to_seq + 1);
+        n = e == NULL || sidx_last(e) < lo ? 0
+                                           : sidx_rank_from(e, lo) - sidx_rank_from(e, to_seq + 1);
     } else {
-        for (uint64_t seq = liveset_next(s->live, lo); seq != 0 && seq <= to_seq; seq = liveset_next(s->live, seq + 1)) {
+        for (uint64_t seq = liveset_next(s->live, lo); seq != 0 && seq <= to_seq;
+             seq = liveset_next(s->live, seq + 1)) {
             n += cons_wants_new(c, seq, stream_entry(s, seq));
         }
     }
@@ -313,7 +331,8 @@ void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry 
     }
 }
 
-/* Message by message, cons_on_remove has seen to it; but when everything goes, it goes without telling. */
+/* Message by message, cons_on_remove has seen to it; but when everything goes, it goes without
+ * telling. */
 void cons_on_floor(struct store_cons *c, uint64_t first_seq)
 {
     (void)first_seq;
@@ -360,7 +379,7 @@ void cons_on_purged(struct store_cons *c, uint64_t first_seq)
     cons_ready_soon(c);
 }
 
-/* --- interest ----------------------------------------------------------------------------------------------------------- */
+/* --- interest --------------------------------------------------------------------------------- */
 
 bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entry *entry)
 {
@@ -368,7 +387,8 @@ bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entr
         return cons_wants_new(c, seq, entry);
     }
     const struct cons_pend *e = pends_find(&c->pend, seq);
-    return e != NULL && ((e->flags & PEND_EXHAUSTED) == 0 || c->s->cfg.retention == RETENTION_WORKQUEUE);
+    return e != NULL &&
+           ((e->flags & PEND_EXHAUSTED) == 0 || c->s->cfg.retention == RETENTION_WORKQUEUE);
 }
 
 static bool wanted(const struct store_stream *s, uint64_t seq)
@@ -382,7 +402,8 @@ static bool wanted(const struct store_stream *s, uint64_t seq)
     return false;
 }
 
-/* A record that cannot be written leaves the messages: the next consumer that goes, or the next start, takes them. */
+/* A record that cannot be written leaves the messages: the next consumer that goes, or the next
+ * start, takes them. */
 void cons_release_unwanted(struct store_stream *s)
 {
     if (s->cfg.retention != RETENTION_INTEREST || s->msgs == 0) {
@@ -392,7 +413,8 @@ void cons_release_unwanted(struct store_stream *s)
     if (s->ncons == 0) {
         st = stream_floor_logged(s, s->last_seq + 1, REASON_NOINTEREST, 0);
     } else {
-        uint64_t end = s->last_seq + 1; /* a consumer without filter wants all that it has not looked at */
+        uint64_t end =
+            s->last_seq + 1; /* a consumer without filter wants all that it has not looked at */
         for (size_t i = 0; i < s->ncons; i++) {
             const struct store_cons *c = s->cons[i];
             if (c->nfilters == 0 && c->lps_resume == 0) {
@@ -414,6 +436,7 @@ void cons_release_unwanted(struct store_stream *s)
     if (st == ST_OK) {
         s->removal_ticket = s->ticket;
     } else {
-        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name, st_text(st));
+        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name,
+                st_text(st));
     }
 }

@@ -2,13 +2,14 @@
  *
  * Body (varints unless said otherwise):
  *   u8 version (1), u8 parts
- *   POSITION  delivered cseq, sseq; floor cseq, sseq; next sequence to look at; last_per_subject: its resume sequence or 0
- *   ACKED     runs of pending messages that are done with
- *   PENDING   i64le base (store time), count, then ascending: sseq - the one before, cseq, dcount, flags, deadline:
+ *   POSITION  delivered cseq, sseq; floor cseq, sseq; next sequence to look at; last_per_subject:
+ * its resume sequence or 0 ACKED     runs of pending messages that are done with PENDING   i64le
+ * base (store time), count, then ascending: sseq - the one before, cseq, dcount, flags, deadline:
  *             0 = none, else zigzag(deadline - base) + 1. Deadlines are store time (STORAGE 11.1)
  *   REMOVED   runs of messages that this record removes from the stream
  *   FULL      (flag only) a snapshot: replaces everything
- * All values are absolute, so applying one twice, or on top of a newer one's loss, gives the same state. */
+ * All values are absolute, so applying one twice, or on top of a newer one's loss, gives the same
+ * state. */
 #include "engine/consumer_impl.h"
 
 enum {
@@ -26,7 +27,10 @@ enum {
     FLUSH_DIRTY = 4096,          /* pending changes that wait for a delta, at most */
 };
 
-bool cons_logs_state(const struct store_cons *c) { return !c->s->memory && !c->cfg.mem_storage; }
+bool cons_logs_state(const struct store_cons *c)
+{
+    return !c->s->memory && !c->cfg.mem_storage;
+}
 
 void cons_mark(struct store_cons *c, struct cons_pend *e)
 {
@@ -47,7 +51,7 @@ void cons_mark_position(struct store_cons *c, bool soon)
     }
 }
 
-/* --- encoding ---------------------------------------------------------------------------------------------------------- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 struct body {
     uint8_t *v; /* owned */
@@ -75,8 +79,14 @@ static void put_runs(struct body *b, const struct seq_runs *r)
     b->n += seq_runs_put(p, r);
 }
 
-static uint64_t zigzag(int64_t v) { return (uint64_t)v << 1 ^ (uint64_t)(v >> 63); }
-static int64_t unzigzag(uint64_t z) { return (int64_t)(z >> 1 ^ (~(z & 1) + 1)); }
+static uint64_t zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+static int64_t unzigzag(uint64_t z)
+{
+    return (int64_t)(z >> 1 ^ (~(z & 1) + 1));
+}
 
 static void put_position(const struct store_cons *c, struct body *b)
 {
@@ -161,7 +171,7 @@ void cons_snapshot(const struct store_cons *c, uint8_t **blob_out, size_t *len_o
     *len_out = b.n;
 }
 
-/* --- logging ------------------------------------------------------------------------------------------------------------ */
+/* --- logging ---------------------------------------------------------------------------------- */
 
 /* True when another consumer still wants the message. */
 static bool wanted_by_others(const struct store_cons *c, uint64_t seq)
@@ -257,7 +267,8 @@ void cons_log(struct store_cons *c)
     bool sync = c->nwaiters > 0 || removed.n > 0;
     enum st st = ST_OK;
     if (b.n > 0) {
-        st = stream_log(s, REC_CONS_DELTA, 0, c->sub, b.v, b.n, removed.n > 0 ? &removed : NULL, sync, true);
+        st = stream_log(s, REC_CONS_DELTA, 0, c->sub, b.v, b.n, removed.n > 0 ? &removed : NULL,
+                        sync, true);
     }
     if (st == ST_OK) {
         logged(c);
@@ -284,7 +295,7 @@ void cons_flush(struct store_cons *c)
     }
 }
 
-/* --- decoding ----------------------------------------------------------------------------------------------------------- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 struct reader {
     const uint8_t *p;
@@ -320,7 +331,8 @@ static void get_position(struct reader *r, struct store_cons *c)
     for (size_t i = 0; i < ARRAY_LEN(v); i++) {
         v[i] = get(r);
     }
-    bool sane = v[2] <= v[0] && v[3] <= v[1] && v[1] < v[4] && v[4] < UINT64_MAX / 2 && v[5] < UINT64_MAX / 2;
+    bool sane = v[2] <= v[0] && v[3] <= v[1] && v[1] < v[4] && v[4] < UINT64_MAX / 2 &&
+                v[5] < UINT64_MAX / 2;
     if (r->bad || !sane) {
         r->bad = true;
         return;
@@ -343,7 +355,8 @@ static void forget_acked(struct store_cons *c, const struct seq_runs *acked)
         const struct seq_run *run = &acked->v[i];
         uint64_t seq = run->first;
         struct cons_pend *e;
-        while ((e = pends_at_or_after(&c->pend, seq)) != NULL && e->sseq - run->first < run->count) {
+        while ((e = pends_at_or_after(&c->pend, seq)) != NULL &&
+               e->sseq - run->first < run->count) {
             seq = e->sseq + 1;
             pends_drop(&c->pend, e);
         }
@@ -366,8 +379,8 @@ static void get_pending(struct reader *r, struct store_cons *c)
     }
     for (uint64_t i = 0; i < n; i++) {
         uint64_t step = get(r), cseq = get(r), dcount = get(r), flags = get(r), deadline = get(r);
-        if (r->bad || step == 0 || sseq > UINT64_MAX / 2 || step > UINT64_MAX / 2 || dcount == 0 || dcount > UINT32_MAX ||
-            (flags & ~(uint64_t)PEND_EXHAUSTED) != 0) {
+        if (r->bad || step == 0 || sseq > UINT64_MAX / 2 || step > UINT64_MAX / 2 || dcount == 0 ||
+            dcount > UINT32_MAX || (flags & ~(uint64_t)PEND_EXHAUSTED) != 0) {
             r->bad = true;
             return;
         }
@@ -378,15 +391,20 @@ static void get_pending(struct reader *r, struct store_cons *c)
                 at = INT64_MAX;
             }
             struct cons_pend *e = pends_put(&c->pend, sseq);
-            *e = (struct cons_pend){.sseq = sseq, .cseq = cseq, .deadline_ns = at, .dcount = (uint32_t)dcount,
+            *e = (struct cons_pend){.sseq = sseq,
+                                    .cseq = cseq,
+                                    .deadline_ns = at,
+                                    .dcount = (uint32_t)dcount,
                                     .flags = (uint32_t)flags | PEND_LOGGED};
         }
     }
 }
 
-static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, bool full, struct seq_runs *removed)
+static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, bool full,
+                      struct seq_runs *removed)
 {
-    if (len < 2 || body[0] != DELTA_VERSION || (body[1] & ~PARTS_KNOWN) != 0 || ((body[1] & PART_FULL) != 0) != full) {
+    if (len < 2 || body[0] != DELTA_VERSION || (body[1] & ~PARTS_KNOWN) != 0 ||
+        ((body[1] & PART_FULL) != 0) != full) {
         return ST_CORRUPT;
     }
     uint8_t parts = body[1];
@@ -412,7 +430,8 @@ static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, boo
 }
 
 /* Checks everything before it touches the consumer. */
-enum st cons_apply_delta(struct store_cons *c, const uint8_t *body, size_t len, struct seq_runs *removed_out)
+enum st cons_apply_delta(struct store_cons *c, const uint8_t *body, size_t len,
+                         struct seq_runs *removed_out)
 {
     struct seq_runs unused = {0};
     enum st st = decode(NULL, body, len, false, &unused);
@@ -438,5 +457,6 @@ enum st cons_load(struct store_cons *c, const uint8_t *blob, size_t len, struct 
     }
     seq_runs_fini(&unused);
     return st == ST_OK ? ST_OK
-                       : err_set(err, ST_CORRUPT, 0, "consumer \"%s\": snapshot cannot be decoded", c->cfg.name);
+                       : err_set(err, ST_CORRUPT, 0, "consumer \"%s\": snapshot cannot be decoded",
+                                 c->cfg.name);
 }

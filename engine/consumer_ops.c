@@ -3,10 +3,22 @@
 
 enum { SKIPS_MAX = 1000 }; /* messages passed over in one peek (damaged, before the start time) */
 
-const struct cons_cfg *cons_op_cfg(struct store_cons *c) { return &c->cfg; }
-struct store_stream *cons_op_stream(struct store_cons *c) { return c->s; }
-void *cons_op_user(struct store_cons *c) { return c->user; }
-void cons_op_set_user(struct store_cons *c, void *user) { c->user = user; }
+const struct cons_cfg *cons_op_cfg(struct store_cons *c)
+{
+    return &c->cfg;
+}
+struct store_stream *cons_op_stream(struct store_cons *c)
+{
+    return c->s;
+}
+void *cons_op_user(struct store_cons *c)
+{
+    return c->user;
+}
+void cons_op_set_user(struct store_cons *c, void *user)
+{
+    c->user = user;
+}
 
 void cons_op_state(struct store_cons *c, struct cons_state *out)
 {
@@ -31,7 +43,7 @@ void cons_op_attach(struct store_cons *c, const struct cons_events *ev)
     c->ready_soon = false;
 }
 
-/* --- peek ------------------------------------------------------------------------------------------------------------- */
+/* --- peek ------------------------------------------------------------------------------------- */
 
 void cons_read_done(void *arg)
 {
@@ -104,7 +116,8 @@ enum st cons_op_peek(struct store_cons *c, struct cons_peek *out)
     if (st != ST_NOTFOUND) {
         return st;
     }
-    if (c->cfg.ack != ACK_NONE && c->cfg.max_ack_pending > 0 && c->nack >= (uint64_t)c->cfg.max_ack_pending) {
+    if (c->cfg.ack != ACK_NONE && c->cfg.max_ack_pending > 0 &&
+        c->nack >= (uint64_t)c->cfg.max_ack_pending) {
         return wait_for(c, ST_FULL);
     }
     for (unsigned i = 0; i < SKIPS_MAX; i++) {
@@ -133,7 +146,7 @@ enum st cons_op_peek(struct store_cons *c, struct cons_peek *out)
     return ST_AGAIN;
 }
 
-/* --- take ------------------------------------------------------------------------------------------------------------- */
+/* --- take ------------------------------------------------------------------------------------- */
 
 static void arm_pending(struct store_cons *c, struct cons_pend *e)
 {
@@ -159,7 +172,8 @@ static void take_new(struct store_cons *c, uint64_t sseq)
     }
     struct cons_pend *e = pends_put(&c->pend, sseq);
     ASSERT(e->dcount == 0);
-    *e = (struct cons_pend){.sseq = sseq, .cseq = c->delivered_cseq, .deadline_ns = INT64_MAX, .dcount = 1};
+    *e = (struct cons_pend){
+        .sseq = sseq, .cseq = c->delivered_cseq, .deadline_ns = INT64_MAX, .dcount = 1};
     c->nack++;
     arm_pending(c, e);
 }
@@ -196,7 +210,7 @@ void cons_op_take(struct store_cons *c)
     cons_mark_position(c, c->cfg.ack == ACK_NONE && cons_consumes(c));
 }
 
-/* --- ack -------------------------------------------------------------------------------------------------------------- */
+/* --- ack -------------------------------------------------------------------------------------- */
 
 /* The message was acknowledged or terminated. */
 static void done_with(struct store_cons *c, struct cons_pend *e)
@@ -215,7 +229,8 @@ static enum st ack_one(struct store_cons *c, uint64_t sseq)
         done_with(c, e);
         return ST_OK;
     }
-    /* On a work queue a late ack, of a message that is not pending any more, still takes it off the stream. */
+    /* On a work queue a late ack, of a message that is not pending any more, still takes it off the
+     * stream. */
     if (c->s->cfg.retention == RETENTION_WORKQUEUE && cons_matches(c, stream_entry(c->s, sseq))) {
         seqs_push(&c->consumed, sseq);
         return ST_OK;
@@ -258,8 +273,12 @@ static enum st nak(struct store_cons *c, uint64_t sseq, int64_t delay_ns)
     int64_t now = eng_boot_ns(c->s->eng);
     bool used_up = c->cfg.max_deliver > 0 && e->dcount >= (uint64_t)c->cfg.max_deliver;
     e->flags &= ~(unsigned)(delay_ns > 0 ? PEND_QUEUED : 0);
-    /* What used up its deliveries is retired by the scan, from the timer: its event must not come from in here. */
-    cons_set_deadline(c, e, delay_ns <= 0 ? now : delay_ns > INT64_MAX - now ? INT64_MAX - 1 : now + delay_ns);
+    /* What used up its deliveries is retired by the scan, from the timer: its event must not come
+     * from in here. */
+    cons_set_deadline(c, e,
+                      delay_ns <= 0                ? now
+                      : delay_ns > INT64_MAX - now ? INT64_MAX - 1
+                                                   : now + delay_ns);
     cons_mark(c, e);
     if (delay_ns <= 0 && !used_up) {
         cons_queue(c, e);
@@ -287,15 +306,16 @@ static void add_waiter(struct store_cons *c, store_done_fn fn, void *arg)
     c->waiter[c->nwaiters++] = (struct cons_waiter){fn, arg};
 }
 
-void cons_op_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t stream_seq, uint64_t consumer_seq,
-                 int64_t delay_ns, store_done_fn fn, void *arg)
+void cons_op_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t stream_seq,
+                 uint64_t consumer_seq, int64_t delay_ns, store_done_fn fn, void *arg)
 {
     ASSERT(c->running);
     bool full = c->cfg.max_ack_pending > 0 && c->nack >= (uint64_t)c->cfg.max_ack_pending;
     enum st st = ST_NOTFOUND;
     if (stream_seq == 0 || stream_seq > c->delivered_sseq) {
-        /* Not delivered, as far as we know; as upstream, no answer. It may have been, by a process that was killed before it
-         * logged that: the message comes again then, and an answer here would have promised that it does not. */
+        /* Not delivered, as far as we know; as upstream, no answer. It may have been, by a process
+         * that was killed before it logged that: the message comes again then, and an answer here
+         * would have promised that it does not. */
         st = ST_INVALID;
     } else if (c->cfg.ack == ACK_NONE) {
         st = ST_NOTFOUND;

@@ -1,15 +1,17 @@
-/* Pending messages of a consumer: a sorted array with holes, the redelivery queue, deadlines, the ack floor.
+/* Pending messages of a consumer: a sorted array with holes, the redelivery queue, deadlines, the
+ * ack floor.
  *
- * First deliveries ascend by stream sequence, so a new entry goes to the end; acks leave holes, which go from the front at
- * once and from the middle when they are the greater part. */
+ * First deliveries ascend by stream sequence, so a new entry goes to the end; acks leave holes,
+ * which go from the front at once and from the middle when they are the greater part. */
 #include "engine/consumer_impl.h"
 
 #include <stdlib.h>
 
-/* A scan may take a two-hundredth of the time between scans: 200 ns between scans for each pending message. */
+/* A scan may take a two-hundredth of the time between scans: 200 ns between scans for each pending
+ * message. */
 enum { SCAN_PACE_NS = 200 };
 
-/* --- lists of sequences -------------------------------------------------------------------------------------------- */
+/* --- lists of sequences ----------------------------------------------------------------------- */
 
 void seqs_push(struct cons_seqs *l, uint64_t seq)
 {
@@ -65,7 +67,7 @@ size_t seqs_find(const struct cons_seqs *l, size_t from, uint64_t seq)
     return lo;
 }
 
-/* --- pending slots -------------------------------------------------------------------------------------------------- */
+/* --- pending slots ---------------------------------------------------------------------------- */
 
 /* Place of the first slot with sseq >= seq, counted from head. */
 static size_t slot_find(const struct cons_pends *p, uint64_t seq)
@@ -107,9 +109,15 @@ static struct cons_pend *next_from(const struct cons_pends *p, uint64_t from, bo
     return NULL;
 }
 
-struct cons_pend *pends_next(const struct cons_pends *p, uint64_t after) { return next_from(p, after + 1, false); }
+struct cons_pend *pends_next(const struct cons_pends *p, uint64_t after)
+{
+    return next_from(p, after + 1, false);
+}
 
-struct cons_pend *pends_at_or_after(const struct cons_pends *p, uint64_t sseq) { return next_from(p, sseq, true); }
+struct cons_pend *pends_at_or_after(const struct cons_pends *p, uint64_t sseq)
+{
+    return next_from(p, sseq, true);
+}
 
 static void make_room(struct cons_pends *p)
 {
@@ -178,7 +186,7 @@ void pends_fini(struct cons_pends *p)
     *p = (struct cons_pends){0};
 }
 
-/* --- redelivery ------------------------------------------------------------------------------------------------------- */
+/* --- redelivery ------------------------------------------------------------------------------- */
 
 void cons_queue(struct store_cons *c, struct cons_pend *e)
 {
@@ -267,12 +275,13 @@ void cons_scan(struct store_cons *c, int64_t now_boot_ns)
     }
     for (size_t i = 0; i < gone.n && c->attached && c->ev.max_deliver != NULL; i++) {
         const struct cons_pend *e = pends_find(&c->pend, gone.v[i]);
-        c->ev.max_deliver(c->ev.arg, c, gone.v[i], e != NULL ? e->dcount : (uint64_t)c->cfg.max_deliver);
+        c->ev.max_deliver(c->ev.arg, c, gone.v[i],
+                          e != NULL ? e->dcount : (uint64_t)c->cfg.max_deliver);
     }
     seqs_fini(&gone);
 }
 
-/* --- the floor --------------------------------------------------------------------------------------------------------- */
+/* --- the floor -------------------------------------------------------------------------------- */
 
 void cons_settle(struct store_cons *c, struct cons_pend *e)
 {

@@ -1,8 +1,9 @@
-/* Where a consumer starts, what matches it, how it finds the next message, and how many are left (I13).
+/* Where a consumer starts, what matches it, how it finds the next message, and how many are left
+ * (I13).
  *
- * Three ways to the next message: without filter, the live set; with one literal filter, the subject's postings; else
- * sequences are walked and their subjects matched, and after a run of misses the index is asked for the next matches in
- * one go (`ahead`). */
+ * Three ways to the next message: without filter, the live set; with one literal filter, the
+ * subject's postings; else sequences are walked and their subjects matched, and after a run of
+ * misses the index is asked for the next matches in one go (`ahead`). */
 #include "engine/consumer_impl.h"
 
 #include "engine/base/subject.h"
@@ -51,7 +52,8 @@ bool cons_matches(const struct store_cons *c, const struct sidx_entry *e)
     const char *subj = sidx_subject(e, &len);
     for (size_t i = 0; i < c->nfilters; i++) {
         const struct sidx_filter *f = &c->filters[i];
-        if (c->wild[i] ? subject_match(subj, len, f->s, f->len) : len == f->len && memcmp(subj, f->s, len) == 0) {
+        if (c->wild[i] ? subject_match(subj, len, f->s, f->len)
+                       : len == f->len && memcmp(subj, f->s, len) == 0) {
             return true;
         }
     }
@@ -70,7 +72,7 @@ bool cons_wants_new(const struct store_cons *c, uint64_t seq, const struct sidx_
     return i < c->lps.n && c->lps.v[i] == seq;
 }
 
-/* --- positions ------------------------------------------------------------------------------------------------------ */
+/* --- positions -------------------------------------------------------------------------------- */
 
 static uint64_t newest_match(const struct store_cons *c)
 {
@@ -192,7 +194,7 @@ void cons_recount(struct store_cons *c)
     c->npending = n;
 }
 
-/* --- walking ---------------------------------------------------------------------------------------------------------- */
+/* --- walking ---------------------------------------------------------------------------------- */
 
 /* The last_per_subject phase; false when it is over. */
 static bool next_lps(struct store_cons *c, uint64_t *seq_out)
@@ -214,7 +216,8 @@ static bool next_lps(struct store_cons *c, uint64_t *seq_out)
     return false;
 }
 
-/* Walks some live messages; *seq_out is the match, or 0 when there is none any more; false: too many misses. */
+/* Walks some live messages; *seq_out is the match, or 0 when there is none any more; false: too
+ * many misses. */
 static bool next_dense(struct store_cons *c, uint64_t *seq_out)
 {
     const struct store_stream *s = c->s;
@@ -256,7 +259,8 @@ static uint64_t next_filtered(struct store_cons *c)
             c->ahead.v = base_realloc(c->ahead.v, AHEAD_MAX * sizeof c->ahead.v[0]);
             c->ahead.cap = AHEAD_MAX;
         }
-        c->ahead.n = sidx_collect(s->idx, c->filters, c->nfilters, c->next_seq, c->ahead.v, AHEAD_MAX);
+        c->ahead.n =
+            sidx_collect(s->idx, c->filters, c->nfilters, c->next_seq, c->ahead.v, AHEAD_MAX);
         c->ahead_at = 0;
         if (c->ahead.n == 0) {
             return 0;

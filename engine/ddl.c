@@ -1,5 +1,6 @@
-/* Making, changing and dropping streams and consumers: one journal record each (a batch where removals follow), answered
- * when it is durable. No file, no directory, no SQLite here: the checkpoint writes those later. */
+/* Making, changing and dropping streams and consumers: one journal record each (a batch where
+ * removals follow), answered when it is durable. No file, no directory, no SQLite here: the
+ * checkpoint writes those later. */
 #include "engine/config.h"
 #include "engine/eng.h"
 
@@ -64,7 +65,7 @@ static enum st log_cfg(struct store_stream *s, uint32_t sub, uint8_t *body, size
     return st;
 }
 
-/* --- streams -------------------------------------------------------------------------------------------------------- */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 static enum st log_first_seq(struct store_stream *s)
 {
@@ -78,7 +79,8 @@ static enum st log_first_seq(struct store_stream *s)
     return stream_log(s, REC_SKIP, 0, 0, body, sizeof body, NULL, true, true);
 }
 
-void ddl_stream_create(struct store *st_, const struct stream_cfg *cfg, store_stream_fn fn, void *arg)
+void ddl_stream_create(struct store *st_, const struct stream_cfg *cfg, store_stream_fn fn,
+                       void *arg)
 {
     struct eng *e = eng_of(st_);
     struct ddl_wait *w = wait_make(arg);
@@ -175,8 +177,8 @@ static void plan_shrink(struct store_stream *s, struct shrink *sh)
     }
 }
 
-void ddl_stream_update(struct store *st_, struct store_stream *s, const struct stream_cfg *cfg, store_stream_fn fn,
-                       void *arg)
+void ddl_stream_update(struct store *st_, struct store_stream *s, const struct stream_cfg *cfg,
+                       store_stream_fn fn, void *arg)
 {
     struct eng *e = eng_of(st_);
     struct ddl_wait *w = wait_make(arg);
@@ -187,7 +189,8 @@ void ddl_stream_update(struct store *st_, struct store_stream *s, const struct s
     }
     if (strcmp(cfg->name, s->cfg.name) != 0 || strcmp(cfg->account, s->cfg.account) != 0 ||
         cfg->storage != s->cfg.storage) {
-        err_set(&w->err, ST_INVALID, 0, "name, account and storage of stream \"%s\" cannot change", s->cfg.name);
+        err_set(&w->err, ST_INVALID, 0, "name, account and storage of stream \"%s\" cannot change",
+                s->cfg.name);
         refuse(e, w, ST_INVALID);
         return;
     }
@@ -235,9 +238,10 @@ void ddl_stream_delete(struct store *st_, struct store_stream *s, store_done_fn 
     eng_wait_own(e, ticket, ddl_done, w, ST_OK, 0);
 }
 
-/* --- consumers --------------------------------------------------------------------------------------------------------- */
+/* --- consumers -------------------------------------------------------------------------------- */
 
-void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn, void *arg)
+void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn,
+                     void *arg)
 {
     struct eng *e = s->eng;
     struct ddl_wait *w = wait_make(arg);
@@ -278,7 +282,8 @@ void ddl_cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_con
     if (!usable(s->eng, w)) {
         return;
     }
-    struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_UPDATE, cons_cfg_version(c) + 1, cons_created_ns(c)};
+    struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_UPDATE, cons_cfg_version(c) + 1,
+                            cons_created_ns(c)};
     uint8_t *body;
     size_t len;
     cons_cfg_encode(&head, cfg, &body, &len);
@@ -301,7 +306,8 @@ void ddl_cons_delete(struct store_cons *c, store_done_fn fn, void *arg)
         return;
     }
     uint8_t body[8] = {CFG_KIND_CONSUMER};
-    enum st st = stream_log(s, REC_DROP, REC_HAS_TWIN, cons_sub(c), body, sizeof body, NULL, true, true);
+    enum st st =
+        stream_log(s, REC_DROP, REC_HAS_TWIN, cons_sub(c), body, sizeof body, NULL, true, true);
     if (st != ST_OK) {
         refuse(s->eng, w, st);
         return;

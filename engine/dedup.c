@@ -17,17 +17,27 @@ static struct entry *entry_at(const struct dedup *d, uint64_t ordinal)
     return &d->chunk[d->chunk_head + i]->v[ordinal % CHUNK];
 }
 
-/* A slot holds an ordinal modulo 2^32 - 1, plus 1; the window never holds so many that this is ambiguous. */
-static uint32_t to_slot(uint64_t ordinal) { return (uint32_t)(ordinal % UINT32_MAX) + 1; }
+/* A slot holds an ordinal modulo 2^32 - 1, plus 1; the window never holds so many that this is
+ * ambiguous. */
+static uint32_t to_slot(uint64_t ordinal)
+{
+    return (uint32_t)(ordinal % UINT32_MAX) + 1;
+}
 static uint64_t from_slot(const struct dedup *d, uint32_t slot)
 {
     uint64_t behind = ((uint64_t)slot - 1 + UINT32_MAX - d->head % UINT32_MAX) % UINT32_MAX;
     return d->head + behind;
 }
 
-static bool same_id(struct hash128 a, struct hash128 b) { return a.lo == b.lo && a.hi == b.hi; }
+static bool same_id(struct hash128 a, struct hash128 b)
+{
+    return a.lo == b.lo && a.hi == b.hi;
+}
 
-void dedup_init(struct dedup *d) { memset(d, 0, sizeof *d); }
+void dedup_init(struct dedup *d)
+{
+    memset(d, 0, sizeof *d);
+}
 
 void dedup_fini(struct dedup *d)
 {
@@ -50,7 +60,7 @@ void dedup_clear(struct dedup *d)
     dedup_set_last_id(d, NULL, 0);
 }
 
-/* --- hash table: linear probing, backward shift on removal ---------------------------------------------------------- */
+/* --- hash table: linear probing, backward shift on removal ------------------------------------ */
 
 /* Place of the id's slot, or of the free slot where it would go. */
 static size_t slot_place(const struct dedup *d, struct hash128 id)
@@ -104,7 +114,7 @@ bool dedup_find(const struct dedup *d, struct hash128 id, uint64_t *seq_out)
     return true;
 }
 
-/* --- the ring ---------------------------------------------------------------------------------------------------------- */
+/* --- the ring --------------------------------------------------------------------------------- */
 
 static struct entry *push_entry(struct dedup *d)
 {
@@ -166,9 +176,15 @@ size_t dedup_expire(struct dedup *d, int64_t cutoff_ns)
     return gone;
 }
 
-int64_t dedup_oldest_ns(const struct dedup *d) { return d->head == d->tail ? INT64_MAX : entry_at(d, d->head)->ts_ns; }
+int64_t dedup_oldest_ns(const struct dedup *d)
+{
+    return d->head == d->tail ? INT64_MAX : entry_at(d, d->head)->ts_ns;
+}
 
-size_t dedup_count(const struct dedup *d) { return d->slot_used; }
+size_t dedup_count(const struct dedup *d)
+{
+    return d->slot_used;
+}
 
 size_t dedup_memory_bytes(const struct dedup *d)
 {
@@ -207,22 +223,27 @@ void dedup_each(const struct dedup *d, dedup_fn fn, void *arg)
     }
 }
 
-/* --- blob: version u8, last id (varint length, bytes), entries (varint count, then each: id 16 B, sequence and time as
- * zigzag differences to the entry before) ----------------------------------------------------------------------------- */
+/* --- blob: version u8, last id (varint length, bytes), entries (varint count, then each: id 16 B,
+ * sequence and time as zigzag differences to the entry before)
+ * ----------------------------------------------------------------------------- */
 
 static uint64_t zigzag(uint64_t now, uint64_t before)
 {
     int64_t diff = (int64_t)(now - before);
     return (uint64_t)diff << 1 ^ (uint64_t)(diff >> 63);
 }
-static uint64_t unzigzag(uint64_t z, uint64_t before) { return before + (z >> 1 ^ (~(z & 1) + 1)); }
+static uint64_t unzigzag(uint64_t z, uint64_t before)
+{
+    return before + (z >> 1 ^ (~(z & 1) + 1));
+}
 
 size_t dedup_encode_bound(const struct dedup *d, size_t last_id_len)
 {
     return 1 + 10 + last_id_len + 10 + (size_t)(d->tail - d->head) * (16 + 10 + 10);
 }
 
-size_t dedup_encode(const struct dedup *d, uint64_t last_seq, const char *last_id, size_t last_id_len, uint8_t *out)
+size_t dedup_encode(const struct dedup *d, uint64_t last_seq, const char *last_id,
+                    size_t last_id_len, uint8_t *out)
 {
     uint8_t *p = out;
     *p++ = BLOB_VERSION;

@@ -1,5 +1,5 @@
-/* The engine's inside: what stream.c, ddl.c, recover.c and checkpoint.c share. Private to engine/. Owner thread, but where
- * a field says otherwise. */
+/* The engine's inside: what stream.c, ddl.c, recover.c and checkpoint.c share. Private to engine/.
+ * Owner thread, but where a field says otherwise. */
 #ifndef ENGINE_ENG_H
 #define ENGINE_ENG_H
 
@@ -24,7 +24,7 @@ struct eng_waiter {
     void *arg;
     uint64_t n;
     enum st st;
-    bool own;                  /* fn frees arg; told ST_CLOSED when the store goes first */
+    bool own; /* fn frees arg; told ST_CLOSED when the store goes first */
 };
 struct eng_ring {
     struct eng_waiter *v; /* owned */
@@ -48,51 +48,53 @@ struct ckpt; /* checkpoint.c */
 struct eng {
     struct store base;
     uint32_t magic;
-    struct env *env;            /* borrowed */
+    struct env *env; /* borrowed */
     struct eng_opts opts;
-    char *root, *journal_dir;   /* owned */
-    struct env_lock *lock;      /* owned */
+    char *root, *journal_dir; /* owned */
+    struct env_lock *lock;    /* owned */
     struct store_ident ident;
-    struct cat *cat;            /* owned */
-    struct jr *jr;              /* owned */
-    struct jw *jw;              /* owned */
-    struct segs *segs;          /* owned */
-    struct blockcache *cache;   /* owned */
-    struct reader_pool *pool;   /* owned */
-    struct ckpt *ckpt;          /* owned */
+    struct cat *cat;          /* owned */
+    struct jr *jr;            /* owned */
+    struct jw *jw;            /* owned */
+    struct segs *segs;        /* owned */
+    struct blockcache *cache; /* owned */
+    struct reader_pool *pool; /* owned */
+    struct ckpt *ckpt;        /* owned */
 
-    struct store_stream **by_name; /* owned array, sorted by (account, name): streams that can be found */
+    struct store_stream *
+        *by_name; /* owned array, sorted by (account, name): streams that can be found */
     size_t nstreams, by_name_cap;
-    struct store_stream **by_gid; /* owned array of owned streams, sorted by gid; dropped ones until they are tombstones */
+    struct store_stream **by_gid; /* owned array of owned streams, sorted by gid; dropped ones until
+                                     they are tombstones */
     size_t ngids, by_gid_cap;
     uint32_t next_gid;
 
-    struct eng_ring waiting;    /* tickets not done yet */
-    struct eng_ring ready;      /* run at the next turn or poll */
+    struct eng_ring waiting;       /* tickets not done yet */
+    struct eng_ring ready;         /* run at the next turn or poll */
     struct eng_deferred *deferred; /* owned */
     size_t ndeferred, deferred_cap;
     struct wheel wheel;
-    uint64_t done_ticket;       /* highest done ticket seen by poll */
-    uint64_t done_lsn;          /* LSN of the newest record known to be done */
+    uint64_t done_ticket; /* highest done ticket seen by poll */
+    uint64_t done_lsn;    /* LSN of the newest record known to be done */
 
     struct store_time time;
-    int64_t now_ns, boot_ns;    /* cached for the turn; 0 = stale */
+    int64_t now_ns, boot_ns; /* cached for the turn; 0 = stale */
 
     struct store_stream **kick; /* owned: memory and async streams with new visible messages */
     size_t nkick, kick_cap;
-    struct block **held;        /* owned: block references let go at the end of the turn */
+    struct block **held; /* owned: block references let go at the end of the turn */
     size_t nheld, held_cap;
 
     uint64_t file_bytes, mem_bytes; /* logical, all streams */
-    enum st poisoned;           /* ST_OK, or why nothing goes out any more */
+    enum st poisoned;               /* ST_OK, or why nothing goes out any more */
     struct err poison_err;
-    int64_t pace_before_ns;     /* expiries due before this store time are a backlog: paced */
+    int64_t pace_before_ns; /* expiries due before this store time are a backlog: paced */
     bool low_space;
-    bool replaying;             /* recovery: records are applied, nothing is logged, nobody is told */
-    bool shut;                  /* closing */
+    bool replaying; /* recovery: records are applied, nothing is logged, nobody is told */
+    bool shut;      /* closing */
 
     uint64_t load_checkpoint_lsn, load_end_lsn; /* as the catalogue said at the start */
-    struct store_stream *replay_last; /* start-up: whose record was replayed last */
+    struct store_stream *replay_last;           /* start-up: whose record was replayed last */
     bool fresh, clean;
     struct jr_recovered recovered;
     int64_t recovery_ns;
@@ -109,99 +111,125 @@ static inline struct eng *eng_of(struct store *s)
     return e;
 }
 
-/* --- eng_wait.c: completions, timers, deferred work ------------------------------------------------------------- */
-void eng_run_done(struct eng *e);   /* completes waiters whose ticket is done, then everything ready */
+/* --- eng_wait.c: completions, timers, deferred work ------------------------------------------- */
+void eng_run_done(
+    struct eng *e); /* completes waiters whose ticket is done, then everything ready */
 /* The common case of a publish: no allocation. */
 void eng_wait_append(struct eng *e, uint64_t ticket, store_append_fn fn, void *arg, uint64_t seq);
 void eng_run_deferred(struct eng *e);
-void eng_poison(struct eng *e, enum st st, const struct err *err); /* lane failed: every waiter gets ST_POISONED */
+void eng_poison(struct eng *e, enum st st,
+                const struct err *err); /* lane failed: every waiter gets ST_POISONED */
 int64_t eng_run_timers(struct eng *e);
 void eng_wait_fini(struct eng *e);
-void eng_hold_block(struct eng *e, struct block *b); /* takes over a reference; let go at the end of the turn */
+void eng_hold_block(struct eng *e,
+                    struct block *b); /* takes over a reference; let go at the end of the turn */
 void eng_kick(struct eng *e, struct store_stream *s);
-void eng_forget_stream(struct eng *e, struct store_stream *s); /* it goes away: kicks and deferred calls */
+void eng_forget_stream(struct eng *e,
+                       struct store_stream *s); /* it goes away: kicks and deferred calls */
 
-/* --- streams table (engine.c) ------------------------------------------------------------------------------------- */
+/* --- streams table (engine.c) ----------------------------------------------------------------- */
 struct store_stream *eng_stream_by_gid(struct eng *e, uint32_t gid);
 struct store_stream *eng_stream_find(struct eng *e, const char *account, const char *name);
-void eng_stream_add(struct eng *e, struct store_stream *s);    /* into the gid table, which owns it */
-void eng_stream_link(struct eng *e, struct store_stream *s);   /* into the name table */
-void eng_stream_unlink(struct eng *e, struct store_stream *s); /* out of the name table; the gid stays known */
-void eng_stream_forget(struct eng *e, struct store_stream *s); /* out of the gid table; the caller frees */
+void eng_stream_add(struct eng *e, struct store_stream *s);  /* into the gid table, which owns it */
+void eng_stream_link(struct eng *e, struct store_stream *s); /* into the name table */
+void eng_stream_unlink(struct eng *e,
+                       struct store_stream *s); /* out of the name table; the gid stays known */
+void eng_stream_forget(struct eng *e,
+                       struct store_stream *s); /* out of the gid table; the caller frees */
 void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, const char *text);
 
-/* --- stream.c ------------------------------------------------------------------------------------------------------- */
+/* --- stream.c --------------------------------------------------------------------------------- */
 /* Makes an empty stream object (not linked). cfg is copied. */
-struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg, uint32_t cfg_version,
-                                 int64_t created_ns);
+struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg,
+                                 uint32_t cfg_version, int64_t created_ns);
 void stream_free(struct store_stream *s);
 void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32_t cfg_version);
-/* Applies records; the same for new ones and replayed ones. `chunk`/`off` say where the MSG form lies. */
-void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_chunk *chunk, uint32_t off,
-                         uint64_t new_floor, const struct seq_runs *evicted);
+/* Applies records; the same for new ones and replayed ones. `chunk`/`off` say where the MSG form
+ * lies. */
+void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_chunk *chunk,
+                         uint32_t off, uint64_t new_floor, const struct seq_runs *evicted);
 void stream_apply_floor(struct store_stream *s, uint64_t first_seq);
 void stream_apply_skip(struct store_stream *s, uint64_t last_seq);
 /* Applies one replayed record of this stream (any type but CFG and DROP of the stream itself). */
-MUST_USE enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                               struct err *err);
-/* Logs the removal of live messages as DELETE records of bounded size (one batch) and applies them. */
-MUST_USE enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason);
+MUST_USE enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes,
+                               struct jr_chunk *chunk, struct err *err);
+/* Logs the removal of live messages as DELETE records of bounded size (one batch) and applies them.
+ */
+MUST_USE enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs,
+                                      enum rec_reason reason);
 /* flags: REC_BATCH_MORE when records of the same batch follow. */
-MUST_USE enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason, uint8_t flags);
-/* Frees what only a living stream needs; identity and segments stay until the tombstone is written. */
+MUST_USE enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq,
+                                     enum rec_reason reason, uint8_t flags);
+/* Frees what only a living stream needs; identity and segments stay until the tombstone is written.
+ */
 void stream_gut(struct store_stream *s);
 /* Reserves sequences of a memory stream when it runs low. */
 MUST_USE enum st stream_reserve_seqs(struct store_stream *s);
 /* Journal said that the ticket with these records is done. */
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry);
-/* Removes what is older than max_age and arms the timer for the next; no-op while it is armed or there is nothing to do. */
+/* Removes what is older than max_age and arms the timer for the next; no-op while it is armed or
+ * there is nothing to do. */
 void stream_arm_expiry(struct store_stream *s);
 /* A reference on the held block that m points into; NULL when it points elsewhere. */
 struct block *stream_block_of(struct store_stream *s, const struct msg *m);
 void stream_fail_gets(struct store_stream *s); /* gets under way are answered ST_CLOSED */
-void stream_set_visible(struct store_stream *s, uint64_t seq); /* and tells the consumers */
+void stream_set_visible(struct store_stream *s, uint64_t seq);       /* and tells the consumers */
 void stream_dedup_note(struct store_stream *s, const struct msg *m); /* its id enters the window */
 void stream_release_blocks(struct store_stream *s);
 void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const char *text);
 bool stream_consistent(const struct store_stream *s); /* I14 and friends; for asserts and tests */
 
 /* store_ops entries */
-enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn, void *arg);
+enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
+                         void *arg);
 void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg);
-void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn, void *arg);
-void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn, void *arg);
+void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
+                      void *arg);
+void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn,
+                     void *arg);
 void stream_op_state(struct store_stream *s, struct stream_state *out);
 void stream_op_barrier(struct store_stream *s, store_done_fn fn, void *arg);
 void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len,
-                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count), void *arg);
+                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count),
+                        void *arg);
 void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t max);
 
-/* --- ddl.c ------------------------------------------------------------------------------------------------------------ */
-void ddl_stream_create(struct store *st, const struct stream_cfg *cfg, store_stream_fn fn, void *arg);
-void ddl_stream_update(struct store *st, struct store_stream *s, const struct stream_cfg *cfg, store_stream_fn fn, void *arg);
+/* --- ddl.c ------------------------------------------------------------------------------------ */
+void ddl_stream_create(struct store *st, const struct stream_cfg *cfg, store_stream_fn fn,
+                       void *arg);
+void ddl_stream_update(struct store *st, struct store_stream *s, const struct stream_cfg *cfg,
+                       store_stream_fn fn, void *arg);
 void ddl_stream_delete(struct store *st, struct store_stream *s, store_done_fn fn, void *arg);
-void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn, void *arg);
+void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn,
+                     void *arg);
 void ddl_cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_cons_fn fn, void *arg);
 void ddl_cons_delete(struct store_cons *c, store_done_fn fn, void *arg);
 
-/* --- recover.c --------------------------------------------------------------------------------------------------------- */
-MUST_USE enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_lsn_out, struct err *err);
-MUST_USE enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn, struct err *err);
-MUST_USE enum st recover_judge_files(struct eng *e, struct err *err); /* recover_files.c: after replay, before any flush */
-MUST_USE enum st recover_finish(struct eng *e, struct err *err); /* after jr_start: SKIPs, consumers, timers */
+/* --- recover.c -------------------------------------------------------------------------------- */
+MUST_USE enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_lsn_out,
+                              struct err *err);
+MUST_USE enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn,
+                                struct err *err);
+MUST_USE enum st
+recover_judge_files(struct eng *e,
+                    struct err *err); /* recover_files.c: after replay, before any flush */
+MUST_USE enum st recover_finish(struct eng *e,
+                                struct err *err); /* after jr_start: SKIPs, consumers, timers */
 
-/* --- checkpoint.c -------------------------------------------------------------------------------------------------------- */
+/* --- checkpoint.c ----------------------------------------------------------------------------- */
 MUST_USE enum st ckpt_create(struct eng *e, struct err *err);
 MUST_USE enum st ckpt_start(struct eng *e, struct err *err);
-void ckpt_stop(struct eng *e);      /* the flusher; idempotent */
-/* Shutdown, on the owner: checkpoints everything, waiting for it. Then, with the journal stopped: commits its end. */
+void ckpt_stop(struct eng *e); /* the flusher; idempotent */
+/* Shutdown, on the owner: checkpoints everything, waiting for it. Then, with the journal stopped:
+ * commits its end. */
 void ckpt_close(struct eng *e);
 bool ckpt_commit_end(struct eng *e, uint64_t end_lsn);
 void ckpt_destroy(struct eng *e);
-void ckpt_poll(struct eng *e);      /* owner: starts and publishes */
+void ckpt_poll(struct eng *e);                                   /* owner: starts and publishes */
 void ckpt_request(struct eng *e, store_done_fn done, void *arg); /* everything; done may be NULL */
 bool ckpt_idle(struct eng *e);
-void ckpt_stream_dropped(struct store_stream *s); /* before its consumers are freed: their rows go too */
+void ckpt_stream_dropped(
+    struct store_stream *s); /* before its consumers are freed: their rows go too */
 void ckpt_consumer_dropped(struct store_stream *s, uint32_t sub);
 #define CKPT_TAIL_BLOB_MAX 4096u /* bytes of a tail that goes into the row instead of a segment */
 /* The tail column: flushed_seq u64, then MSG forms, each padded to 8 B. */

@@ -1,8 +1,9 @@
 /* Completions, timers and deferred work of the owner.
  *
- * Waiters stand in one ring in the order of their tickets. A waiter for an older ticket than the last one in the ring waits
- * for that one too: at most the groups in flight, and the ring stays a ring. What is already done goes to the ready ring and
- * runs at the next turn, so that no callback runs inside the call that asked. */
+ * Waiters stand in one ring in the order of their tickets. A waiter for an older ticket than the
+ * last one in the ring waits for that one too: at most the groups in flight, and the ring stays a
+ * ring. What is already done goes to the ready ring and runs at the next turn, so that no callback
+ * runs inside the call that asked. */
 #include "engine/eng.h"
 
 static void ring_push(struct eng_ring *r, struct eng_waiter w)
@@ -49,7 +50,8 @@ static void push_waiter(struct eng *e, struct eng_waiter w)
         return;
     }
     if (e->waiting.n > 0) {
-        const struct eng_waiter *last = &e->waiting.v[(e->waiting.head + e->waiting.n - 1) & (e->waiting.cap - 1)];
+        const struct eng_waiter *last =
+            &e->waiting.v[(e->waiting.head + e->waiting.n - 1) & (e->waiting.cap - 1)];
         w.ticket = u64_max(w.ticket, last->ticket);
     }
     ring_push(&e->waiting, w);
@@ -61,9 +63,11 @@ void eng_wait(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum 
     push_waiter(e, (struct eng_waiter){.ticket = ticket, .fn = fn, .arg = arg, .n = n, .st = st});
 }
 
-void eng_wait_own(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum st st, uint64_t n)
+void eng_wait_own(struct eng *e, uint64_t ticket, store_done_fn fn, void *arg, enum st st,
+                  uint64_t n)
 {
-    push_waiter(e, (struct eng_waiter){.ticket = ticket, .fn = fn, .arg = arg, .n = n, .st = st, .own = true});
+    push_waiter(e, (struct eng_waiter){
+                       .ticket = ticket, .fn = fn, .arg = arg, .n = n, .st = st, .own = true});
 }
 
 void eng_wait_append(struct eng *e, uint64_t ticket, store_append_fn fn, void *arg, uint64_t seq)
@@ -74,7 +78,8 @@ void eng_wait_append(struct eng *e, uint64_t ticket, store_append_fn fn, void *a
 static void complete(struct eng *e, const struct eng_waiter *w)
 {
     if (w->append_fn != NULL) {
-        struct store_append_result r = {.verdict = w->st == ST_OK ? APPEND_STORED : APPEND_FAILED, .seq = w->n};
+        struct store_append_result r = {.verdict = w->st == ST_OK ? APPEND_STORED : APPEND_FAILED,
+                                        .seq = w->n};
         w->append_fn(w->arg, &r);
     } else {
         w->fn(w->arg, w->st, w->n, w->st == ST_POISONED ? &e->poison_err : NULL);
@@ -110,7 +115,7 @@ void eng_poison(struct eng *e, enum st st, const struct err *err)
     }
 }
 
-/* --- deferred work ----------------------------------------------------------------------------------------------- */
+/* --- deferred work ---------------------------------------------------------------------------- */
 
 void eng_defer(struct eng *e, void (*fn)(void *arg), void *arg)
 {
@@ -190,7 +195,7 @@ void eng_run_deferred(struct eng *e)
     e->nheld = 0;
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 int64_t eng_boot_ns(struct eng *e)
 {

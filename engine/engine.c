@@ -1,16 +1,19 @@
 /* The engine: opening, closing, the owner's turn, and the table behind engine/store.h.
  *
- * Opening is the order of STORAGE 14: lock, STORE, catalogue, segments, journal, check both against each other, replay, new
- * journal file, tasks. Nothing is written before the last refusal could have come, but repairs of second copies. */
+ * Opening is the order of STORAGE 14: lock, STORE, catalogue, segments, journal, check both against
+ * each other, replay, new journal file, tasks. Nothing is written before the last refusal could
+ * have come, but repairs of second copies. */
 #include "engine/eng.h"
 
 #include <stdio.h>
 
 #include "engine/base/log.h"
 
-#define START_FILES_MAX 3u /* journal files found at a start, from which on a checkpoint is made */
+#define START_FILES_MAX                                                                            \
+    3u /* journal files found at a start, from which on a checkpoint is made                       \
+        */
 
-/* --- tables ---------------------------------------------------------------------------------------------------------- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 static int name_cmp(const struct store_stream *s, const char *account, const char *name)
 {
@@ -47,7 +50,8 @@ static size_t gid_pos(const struct eng *e, uint32_t gid)
     return lo;
 }
 
-static void insert(struct store_stream ***v, size_t *n, size_t *cap, size_t pos, struct store_stream *s)
+static void insert(struct store_stream ***v, size_t *n, size_t *cap, size_t pos,
+                   struct store_stream *s)
 {
     if (*n == *cap) {
         *cap = *cap == 0 ? 16 : *cap * 2;
@@ -105,8 +109,8 @@ void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, cons
 {
     struct store_stream *s = gid != 0 ? eng_stream_by_gid(e, gid) : NULL;
     if (s != NULL) {
-        log_wrn("damage in stream \"%s\" of account \"%s\": %s first_seq=%llu last_seq=%llu", s->cfg.name, s->cfg.account,
-                text, (unsigned long long)lo, (unsigned long long)hi);
+        log_wrn("damage in stream \"%s\" of account \"%s\": %s first_seq=%llu last_seq=%llu",
+                s->cfg.name, s->cfg.account, text, (unsigned long long)lo, (unsigned long long)hi);
         stream_note_damage(s, lo, hi, text);
         return;
     }
@@ -115,7 +119,7 @@ void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, cons
     e->unowned[e->nunowned++] = (struct eng_damage){lo, hi, base_strdup(text)};
 }
 
-/* --- the owner's turn ---------------------------------------------------------------------------------------------------- */
+/* --- the owner's turn ------------------------------------------------------------------------- */
 
 static void entry_done(void *arg, uint64_t ticket, const struct jr_entry *entry)
 {
@@ -162,17 +166,19 @@ static int64_t op_timers(struct store *st)
     e->now_ns = e->boot_ns = 0;
     (void)eng_run_timers(e);
     op_turn(st); /* may set new timers: what it delivers has deadlines */
-    return e->ndeferred > 0 || e->ready.n > 0 || e->nkick > 0 ? env_boot_ns(e->env) : wheel_next(&e->wheel);
+    return e->ndeferred > 0 || e->ready.n > 0 || e->nkick > 0 ? env_boot_ns(e->env)
+                                                              : wheel_next(&e->wheel);
 }
 
-/* --- ops -------------------------------------------------------------------------------------------------------------------- */
+/* --- ops -------------------------------------------------------------------------------------- */
 
 static struct store_stream *op_find(struct store *st, const char *account, const char *name)
 {
     return eng_stream_find(eng_of(st), account, name);
 }
 
-static struct store_stream *op_next(struct store *st, const char *account, struct store_stream *prev)
+static struct store_stream *op_next(struct store *st, const char *account,
+                                    struct store_stream *prev)
 {
     struct eng *e = eng_of(st);
     size_t i = prev != NULL ? name_pos(e, prev->cfg.account, prev->cfg.name) + 1
@@ -222,7 +228,8 @@ static void op_usage(struct store *st, const char *account, struct store_usage *
 {
     struct eng *e = eng_of(st);
     memset(out, 0, sizeof *out);
-    for (struct store_stream *s = op_next(st, account, NULL); s != NULL; s = op_next(st, account, s)) {
+    for (struct store_stream *s = op_next(st, account, NULL); s != NULL;
+         s = op_next(st, account, s)) {
         *(s->memory ? &out->mem_bytes : &out->file_bytes) += s->bytes;
         out->streams++;
         out->consumers += s->ncons;
@@ -277,7 +284,7 @@ static const struct store_ops ops = {
     .timers = op_timers,
 };
 
-/* --- open ------------------------------------------------------------------------------------------------------------------- */
+/* --- open ------------------------------------------------------------------------------------- */
 
 static void ring_owner(void *arg)
 {
@@ -285,13 +292,15 @@ static void ring_owner(void *arg)
     e->opts.doorbell(e->opts.doorbell_arg);
 }
 
-/* A fresh store: its directories may have been made by a process that was killed before it synced their names. */
+/* A fresh store: its directories may have been made by a process that was killed before it synced
+ * their names. */
 static enum st sync_parents(struct eng *e, struct err *err)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s", e->root);
     enum st st = ST_OK;
-    for (char *slash = strrchr(path, '/'); slash != NULL && st == ST_OK; slash = strrchr(path, '/')) {
+    for (char *slash = strrchr(path, '/'); slash != NULL && st == ST_OK;
+         slash = strrchr(path, '/')) {
         slash[slash == path] = 0;
         st = env_dirsync(e->env, path, err);
         if (st == ST_DENIED) { /* not ours, so it was there before */
@@ -304,7 +313,8 @@ static enum st sync_parents(struct eng *e, struct err *err)
     return st;
 }
 
-/* <store_dir>/millrace, made when missing: every directory on the way is made and its parent synced. */
+/* <store_dir>/millrace, made when missing: every directory on the way is made and its parent
+ * synced. */
 static enum st make_root(struct eng *e, struct err *err)
 {
     size_t len = strlen(e->opts.store_dir);
@@ -345,8 +355,9 @@ static enum st open_identity(struct eng *e, struct err *err)
     enum st st = env_lock_take(e->env, path, &e->lock, err);
     enum store_file_note note = STORE_FILE_OK;
     if (st == ST_OK) {
-        st = e->opts.read_only_check ? store_file_check(e->env, e->root, &e->ident, NULL, NULL, err)
-                                     : store_file_open(e->env, e->root, true, &e->ident, &note, err);
+        st = e->opts.read_only_check
+                 ? store_file_check(e->env, e->root, &e->ident, NULL, NULL, err)
+                 : store_file_open(e->env, e->root, true, &e->ident, &note, err);
     }
     if (st == ST_OK) {
         e->fresh = note == STORE_FILE_CREATED;
@@ -354,7 +365,9 @@ static enum st open_identity(struct eng *e, struct err *err)
     }
     if (st == ST_OK) {
         if (note == STORE_FILE_REPAIRED) {
-            eng_note_damage(e, 0, 0, 0, "one of STORE and STORE.2 was damaged or missing and was written again");
+            eng_note_damage(
+                e, 0, 0, 0,
+                "one of STORE and STORE.2 was damaged or missing and was written again");
         }
         struct cat_opts co = {.root = e->root,
                               .store_uuid = e->ident.store_uuid,
@@ -375,7 +388,8 @@ static enum st open_parts(struct eng *e, struct err *err)
         return st;
     }
     e->cache = blockcache_create(e->opts.block_cache_bytes);
-    struct reader_opts ro = {.segs = e->segs, .cache = e->cache, .doorbell = ring_owner, .doorbell_arg = e};
+    struct reader_opts ro = {
+        .segs = e->segs, .cache = e->cache, .doorbell = ring_owner, .doorbell_arg = e};
     st = reader_pool_create(e->env, &ro, &e->pool, err);
     if (st != ST_OK) {
         return st;
@@ -383,9 +397,14 @@ static enum st open_parts(struct eng *e, struct err *err)
     char dir[4200];
     snprintf(dir, sizeof dir, "%s/journal/0", e->root);
     e->journal_dir = base_strdup(dir);
-    struct jr_opts jo = {.dir = e->journal_dir, .crc_seed = e->ident.crc_seed, .doorbell = ring_owner, .doorbell_arg = e,
-                         .file_min_bytes = e->opts.journal_file_min_bytes, .file_max_bytes = e->opts.journal_file_max_bytes,
-                         .window_bytes = e->opts.journal_window_bytes, .sync_interval_ns = e->opts.sync_interval_ns};
+    struct jr_opts jo = {.dir = e->journal_dir,
+                         .crc_seed = e->ident.crc_seed,
+                         .doorbell = ring_owner,
+                         .doorbell_arg = e,
+                         .file_min_bytes = e->opts.journal_file_min_bytes,
+                         .file_max_bytes = e->opts.journal_file_max_bytes,
+                         .window_bytes = e->opts.journal_window_bytes,
+                         .sync_interval_ns = e->opts.sync_interval_ns};
     memcpy(jo.store_uuid, e->ident.store_uuid, 16);
     return jr_open(e->env, &jo, &e->jr, err);
 }
@@ -403,8 +422,8 @@ static enum st recover(struct eng *e, struct err *err)
         st = recover_replay(e, checkpoint_lsn, end_lsn, err);
     }
     if (st == ST_OK) {
-        st = cat_check_against_journal(e->cat, e->recovered.any_groups_on_disk, e->recovered.meta_gen_max,
-                                       e->recovered.contiguous, err);
+        st = cat_check_against_journal(e->cat, e->recovered.any_groups_on_disk,
+                                       e->recovered.meta_gen_max, e->recovered.contiguous, err);
     }
     if (st == ST_OK && !e->opts.read_only_check) {
         st = recover_judge_files(e, err);
@@ -434,8 +453,8 @@ static enum st start(struct eng *e, struct err *err)
     if (st == ST_OK) {
         st = recover_finish(e, err);
     }
-    /* Every start takes a new file, and only a checkpoint gives files back: a server that is killed again and again with
-     * little written would never come to one. */
+    /* Every start takes a new file, and only a checkpoint gives files back: a server that is killed
+     * again and again with little written would never come to one. */
     if (st == ST_OK && e->recovered.files >= START_FILES_MAX) {
         ckpt_request(e, NULL, NULL);
     }
@@ -474,13 +493,16 @@ static void destroy(struct eng *e)
 static void defaults(struct eng_opts *o)
 {
     o->journal_window_bytes = o->journal_window_bytes != 0 ? o->journal_window_bytes : 256 * MIB;
-    o->journal_file_min_bytes = o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : 4 * MIB;
-    o->journal_file_max_bytes = o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
+    o->journal_file_min_bytes =
+        o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : 4 * MIB;
+    o->journal_file_max_bytes =
+        o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
     o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 64 * MIB;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;
 }
 
-enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **store_out, struct err *err)
+enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **store_out,
+                 struct err *err)
 {
     struct eng *e = base_calloc(1, sizeof *e);
     int64_t began = env_boot_ns(env);
@@ -505,7 +527,8 @@ enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **st
         st = recover(e, err);
     }
     if (st == ST_OK && !opts->read_only_check) {
-        store_time_init(&e->time, env_real_ns(env), env_boot_ns(env), (int64_t)e->recovered.wall_ns_max, e->opts.clock_hold_ns);
+        store_time_init(&e->time, env_real_ns(env), env_boot_ns(env),
+                        (int64_t)e->recovered.wall_ns_max, e->opts.clock_hold_ns);
         e->pace_before_ns = eng_now_ns(e);
         st = start(e, err);
     }

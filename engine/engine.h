@@ -1,4 +1,5 @@
-/* The engine: opens a store directory and serves engine/store.h over it. See engine/README.md for the reading order. */
+/* The engine: opens a store directory and serves engine/store.h over it. See engine/README.md for
+ * the reading order. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
@@ -6,37 +7,43 @@
 #include "engine/store.h"
 
 struct eng_opts {
-    const char *store_dir;      /* data goes to <store_dir>/millrace; made when missing; nothing else there is touched */
-    int64_t sync_interval_ns;   /* 0 = always: durable; else relaxed */
-    uint64_t max_file_bytes;    /* logical bytes of all file streams; UINT64_MAX = no limit */
-    bool max_file_is_of_free;   /* it was reckoned from what the disk has free: what the store holds comes on top */
+    const char *store_dir;    /* data goes to <store_dir>/millrace; made when missing; nothing else
+                                 there is touched */
+    int64_t sync_interval_ns; /* 0 = always: durable; else relaxed */
+    uint64_t max_file_bytes;  /* logical bytes of all file streams; UINT64_MAX = no limit */
+    bool max_file_is_of_free; /* it was reckoned from what the disk has free: what the store holds
+                                 comes on top */
     uint64_t max_mem_bytes;
-    uint64_t journal_window_bytes; /* 0 = 256 MiB */
+    uint64_t journal_window_bytes;                           /* 0 = 256 MiB */
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */
-    uint64_t block_cache_bytes; /* 0 = 64 MiB */
-    int64_t clock_hold_ns;      /* 0 = 10 min */
-    /* jsadmin: load and replay in memory and start nothing; no message is written or removed (second copies of STORE and
-     * of the catalogue are repaired as at any start). Only lookups, states and eng_check may be called then. */
+    uint64_t block_cache_bytes;                              /* 0 = 64 MiB */
+    int64_t clock_hold_ns;                                   /* 0 = 10 min */
+    /* jsadmin: load and replay in memory and start nothing; no message is written or removed
+     * (second copies of STORE and of the catalogue are repaired as at any start). Only lookups,
+     * states and eng_check may be called then. */
     bool read_only_check;
-    /* Called on an engine task when the owner should call store_poll() soon; coalesces nothing itself. */
+    /* Called on an engine task when the owner should call store_poll() soon; coalesces nothing
+     * itself. */
     void (*doorbell)(void *arg);
     void *doorbell_arg;
 };
 
-/* Opens (recovering what there is) and starts the engine's tasks. Blocking; the calling thread becomes the owner.
- * ST_BUSY: another process holds the store. ST_VERSION, ST_FOREIGN, ST_MISMATCH, ST_CORRUPT: refused, nothing altered.
- * ST_DENIED, ST_NOSPACE, ST_IO. */
-MUST_USE enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **store_out, struct err *err);
-/* Stops: checkpoints everything, says SHUTDOWN in the journal, frees. Outstanding callbacks are not called. */
+/* Opens (recovering what there is) and starts the engine's tasks. Blocking; the calling thread
+ * becomes the owner. ST_BUSY: another process holds the store. ST_VERSION, ST_FOREIGN, ST_MISMATCH,
+ * ST_CORRUPT: refused, nothing altered. ST_DENIED, ST_NOSPACE, ST_IO. */
+MUST_USE enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **store_out,
+                          struct err *err);
+/* Stops: checkpoints everything, says SHUTDOWN in the journal, frees. Outstanding callbacks are not
+ * called. */
 void eng_close(struct store *store);
 /* Frees without writing anything: what a killed process leaves. For crash tests. */
 void eng_abandon(struct store *store);
 
 struct eng_info {
-    char root[4096];            /* <store_dir>/millrace */
+    char root[4096]; /* <store_dir>/millrace */
     uint8_t store_uuid[16];
-    bool fresh;                 /* made by this open */
-    bool clean;                 /* the last stop was clean */
+    bool fresh; /* made by this open */
+    bool clean; /* the last stop was clean */
     uint64_t replayed_records, replayed_bytes, torn_bytes;
     int64_t recovery_ns;
     uint64_t streams, consumers, segments;
@@ -48,23 +55,31 @@ struct eng_info {
     bool poisoned, low_space, clock_alarm;
 };
 void eng_info_get(struct store *store, struct eng_info *out);
-/* Everything found damaged since the start or standing in the damage table; stream NULL where it is not known. */
-void eng_incidents(struct store *store, void (*fn)(void *arg, const char *account, const char *stream, const char *text),
+/* Everything found damaged since the start or standing in the damage table; stream NULL where it is
+ * not known. */
+void eng_incidents(struct store *store,
+                   void (*fn)(void *arg, const char *account, const char *stream, const char *text),
                    void *arg);
 /* Damage of one stream, oldest first. */
-void eng_stream_damage(struct store_stream *s, void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text), void *arg);
-/* Verifies every checksum of the store: STORE pages, catalogue copies, segments, journal. The store was opened with
- * read_only_check; afterwards it can only be closed. fn is called per finding; object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
+void eng_stream_damage(struct store_stream *s,
+                       void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text),
+                       void *arg);
+/* Verifies every checksum of the store: STORE pages, catalogue copies, segments, journal. The store
+ * was opened with read_only_check; afterwards it can only be closed. fn is called per finding;
+ * object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
 struct eng_check_report {
-    uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files, journal_groups, records,
-        bytes, torn_bytes, findings, lost_messages;
+    uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files,
+        journal_groups, records, bytes, torn_bytes, findings, lost_messages;
 };
 typedef void (*eng_finding_fn)(void *arg, const char *object, const char *text, bool lost);
-MUST_USE enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_check_report *out, struct err *err);
+MUST_USE enum st eng_check(struct store *store, eng_finding_fn fn, void *arg,
+                           struct eng_check_report *out, struct err *err);
 /* What the stream takes on disk: segment files, and bytes that only the journal holds. */
-void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out, uint64_t *tail_msgs_out);
+void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out,
+                      uint64_t *tail_msgs_out);
 
-/* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests and backup. */
+/* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests and
+ * backup. */
 void eng_checkpoint(struct store *store, store_done_fn done, void *arg);
 
 #endif

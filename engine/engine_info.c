@@ -51,7 +51,8 @@ static void cat_incident(void *arg, int64_t found_ns, const char *text)
     a->fn(a->arg, NULL, NULL, text);
 }
 
-void eng_incidents(struct store *store, void (*fn)(void *arg, const char *account, const char *stream, const char *text),
+void eng_incidents(struct store *store,
+                   void (*fn)(void *arg, const char *account, const char *stream, const char *text),
                    void *arg)
 {
     struct eng *e = eng_of(store);
@@ -68,7 +69,8 @@ void eng_incidents(struct store *store, void (*fn)(void *arg, const char *accoun
     }
 }
 
-void eng_stream_damage(struct store_stream *s, void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text), void *arg)
+void eng_stream_damage(struct store_stream *s,
+                       void (*fn)(void *arg, uint64_t lo, uint64_t hi, const char *text), void *arg)
 {
     for (size_t i = 0; i < s->ndamage; i++) {
         fn(arg, s->damage[i].lo, s->damage[i].hi, s->damage[i].text);

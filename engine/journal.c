@@ -28,8 +28,8 @@ enum st jr_open(struct env *env, const struct jr_opts *opts, struct jr **jr_out,
     env_boot_id(env, jr->boot_id);
     enum st st = jr_dir_make(env, jr->dir, err);
     if (st == ST_OK) {
-        st = jr_files_load(env, jr->dir, opts->store_uuid, &jr->files, &jr->spares, &jr->nspares, &jr->max_file_no,
-                           &jr->next_spare, err);
+        st = jr_files_load(env, jr->dir, opts->store_uuid, &jr->files, &jr->spares, &jr->nspares,
+                           &jr->max_file_no, &jr->next_spare, err);
         jr->spares_cap = jr->nspares;
     }
     if (st != ST_OK) {
@@ -40,9 +40,10 @@ enum st jr_open(struct env *env, const struct jr_opts *opts, struct jr **jr_out,
     return ST_OK;
 }
 
-/* --- start --------------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
-/* Where the new file's byte space begins: behind every file there is, and behind what was ever called durable. */
+/* Where the new file's byte space begins: behind every file there is, and behind what was ever
+ * called durable. */
 static uint64_t new_base(const struct jr *jr)
 {
     uint64_t base = u64_max(align_up(atomic_load(&jr->checkpoint_lsn), JF_PAGE), jr->rec.end_lsn);
@@ -60,13 +61,15 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     struct jr_spare spare;
     struct env_file *f;
     bool fresh;
-    /* A spare may have lost its number just now, and must not be written to while the directory still has it. */
+    /* A spare may have lost its number just now, and must not be written to while the directory
+     * still has it. */
     enum st st = env_dirsync(jr->env, jr->dir, err);
     uint64_t size = jr->opts.file_min_bytes;
     if (st == ST_OK) {
         st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
     }
-    while (st == ST_NOSPACE && size / 2 >= FIRST_FILE_MIN) { /* a full disk: enough to purge and delete */
+    while (st == ST_NOSPACE &&
+           size / 2 >= FIRST_FILE_MIN) { /* a full disk: enough to purge and delete */
         size /= 2;
         st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
     }
@@ -75,7 +78,8 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     }
     jr->stats.files_created += fresh ? 1 : 0;
     uint64_t prev_end = jr->files.n > 0 || jr->rec.end_lsn != 0 ? jr->rec.end_lsn : 0;
-    return jr_file_number(jr, f, spare, jr->max_file_no + 1, new_base(jr), prev_end, &jr->lane.cur, err);
+    return jr_file_number(jr, f, spare, jr->max_file_no + 1, new_base(jr), prev_end, &jr->lane.cur,
+                          err);
 }
 
 static void start_state(struct jr *jr, uint64_t meta_gen)
@@ -129,7 +133,7 @@ enum st jr_start(struct jr *jr, uint64_t meta_gen, struct err *err)
     return ST_OK;
 }
 
-/* --- stop ---------------------------------------------------------------------------------------------------- */
+/* --- stop ------------------------------------------------------------------------------------- */
 
 static void tasks_stop(struct jr *jr)
 {
@@ -150,7 +154,8 @@ static bool lane_has_work(struct jr *jr)
     return work || jr->lane.gathered != NULL;
 }
 
-/* The tasks are gone: their steps run here. ST_NOSPACE when no file could be had for what is left. */
+/* The tasks are gone: their steps run here. ST_NOSPACE when no file could be had for what is left.
+ */
 static enum st drain(struct jr *jr, struct err *err)
 {
     while (lane_has_work(jr)) {
@@ -172,7 +177,8 @@ static enum st drain(struct jr *jr, struct err *err)
     return ST_OK;
 }
 
-/* The next file has no groups: as a spare it serves the next start, else it would lie about until a checkpoint. */
+/* The next file has no groups: as a spare it serves the next start, else it would lie about until a
+ * checkpoint. */
 static void give_back_next(struct jr *jr)
 {
     if (!jr->next_ready) {
@@ -267,7 +273,7 @@ static void holes_release(struct jr *jr, uint64_t checkpoint_lsn)
     pthread_mutex_unlock(&jr->mu);
 }
 
-/* --- any thread ---------------------------------------------------------------------------------------------- */
+/* --- any thread ------------------------------------------------------------------------------- */
 
 void jr_wake_prep(struct jr *jr)
 {
@@ -298,9 +304,15 @@ uint64_t jr_window_used(struct jr *jr)
     return (end > from ? end - from : 0) + atomic_load(&jr->pending_bytes);
 }
 
-bool jr_starved(struct jr *jr) { return atomic_load(&jr->no_space); }
+bool jr_starved(struct jr *jr)
+{
+    return atomic_load(&jr->no_space);
+}
 
-uint64_t jr_durable_lsn(struct jr *jr) { return atomic_load(&jr->durable_lsn); }
+uint64_t jr_durable_lsn(struct jr *jr)
+{
+    return atomic_load(&jr->durable_lsn);
+}
 
 void jr_want_sync(struct jr *jr)
 {
@@ -327,7 +339,10 @@ void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen)
     jr_wake_prep(jr);
 }
 
-void jr_set_wall_ns(struct jr *jr, uint64_t store_ns) { raise_to(&jr->wall_ns, store_ns); }
+void jr_set_wall_ns(struct jr *jr, uint64_t store_ns)
+{
+    raise_to(&jr->wall_ns, store_ns);
+}
 
 void jr_stats_get(struct jr *jr, struct jr_stats *out)
 {

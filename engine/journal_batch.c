@@ -1,7 +1,7 @@
 /* Replay's hand-over of records to the visitor: batches whole or not at all (STORAGE 5.3).
  *
- * Records of one gid keep their order. Records of a batch wait for its last one, so between gids the order of LSNs is
- * not kept; nothing but the gid's own records changes a stream. */
+ * Records of one gid keep their order. Records of a batch wait for its last one, so between gids
+ * the order of LSNs is not kept; nothing but the gid's own records changes a stream. */
 #include "engine/journal_read.h"
 
 static struct jr_batch *batch_find(struct jr_rd *rd, uint32_t gid)
@@ -14,8 +14,8 @@ static struct jr_batch *batch_find(struct jr_rd *rd, uint32_t gid)
     return NULL;
 }
 
-static enum st give(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                    uint64_t wall_ns)
+static enum st give(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                    struct jr_chunk *chunk, uint64_t wall_ns)
 {
     if (lsn < rd->from_lsn) {
         return ST_OK; /* the checkpoint covers it */
@@ -27,8 +27,8 @@ static enum st give(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const u
     return rd->v->record(rd->v->arg, lsn, r, bytes, chunk, wall_ns, rd->err);
 }
 
-static void batch_hold(struct jr_rd *rd, struct jr_batch *b, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
-                       size_t room, uint64_t wall_ns)
+static void batch_hold(struct jr_rd *rd, struct jr_batch *b, uint64_t lsn, const struct rec *r,
+                       const uint8_t *bytes, size_t room, uint64_t wall_ns)
 {
     if (b == NULL) {
         if (rd->nbatches == rd->batches_cap) {
@@ -43,7 +43,8 @@ static void batch_hold(struct jr_rd *rd, struct jr_batch *b, uint64_t lsn, const
         b->v = base_realloc(b->v, b->cap * sizeof(*b->v));
     }
     jr_chunk_acquire(rd->chunk);
-    b->v[b->n++] = (struct jr_held){.lsn = lsn, .bytes = bytes, .room = room, .chunk = rd->chunk, .wall_ns = wall_ns};
+    b->v[b->n++] = (struct jr_held){
+        .lsn = lsn, .bytes = bytes, .room = room, .chunk = rd->chunk, .wall_ns = wall_ns};
 }
 
 static void batch_drop(struct jr_rd *rd, struct jr_batch *b)
@@ -70,8 +71,8 @@ static enum st batch_give(struct jr_rd *rd, struct jr_batch *b)
     return st;
 }
 
-enum st rd_record(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const uint8_t *bytes, size_t room,
-                  uint64_t wall_ns)
+enum st rd_record(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                  size_t room, uint64_t wall_ns)
 {
     rd->out->next_gid_min = u64_max(rd->out->next_gid_min, (uint64_t)r->gid + 1);
     if (r->type == REC_PAD) {
@@ -115,8 +116,9 @@ enum st rd_batches_end(struct jr_rd *rd)
             }
             continue;
         }
-        log_inf("journal: an unfinished batch of %zu records of gid %u was never acknowledged, dropped", b->n,
-                (unsigned)b->gid);
+        log_inf(
+            "journal: an unfinished batch of %zu records of gid %u was never acknowledged, dropped",
+            b->n, (unsigned)b->gid);
         batch_drop(rd, b);
     }
     return ST_OK;

@@ -1,5 +1,5 @@
-/* Chunks: reference-counted memory for records (journal.h). A chunk may outlive its journal, since tails and readers
- * hold references; so releasing one touches nothing but the chunk. */
+/* Chunks: reference-counted memory for records (journal.h). A chunk may outlive its journal, since
+ * tails and readers hold references; so releasing one touches nothing but the chunk. */
 #include "engine/journal_int.h"
 
 struct jr_chunk *jr_chunk_create(struct jr *jr, size_t cap)

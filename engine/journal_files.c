@@ -1,9 +1,10 @@
 /* The journal's directory: numbered files, spares, headers (STORAGE 5.1, 12.6).
  *
- * A file becomes a journal file by its name: `spare-<n>` is never evidence, whatever it holds; a numbered file has had
- * both header pages synced before the rename that gave it the number, and the directory was synced before its first
- * group was issued. So a numbered file without a readable header is damage, never a crash's trace. A file whose header
- * carries another number than its name was being recycled when the power went: it is a spare. */
+ * A file becomes a journal file by its name: `spare-<n>` is never evidence, whatever it holds; a
+ * numbered file has had both header pages synced before the rename that gave it the number, and the
+ * directory was synced before its first group was issued. So a numbered file without a readable
+ * header is damage, never a crash's trace. A file whose header carries another number than its name
+ * was being recycled when the power went: it is a spare. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,7 @@ void jr_files_add(struct jr_files *fs, const struct jr_file *f)
     fs->v[at] = *f;
 }
 
-/* --- directory ----------------------------------------------------------------------------------------------- */
+/* --- directory -------------------------------------------------------------------------------- */
 
 /* Cuts the last name off a path; false when there is none to cut. */
 static bool path_up(char *path)
@@ -95,7 +96,9 @@ enum st jr_dir_make(struct env *env, const char *dir, struct err *err)
     enum st st = make_with_parents(env, dir, err);
     memcpy(path, dir, len + 1);
     for (int i = 0; i < LEVELS && st == ST_OK && path_up(path); i++) {
-        st = env_dirsync(env, path, err); /* also when all was there: the start that made it may have been killed */
+        st = env_dirsync(
+            env, path,
+            err); /* also when all was there: the start that made it may have been killed */
     }
     if (st == ST_OK) {
         err_clear(err);
@@ -167,7 +170,8 @@ static enum st header_at(struct env *env, struct env_file *f, uint64_t off, stru
 }
 
 /* Both copies; fills file->h, copy_bad or unreadable. *size_out is what the file system says. */
-static enum st load_headers(struct env *env, struct jr_file *file, uint64_t *size_out, struct err *err)
+static enum st load_headers(struct env *env, struct jr_file *file, uint64_t *size_out,
+                            struct err *err)
 {
     enum st st = env_size(env, file->f, size_out, err);
     if (st != ST_OK) {
@@ -198,8 +202,8 @@ static enum st load_headers(struct env *env, struct jr_file *file, uint64_t *siz
     return ST_OK;
 }
 
-static enum st load_one(struct env *env, const char *dir, const uint8_t uuid[16], struct jr_file *file,
-                        bool *recycled_out, struct err *err)
+static enum st load_one(struct env *env, const char *dir, const uint8_t uuid[16],
+                        struct jr_file *file, bool *recycled_out, struct err *err)
 {
     char name[JR_NAME_MAX];
     char path[PATH_CAP];
@@ -230,7 +234,8 @@ static enum st load_one(struct env *env, const char *dir, const uint8_t uuid[16]
     return ST_OK;
 }
 
-static enum st spare_sizes(struct env *env, const char *dir, struct jr_spare *spares, size_t *n, struct err *err)
+static enum st spare_sizes(struct env *env, const char *dir, struct jr_spare *spares, size_t *n,
+                           struct err *err)
 {
     size_t keep = 0;
     for (size_t i = 0; i < *n; i++) {
@@ -254,9 +259,9 @@ static enum st spare_sizes(struct env *env, const char *dir, struct jr_spare *sp
     return ST_OK;
 }
 
-enum st jr_files_load(struct env *env, const char *dir, const uint8_t store_uuid[16], struct jr_files *fs,
-                      struct jr_spare **spares, size_t *nspares, uint64_t *max_file_no, uint64_t *max_spare,
-                      struct err *err)
+enum st jr_files_load(struct env *env, const char *dir, const uint8_t store_uuid[16],
+                      struct jr_files *fs, struct jr_spare **spares, size_t *nspares,
+                      uint64_t *max_file_no, uint64_t *max_spare, struct err *err)
 {
     struct lister l = {.fs = fs, .spares = spares, .nspares = nspares};
     enum st st = env_list(env, dir, on_name, &l, err);
@@ -283,9 +288,10 @@ enum st jr_files_load(struct env *env, const char *dir, const uint8_t store_uuid
     return st;
 }
 
-/* --- spares -------------------------------------------------------------------------------------------------- */
+/* --- spares ----------------------------------------------------------------------------------- */
 
-static enum st spare_open(struct jr *jr, struct jr_spare s, unsigned flags, struct env_file **f_out, struct err *err)
+static enum st spare_open(struct jr *jr, struct jr_spare s, unsigned flags, struct env_file **f_out,
+                          struct err *err)
 {
     char name[JR_NAME_MAX];
     char path[PATH_CAP];
@@ -307,7 +313,8 @@ void jr_spare_drop(struct jr *jr, struct env_file *f, struct jr_spare spare)
     }
 }
 
-/* Some file systems cannot preallocate: then zeros are written, which serves as well and takes longer. */
+/* Some file systems cannot preallocate: then zeros are written, which serves as well and takes
+ * longer. */
 static enum st allocate(struct jr *jr, struct env_file *f, uint64_t size, struct err *err)
 {
     enum st st = env_fallocate(jr->env, f, 0, size, err);
@@ -325,8 +332,8 @@ static enum st allocate(struct jr *jr, struct env_file *f, uint64_t size, struct
     return st;
 }
 
-enum st jr_spare_get(struct jr *jr, uint64_t size, struct jr_spare *spare_out, struct env_file **f_out,
-                     bool *fresh_out, struct err *err)
+enum st jr_spare_get(struct jr *jr, uint64_t size, struct jr_spare *spare_out,
+                     struct env_file **f_out, bool *fresh_out, struct err *err)
 {
     *f_out = NULL;
     *fresh_out = false;
@@ -361,9 +368,10 @@ enum st jr_spare_get(struct jr *jr, uint64_t size, struct jr_spare *spare_out, s
     return st;
 }
 
-/* --- numbering ----------------------------------------------------------------------------------------------- */
+/* --- numbering -------------------------------------------------------------------------------- */
 
-static enum st write_headers(struct jr *jr, struct env_file *f, const struct jf_header *h, struct err *err)
+static enum st write_headers(struct jr *jr, struct env_file *f, const struct jf_header *h,
+                             struct err *err)
 {
     uint8_t page[JF_PAGE];
     jf_header_put(page, h);
@@ -374,8 +382,9 @@ static enum st write_headers(struct jr *jr, struct env_file *f, const struct jf_
     return st == ST_OK ? env_datasync(jr->env, f, err) : st;
 }
 
-enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spare spare, uint64_t file_no, uint64_t base_lsn,
-                       uint64_t prev_end_lsn, struct jr_file *out, struct err *err)
+enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spare spare, uint64_t file_no,
+                       uint64_t base_lsn, uint64_t prev_end_lsn, struct jr_file *out,
+                       struct err *err)
 {
     struct jf_header h = {.file_no = file_no,
                           .base_lsn = base_lsn,

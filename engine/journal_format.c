@@ -53,14 +53,16 @@ void jf_header_put(uint8_t page[JF_PAGE], const struct jf_header *h)
 
 enum st jf_header_get(const uint8_t page[JF_PAGE], struct jf_header *h_out)
 {
-    if (get_u32le(page + JF_OFF_CRC) != crc32c(0, page, JF_OFF_CRC) || get_u32le(page) != JF_MAGIC) {
+    if (get_u32le(page + JF_OFF_CRC) != crc32c(0, page, JF_OFF_CRC) ||
+        get_u32le(page) != JF_MAGIC) {
         return ST_CORRUPT;
     }
     if (get_u16le(page + JF_OFF_VERSION) != JF_VERSION) {
         return get_u16le(page + JF_OFF_VERSION) > JF_VERSION ? ST_VERSION : ST_CORRUPT;
     }
     /* lane, cipher, key and everything reserved: fields of later versions */
-    if (get_u16le(page + JF_OFF_LANE) != 0 || !all_zero(page + JF_OFF_CIPHER, JF_OFF_CRC - JF_OFF_CIPHER)) {
+    if (get_u16le(page + JF_OFF_LANE) != 0 ||
+        !all_zero(page + JF_OFF_CIPHER, JF_OFF_CRC - JF_OFF_CIPHER)) {
         return ST_UNSUPPORTED;
     }
     struct jf_header h = {
@@ -73,17 +75,21 @@ enum st jf_header_get(const uint8_t page[JF_PAGE], struct jf_header *h_out)
     memcpy(h.store_uuid, page + JF_OFF_UUID, 16);
     memcpy(h.file_nonce, page + JF_OFF_NONCE, 16);
     memcpy(h.boot_id, page + JF_OFF_BOOT_ID, 16);
-    if (h.size < JF_OVERHEAD || h.size % JF_PAGE != 0 || h.base_lsn % JF_PAGE != 0 || h.base_lsn > LSN_MAX ||
-        h.size > LSN_MAX - h.base_lsn || h.prev_end_lsn > h.base_lsn || h.prev_end_lsn % JF_PAGE != 0) {
+    if (h.size < JF_OVERHEAD || h.size % JF_PAGE != 0 || h.base_lsn % JF_PAGE != 0 ||
+        h.base_lsn > LSN_MAX || h.size > LSN_MAX - h.base_lsn || h.prev_end_lsn > h.base_lsn ||
+        h.prev_end_lsn % JF_PAGE != 0) {
         return ST_CORRUPT;
     }
     *h_out = h;
     return ST_OK;
 }
 
-uint32_t jf_seed(const uint8_t file_nonce[16]) { return crc32c(0, file_nonce, 16); }
+uint32_t jf_seed(const uint8_t file_nonce[16])
+{
+    return crc32c(0, file_nonce, 16);
+}
 
-/* --- groups -------------------------------------------------------------------------------------------------- */
+/* --- groups ----------------------------------------------------------------------------------- */
 
 enum jg_off {
     JG_OFF_MAGIC = 0,
@@ -177,10 +183,12 @@ enum st jg_get(const uint8_t in[JG_FRAME], bool tail, uint32_t seed, struct jg_h
         .hdr_crc = crc,
     };
     bool fits = h.total_len >= JG_ALIGN && h.total_len % JG_ALIGN == 0 && h.lsn % JG_ALIGN == 0 &&
-                h.body_len <= h.total_len - 2 * JG_FRAME && get_u32le(in + JG_OFF_RAW_LEN) == h.body_len &&
-                h.index_len <= h.body_len && h.twin_len <= h.body_len - h.index_len && h.index_len % 8 == 0 &&
+                h.body_len <= h.total_len - 2 * JG_FRAME &&
+                get_u32le(in + JG_OFF_RAW_LEN) == h.body_len && h.index_len <= h.body_len &&
+                h.twin_len <= h.body_len - h.index_len && h.index_len % 8 == 0 &&
                 (h.twin_len == 0 || (JG_FRAME + h.body_len - h.twin_len) % JG_TWIN_ALIGN == 0) &&
-                h.nrec <= h.body_len / REC_HEAD_SIZE && h.group_seq > 0 && h.durable_seq < h.group_seq;
+                h.nrec <= h.body_len / REC_HEAD_SIZE && h.group_seq > 0 &&
+                h.durable_seq < h.group_seq;
     if (!fits) {
         return ST_CORRUPT;
     }
@@ -188,7 +196,7 @@ enum st jg_get(const uint8_t in[JG_FRAME], bool tail, uint32_t seed, struct jg_h
     return ST_OK;
 }
 
-/* --- index --------------------------------------------------------------------------------------------------- */
+/* --- index ------------------------------------------------------------------------------------ */
 
 size_t ji_size(const struct seq_runs *removed)
 {

@@ -1,16 +1,17 @@
-/* Bytes of the journal: file header, group header and trailer, group index (STORAGE 5.1, 5.2; FORMAT-journal.md has the tables
- * and an example). Pure functions, any thread; every structure is written and read field by field, little-endian.
- * Readers take hostile bytes: ST_CORRUPT where a checksum or a bound fails, ST_VERSION or ST_UNSUPPORTED where the
- * checksum is right and the content is not ours to read. */
+/* Bytes of the journal: file header, group header and trailer, group index (STORAGE 5.1, 5.2;
+ * FORMAT-journal.md has the tables and an example). Pure functions, any thread; every structure is
+ * written and read field by field, little-endian. Readers take hostile bytes: ST_CORRUPT where a
+ * checksum or a bound fails, ST_VERSION or ST_UNSUPPORTED where the checksum is right and the
+ * content is not ours to read. */
 #ifndef ENGINE_JOURNAL_FORMAT_H
 #define ENGINE_JOURNAL_FORMAT_H
 
 #include "engine/record.h"
 
 #define JF_VERSION 1u
-#define JF_PAGE 4096u        /* both headers, and the grid of groups */
-#define JF_OVERHEAD 8192u    /* of a file: the two header pages */
-#define JG_FRAME 128u        /* group header and trailer */
+#define JF_PAGE 4096u     /* both headers, and the grid of groups */
+#define JF_OVERHEAD 8192u /* of a file: the two header pages */
+#define JG_FRAME 128u     /* group header and trailer */
 #define JG_ALIGN 4096u
 #define JG_TWIN_ALIGN 512u
 #define JI_HEAD 40u
@@ -30,7 +31,8 @@ struct jf_header {
 /* Writes the 4 KiB header page. */
 void jf_header_put(uint8_t page[JF_PAGE], const struct jf_header *h);
 MUST_USE enum st jf_header_get(const uint8_t page[JF_PAGE], struct jf_header *h_out);
-/* The seed of every CRC of a group in a file: stale groups of the file's earlier life never match. */
+/* The seed of every CRC of a group in a file: stale groups of the file's earlier life never match.
+ */
 uint32_t jf_seed(const uint8_t file_nonce[16]);
 
 enum jg_flags { JG_IDLE = 1, JG_ROTATE = 2, JG_SHUTDOWN = 4 };
@@ -54,9 +56,10 @@ struct jg_header {
 };
 /* Writes header and trailer (same bytes but for the magic). */
 void jg_put(uint8_t head[JG_FRAME], uint8_t tail[JG_FRAME], struct jg_header *h, uint32_t seed);
-/* Reads a header (tail false) or trailer. The lengths are consistent with each other when this returns ST_OK; the
- * caller checks the place: lsn, and that the group lies within its file. */
-MUST_USE enum st jg_get(const uint8_t in[JG_FRAME], bool tail, uint32_t seed, struct jg_header *h_out);
+/* Reads a header (tail false) or trailer. The lengths are consistent with each other when this
+ * returns ST_OK; the caller checks the place: lsn, and that the group lies within its file. */
+MUST_USE enum st jg_get(const uint8_t in[JG_FRAME], bool tail, uint32_t seed,
+                        struct jg_header *h_out);
 
 enum ji_flags {
     JI_REMOVES = 1,

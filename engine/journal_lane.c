@@ -1,14 +1,17 @@
-/* The lane: gathers sealed tickets into groups, writes and syncs them, says what is done (STORAGE 6).
+/* The lane: gathers sealed tickets into groups, writes and syncs them, says what is done (STORAGE
+ * 6).
  *
- * One step does one thing that may block: write a group (and sync it), rotate to the next file, sync relaxed groups,
- * or write an IDLE group. Batching needs no timer: what owners seal while a sync runs is the next group.
+ * One step does one thing that may block: write a group (and sync it), rotate to the next file,
+ * sync relaxed groups, or write an IDLE group. Batching needs no timer: what owners seal while a
+ * sync runs is the next group.
  *
- * What a crash can leave: the group in flight in any mixture of old and new sectors (power loss) or a prefix of it
- * (process crash); relaxed groups since the last sync the same way. Pages that were submitted once are never written
- * again before the file is recycled: the offset only moves forward, also after a failure, which ends the lane.
+ * What a crash can leave: the group in flight in any mixture of old and new sectors (power loss) or
+ * a prefix of it (process crash); relaxed groups since the last sync the same way. Pages that were
+ * submitted once are never written again before the file is recycled: the offset only moves
+ * forward, also after a failure, which ends the lane.
  *
- * Point of no return: once a group was handed to pwritev its LSN is used up. An error then, or of any sync, poisons
- * the lane; its tickets are never done. */
+ * Point of no return: once a group was handed to pwritev its LSN is used up. An error then, or of
+ * any sync, poisons the lane; its tickets are never done. */
 #include "engine/journal_int.h"
 
 static const uint8_t zeros[JG_ALIGN];
@@ -29,15 +32,19 @@ void jr_poison(struct jr *jr, const struct err *err)
     }
     jr->lane.gathered = NULL;
     jr->lane.gathered_last = NULL;
-    log_err("journal: the lane failed, nothing is acknowledged any more until a restart: %s", err->msg);
+    log_err("journal: the lane failed, nothing is acknowledged any more until a restart: %s",
+            err->msg);
     if (jr->opts.doorbell != NULL) {
         jr->opts.doorbell(jr->opts.doorbell_arg);
     }
 }
 
-/* --- gather -------------------------------------------------------------------------------------------------- */
+/* --- gather ----------------------------------------------------------------------------------- */
 
-static uint64_t ticket_bytes(const struct jw_ticket *t) { return t->index.len + t->rec_len + t->twins.len; }
+static uint64_t ticket_bytes(const struct jw_ticket *t)
+{
+    return t->index.len + t->rec_len + t->twins.len;
+}
 
 /* What may be gathered: 4 MiB, or less to fill up the current file rather than waste its end. */
 static uint64_t gather_limit(const struct jr_lane *l)
@@ -83,7 +90,7 @@ static void gather(struct jr *jr)
     pthread_mutex_unlock(&jr->mu);
 }
 
-/* --- build --------------------------------------------------------------------------------------------------- */
+/* --- build ------------------------------------------------------------------------------------ */
 
 static void iov_add(struct jr_lane *l, const void *p, size_t len)
 {
@@ -92,7 +99,8 @@ static void iov_add(struct jr_lane *l, const void *p, size_t len)
     }
     if (l->iov_n > 0) {
         struct iovec *last = &l->iov[l->iov_n - 1];
-        if ((const uint8_t *)last->iov_base + last->iov_len == p) { /* tickets often adjoin in a chunk */
+        if ((const uint8_t *)last->iov_base + last->iov_len ==
+            p) { /* tickets often adjoin in a chunk */
             last->iov_len += len;
             return;
         }
@@ -170,7 +178,8 @@ static void group_build(struct jr *jr, struct group *g, uint16_t flags)
     uint32_t index_crc = crc32c(seed, head->p + JG_FRAME, g->h.index_len);
     uint32_t body_crc = index_crc;
     for (size_t i = 0; i < l->iov_n; i++) {
-        size_t skip = i == 0 ? head->len : 0; /* counted, unless the allocator put a piece right behind it */
+        size_t skip =
+            i == 0 ? head->len : 0; /* counted, unless the allocator put a piece right behind it */
         const uint8_t *p = l->iov[i].iov_base;
         body_crc = crc32c(body_crc, p + skip, l->iov[i].iov_len - skip);
     }
@@ -189,7 +198,7 @@ static void group_build(struct jr *jr, struct group *g, uint16_t flags)
     iov_add(l, g->tail, JG_FRAME);
 }
 
-/* --- write, sync --------------------------------------------------------------------------------------------- */
+/* --- write, sync ------------------------------------------------------------------------------ */
 
 static enum st lane_sync(struct jr *jr)
 {
@@ -281,7 +290,7 @@ static bool wants_sync(const struct jr *jr)
     return sync;
 }
 
-/* --- rotation ------------------------------------------------------------------------------------------------ */
+/* --- rotation --------------------------------------------------------------------------------- */
 
 static bool fits(const struct jr_lane *l, uint64_t total)
 {
@@ -334,7 +343,8 @@ static void switch_file(struct jr *jr, const struct jr_file *next, bool fast)
 
 enum { ROTATE_FAST_S = 10 }; /* a file that fills sooner than this is followed by a larger one */
 
-/* ROTATE is durable before the first group of the next file is issued; and the next file is durable before ROTATE. */
+/* ROTATE is durable before the first group of the next file is issued; and the next file is durable
+ * before ROTATE. */
 static enum st rotate(struct jr *jr, uint64_t total)
 {
     struct jr_lane *l = &jr->lane;
@@ -349,7 +359,8 @@ static enum st rotate(struct jr *jr, uint64_t total)
     l->gathered = NULL;
     struct group g = {0};
     group_size(l, &g);
-    bool fast = l->off > JR_FIRST_OFF && env_boot_ns(jr->env) - l->opened_ns < ROTATE_FAST_S * NS_PER_S;
+    bool fast =
+        l->off > JR_FIRST_OFF && env_boot_ns(jr->env) - l->opened_ns < ROTATE_FAST_S * NS_PER_S;
     enum st st = lane_write(jr, &g, JG_ROTATE);
     if (st == ST_OK) {
         st = lane_sync(jr);
@@ -364,7 +375,7 @@ static enum st rotate(struct jr *jr, uint64_t total)
     return ST_OK;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------ */
+/* --- the step --------------------------------------------------------------------------------- */
 
 /* Writes what is gathered. ST_AGAIN: waits for a file; the preparer wakes us. */
 static enum st write_gathered(struct jr *jr)
@@ -448,7 +459,8 @@ uint64_t jr_lane_step(void *arg)
     }
     /* A relaxed stream's timer runs while others keep the lane busy. */
     if (l->unsynced && jr->opts.sync_interval_ns > 0 &&
-        env_boot_ns(jr->env) >= l->unsynced_since_ns + jr->opts.sync_interval_ns && lane_sync(jr) != ST_OK) {
+        env_boot_ns(jr->env) >= l->unsynced_since_ns + jr->opts.sync_interval_ns &&
+        lane_sync(jr) != ST_OK) {
         return ENV_STEP_IDLE;
     }
     return write_gathered(jr) == ST_OK ? ENV_STEP_AGAIN : ENV_STEP_IDLE;

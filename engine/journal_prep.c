@@ -1,13 +1,15 @@
-/* The preparer: keeps one next file ready ahead of need and recycles what was released (STORAGE 5.1, 12.5).
+/* The preparer: keeps one next file ready ahead of need and recycles what was released
+ * (STORAGE 5.1, 12.5).
  *
  *   REST --no next file--> ZERO --all zeroed, or the lane waits--> NUMBER --> REST
  *
- * A step writes at most 1 MiB, so that stop and the simulation never wait long. Nothing here can fail the lane: a
- * spare that cannot be made is tried again later, and meanwhile the lane waits and owners are told the window is full.
+ * A step writes at most 1 MiB, so that stop and the simulation never wait long. Nothing here can
+ * fail the lane: a spare that cannot be made is tried again later, and meanwhile the lane waits and
+ * owners are told the window is full.
  *
- * What a crash can leave: a spare, zeroed or not; a numbered file without groups. Both are harmless. Released files
- * lose their numbers oldest first and the directory is synced before one of them is written to, so that a number never
- * names a file of another life. */
+ * What a crash can leave: a spare, zeroed or not; a numbered file without groups. Both are
+ * harmless. Released files lose their numbers oldest first and the directory is synced before one
+ * of them is written to, so that a number never names a file of another life. */
 #include "engine/journal_int.h"
 
 #define ZERO_STEP MIB
@@ -15,7 +17,7 @@
 #define SPARES_SMALL_MAX 2u /* while files still grow; a fresh store stays small */
 #define SPARES_MAX 4u       /* one checkpoint releases about this many files of the largest size */
 
-/* --- release ------------------------------------------------------------------------------------------------- */
+/* --- release ---------------------------------------------------------------------------------- */
 
 /* True when the oldest file lies wholly below the checkpoint; then it is taken off the list. */
 static bool take_released(struct jr *jr, struct jr_file *out)
@@ -76,7 +78,8 @@ static void release_files(struct jr *jr)
         struct err err = {0};
         enum st st = jr_file_release(jr, &f, keep, &err);
         if (st != ST_OK) {
-            log_wrn("journal: could not release file %llu: %s", (unsigned long long)f.h.file_no, err.msg);
+            log_wrn("journal: could not release file %llu: %s", (unsigned long long)f.h.file_no,
+                    err.msg);
         }
         any = true;
         pthread_mutex_lock(&jr->mu);
@@ -102,7 +105,7 @@ static void trim_spares(struct jr *jr)
     }
 }
 
-/* --- the next file ------------------------------------------------------------------------------------------- */
+/* --- the next file ---------------------------------------------------------------------------- */
 
 static uint64_t prep_failed(struct jr *jr, enum st st, const struct err *err)
 {
@@ -125,7 +128,8 @@ static bool lane_waits(struct jr *jr)
     return waits;
 }
 
-/* A prepared file that is too small for the group at hand becomes a spare again. It has no groups, so it may. */
+/* A prepared file that is too small for the group at hand becomes a spare again. It has no groups,
+ * so it may. */
 static enum st unnumber(struct jr *jr, const struct jr_file *next, struct err *err)
 {
     env_close(jr->env, next->f);
@@ -133,8 +137,8 @@ static enum st unnumber(struct jr *jr, const struct jr_file *next, struct err *e
     return st == ST_OK ? env_dirsync(jr->env, jr->dir, err) : st;
 }
 
-/* False when a next file is ready and large enough. One that is too small is taken away from the lane: decided and
- * done under one lock, since the lane may take it at any time. */
+/* False when a next file is ready and large enough. One that is too small is taken away from the
+ * lane: decided and done under one lock, since the lane may take it at any time. */
 static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struct jr_file *next_out)
 {
     pthread_mutex_lock(&jr->mu);
@@ -148,7 +152,8 @@ static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struc
     return !ready || *too_small_out;
 }
 
-static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want, const struct jr_file *too_small)
+static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want,
+                           const struct jr_file *too_small)
 {
     struct err err = {0};
     struct jr_prep *p = &jr->prep;
@@ -156,7 +161,8 @@ static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want, const st
     if (st == ST_OK) {
         st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
     }
-    while (st == ST_NOSPACE && size / 2 >= u64_max(want, LIM_JOURNAL_FILE_BYTES_MIN)) { /* a smaller one will do */
+    while (st == ST_NOSPACE &&
+           size / 2 >= u64_max(want, LIM_JOURNAL_FILE_BYTES_MIN)) { /* a smaller one will do */
         size /= 2;
         st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
     }
@@ -168,7 +174,8 @@ static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want, const st
         jr->stats.files_created++;
         pthread_mutex_unlock(&jr->mu);
     }
-    p->zero = p->zero && size <= jr->opts.file_max_bytes; /* a file of its own is used once: not worth it */
+    p->zero = p->zero &&
+              size <= jr->opts.file_max_bytes; /* a file of its own is used once: not worth it */
     p->zeroed = 0;
     p->state = p->zero ? PREP_ZERO : PREP_NUMBER;
     return ENV_STEP_AGAIN;
@@ -188,7 +195,8 @@ static uint64_t prep_zero(struct jr *jr)
     base_free(buf);
     p->zeroed += n;
     if (st == ST_OK) {
-        st = env_datasync(jr->env, p->f, &err); /* step by step: the lane's own syncs must not queue behind much */
+        st = env_datasync(jr->env, p->f,
+                          &err); /* step by step: the lane's own syncs must not queue behind much */
     }
     if (st != ST_OK) {
         jr_spare_drop(jr, p->f, p->spare);
@@ -206,7 +214,8 @@ static uint64_t prep_number(struct jr *jr)
     struct jf_header cur = jr->cur_info.h;
     pthread_mutex_unlock(&jr->mu);
     /* The lane cannot have left cur: it needs this file to do so. */
-    enum st st = jr_file_number(jr, p->f, p->spare, cur.file_no + 1, cur.base_lsn + cur.size, 0, &next, &err);
+    enum st st = jr_file_number(jr, p->f, p->spare, cur.file_no + 1, cur.base_lsn + cur.size, 0,
+                                &next, &err);
     if (st != ST_OK) {
         return prep_failed(jr, st, &err);
     }
@@ -233,7 +242,8 @@ static uint64_t prep_rest(struct jr *jr)
         struct err err = {0};
         enum st st = env_dirsync(jr->env, jr->dir, &err);
         if (st != ST_OK) {
-            return prep_failed(jr, st, &err); /* nothing released is written to before this worked */
+            return prep_failed(jr, st,
+                               &err); /* nothing released is written to before this worked */
         }
         p->dir_dirty = false;
         p->retry_at_ns = 0; /* there may be room now */

@@ -1,6 +1,7 @@
 /* Reading journal files for recovery and check: bytes, frames, the look forward (journal_read.h).
  *
- * Groups are read straight into chunks, which the visitor may keep: the tail after a restart is what was read. */
+ * Groups are read straight into chunks, which the visitor may keep: the tail after a restart is
+ * what was read. */
 #include "engine/journal_read.h"
 
 #include <stdarg.h>
@@ -19,8 +20,8 @@ void rd_fini(struct jr_rd *rd)
     base_free(rd->recs);
 }
 
-void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-               const char *fmt, ...)
+void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi,
+               bool lost, const char *fmt, ...)
 {
     char text[256];
     va_list ap;
@@ -36,9 +37,10 @@ void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint6
     }
 }
 
-/* --- bytes --------------------------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
-/* Reads what can be read, page by page where the device refuses; the rest is zero and fails its checksums. */
+/* Reads what can be read, page by page where the device refuses; the rest is zero and fails its
+ * checksums. */
 static void read_all(struct jr_rd *rd, size_t fi, uint64_t off, uint8_t *buf, size_t len)
 {
     struct env_file *f = rd_file(rd, fi)->f;
@@ -69,7 +71,9 @@ static enum st chunk_for(struct jr_rd *rd, size_t want)
         jr_chunk_release(rd->chunk);
     }
     rd->chunk = jr_chunk_create(NULL, want);
-    return rd->chunk != NULL ? ST_OK : err_set(rd->err, ST_NOMEM, 0, "journal: no memory to read %zu bytes", want);
+    return rd->chunk != NULL
+               ? ST_OK
+               : err_set(rd->err, ST_NOMEM, 0, "journal: no memory to read %zu bytes", want);
 }
 
 enum st rd_map(struct jr_rd *rd, size_t fi, uint64_t off, size_t len, const uint8_t **p_out)
@@ -78,7 +82,8 @@ enum st rd_map(struct jr_rd *rd, size_t fi, uint64_t off, size_t len, const uint
     ASSERT(len <= UINT32_MAX);
     if (rd->chunk == NULL || rd->chunk_file != fi || off < rd->chunk_off ||
         off + len > rd->chunk_off + rd->chunk->used) {
-        size_t want = (size_t)u64_min(end - off, len > LIM_JOURNAL_CHUNK_BYTES ? len : LIM_JOURNAL_CHUNK_BYTES);
+        size_t want = (size_t)u64_min(
+            end - off, len > LIM_JOURNAL_CHUNK_BYTES ? len : LIM_JOURNAL_CHUNK_BYTES);
         enum st st = chunk_for(rd, want);
         if (st != ST_OK) {
             return st;
@@ -92,7 +97,7 @@ enum st rd_map(struct jr_rd *rd, size_t fi, uint64_t off, size_t len, const uint
     return ST_OK;
 }
 
-/* --- frames -------------------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static bool frame_fits(struct jr_rd *rd, size_t fi, uint64_t off, const struct jg_header *h)
 {
@@ -102,7 +107,8 @@ static bool frame_fits(struct jr_rd *rd, size_t fi, uint64_t off, const struct j
 static enum st refuse(struct jr_rd *rd, size_t fi, uint64_t off)
 {
     return err_set(rd->err, ST_UNSUPPORTED, 0,
-                   "journal file %llu, group at %llu: uses a codec, cipher or field this version does not serve",
+                   "journal file %llu, group at %llu: uses a codec, cipher or field this version "
+                   "does not serve",
                    (unsigned long long)rd_file(rd, fi)->h.file_no, (unsigned long long)off);
 }
 
@@ -131,11 +137,12 @@ enum st rd_frame(struct jr_rd *rd, size_t fi, uint64_t off, struct jr_frame *fr_
     }
     struct jg_header t;
     st = jg_get(p + h.total_len - JG_FRAME, true, seed, &t);
-    fr_out->tail_ok = st == ST_OK && t.lsn == h.lsn && t.hdr_crc == h.hdr_crc && t.total_len == h.total_len;
+    fr_out->tail_ok =
+        st == ST_OK && t.lsn == h.lsn && t.hdr_crc == h.hdr_crc && t.total_len == h.total_len;
     return ST_OK;
 }
 
-/* --- the look forward ------------------------------------------------------------------------------------------ */
+/* --- the look forward ------------------------------------------------------------------------- */
 
 static void scan_later(struct jr_rd *rd, size_t fi, const struct jg_header *h, struct jr_scan *sc)
 {
@@ -158,7 +165,8 @@ static uint64_t scan_page(struct jr_rd *rd, size_t fi, const uint8_t *p, uint64_
         scan_later(rd, fi, &h, sc);
         return h.total_len;
     }
-    if (jg_get(p + JG_ALIGN - JG_FRAME, true, seed, &h) != ST_OK || h.total_len > off + JG_ALIGN - JR_FIRST_OFF ||
+    if (jg_get(p + JG_ALIGN - JG_FRAME, true, seed, &h) != ST_OK ||
+        h.total_len > off + JG_ALIGN - JR_FIRST_OFF ||
         h.lsn != rd_lsn(rd, fi, off + JG_ALIGN - h.total_len)) {
         return JG_ALIGN;
     }
@@ -171,7 +179,8 @@ static uint64_t scan_page(struct jr_rd *rd, size_t fi, const uint8_t *p, uint64_
     return JG_ALIGN;
 }
 
-enum st rd_scan(struct jr_rd *rd, size_t fi, uint64_t off, uint64_t end, uint64_t lsn, struct jr_scan *sc)
+enum st rd_scan(struct jr_rd *rd, size_t fi, uint64_t off, uint64_t end, uint64_t lsn,
+                struct jr_scan *sc)
 {
     if (rd->scan_buf == NULL) {
         rd->scan_buf = base_malloc(SCAN_BYTES);
@@ -188,7 +197,7 @@ enum st rd_scan(struct jr_rd *rd, size_t fi, uint64_t off, uint64_t end, uint64_
     return ST_OK;
 }
 
-/* --- chains -------------------------------------------------------------------------------------------------- */
+/* --- chains ----------------------------------------------------------------------------------- */
 
 static struct jr_chain *chain_slot(struct jr_rd *rd, uint32_t gid)
 {
@@ -226,5 +235,6 @@ void rd_chain_set(struct jr_rd *rd, const struct ji_entry *e)
     }
     struct jr_chain *c = chain_slot(rd, e->gid);
     rd->nchains += c->used ? 0 : 1;
-    *c = (struct jr_chain){.gid = e->gid, .used = true, .next_oseq = e->first_oseq + e->nrec, .last_seq = e->last_seq};
+    *c = (struct jr_chain){
+        .gid = e->gid, .used = true, .next_oseq = e->first_oseq + e->nrec, .last_seq = e->last_seq};
 }

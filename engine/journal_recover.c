@@ -1,16 +1,19 @@
-/* Recovery: walks the groups from the checkpoint on, tells a torn tail from damage, salvages (STORAGE 12.1, 14).
+/* Recovery: walks the groups from the checkpoint on, tells a torn tail from damage, salvages
+ * (STORAGE 12.1, 14).
  *
- * Invariants: nothing here changes a file, so recovery killed at any step finds the same evidence and comes to the same
- * result (I11). What one recovery judged to be the end is final: the file opened next carries it as prev_end_lsn, and
- * [prev_end_lsn, base_lsn) is void for every later one. A verdict rests on durable_seq, on files that could only be
- * opened later, on a clean stop's end_lsn, or on the boot under which the page cache lived; never on a queue depth. */
+ * Invariants: nothing here changes a file, so recovery killed at any step finds the same evidence
+ * and comes to the same result (I11). What one recovery judged to be the end is final: the file
+ * opened next carries it as prev_end_lsn, and [prev_end_lsn, base_lsn) is void for every later one.
+ * A verdict rests on durable_seq, on files that could only be opened later, on a clean stop's
+ * end_lsn, or on the boot under which the page cache lived; never on a queue depth. */
 #include "engine/journal_read.h"
 
-/* How much of a later file is looked through for a first sign of a group: one group of ordinary size. */
+/* How much of a later file is looked through for a first sign of a group: one group of ordinary
+ * size. */
 #define PROBE_BYTES (LIM_JOURNAL_GATHER_BYTES_MAX + 64 * KIB)
 #define DISCARD_LINES_MAX 16
 
-/* --- place --------------------------------------------------------------------------------------------------- */
+/* --- place ------------------------------------------------------------------------------------ */
 
 /* A later file whose opener judged that the log ended at or before lsn; its index, or 0. */
 static size_t void_until(struct jr_rd *rd, size_t fi, uint64_t lsn)
@@ -61,13 +64,14 @@ static void next_file(struct jr_rd *rd)
     bool covered = !last && until <= rd->from_lsn;
     bool was_void = !last && void_until(rd, rd->fi - 1, end) != 0;
     if (!covered && !was_void) {
-        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true, "journal file %llu is missing behind lsn %llu",
-                  (unsigned long long)no + 1, (unsigned long long)end);
+        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true,
+                  "journal file %llu is missing behind lsn %llu", (unsigned long long)no + 1,
+                  (unsigned long long)end);
         lost_blindly(rd);
     }
 }
 
-/* --- whole groups -------------------------------------------------------------------------------------------- */
+/* --- whole groups ----------------------------------------------------------------------------- */
 
 static void group_seen(struct jr_rd *rd, const struct jg_header *h)
 {
@@ -126,7 +130,8 @@ static enum st group_records(struct jr_rd *rd, const struct jg_header *h, const 
     return ST_OK;
 }
 
-/* Takes note of the index. After a blind loss a gap in a stream's record ordinals is how the loss shows. */
+/* Takes note of the index. After a blind loss a gap in a stream's record ordinals is how the loss
+ * shows. */
 static enum st group_index(struct jr_rd *rd, const struct jg_header *h, const uint8_t *p)
 {
     uint64_t sum = 0;
@@ -149,7 +154,8 @@ static enum st group_index(struct jr_rd *rd, const struct jg_header *h, const ui
         at += e.entry_len;
         const struct jr_chain *c = rd->blind ? rd_chain(rd, e.gid) : NULL;
         if (c != NULL && e.first_oseq > c->next_oseq) {
-            rd_damage(rd, JR_DAMAGE_RECORD, e.gid, c->last_seq + 1, 0, true, "%llu records of the stream are missing",
+            rd_damage(rd, JR_DAMAGE_RECORD, e.gid, c->last_seq + 1, 0, true,
+                      "%llu records of the stream are missing",
                       (unsigned long long)(e.first_oseq - c->next_oseq));
         }
         rd_chain_set(rd, &e);
@@ -166,7 +172,8 @@ static enum st group_deliver(struct jr_rd *rd, const struct jg_header *h, const 
     for (uint32_t i = 0; i < h->nrec; i++) {
         const struct rec *r = &rd->recs[i];
         const uint8_t *bytes = r->ext - REC_HEAD_SIZE;
-        enum st st = rd_record(rd, h->lsn + (uint64_t)(bytes - p), r, bytes, (size_t)(end - bytes), h->wall_ns);
+        enum st st = rd_record(rd, h->lsn + (uint64_t)(bytes - p), r, bytes, (size_t)(end - bytes),
+                               h->wall_ns);
         if (st != ST_OK) {
             return st;
         }
@@ -175,7 +182,8 @@ static enum st group_deliver(struct jr_rd *rd, const struct jg_header *h, const 
 }
 
 /* Checks a framed group; *what_out names the first part that is bad, NULL when it is whole. */
-static enum st group_check(struct jr_rd *rd, const struct jr_frame *fr, const uint8_t *p, const char **what_out)
+static enum st group_check(struct jr_rd *rd, const struct jr_frame *fr, const uint8_t *p,
+                           const char **what_out)
 {
     const struct jg_header *h = &fr->h;
     uint32_t seed = rd_file(rd, rd->fi)->seed;
@@ -195,7 +203,8 @@ static enum st group_check(struct jr_rd *rd, const struct jr_frame *fr, const ui
     }
     enum st st = group_records(rd, h, p);
     if (st == ST_UNSUPPORTED) {
-        return err_set(rd->err, ST_UNSUPPORTED, 0, "journal: group at lsn %llu holds a record this version does not serve",
+        return err_set(rd->err, ST_UNSUPPORTED, 0,
+                       "journal: group at lsn %llu holds a record this version does not serve",
                        (unsigned long long)h->lsn);
     }
     if (st != ST_OK) {
@@ -204,7 +213,7 @@ static enum st group_check(struct jr_rd *rd, const struct jr_frame *fr, const ui
     return ST_OK;
 }
 
-/* --- verdict ------------------------------------------------------------------------------------------------- */
+/* --- verdict ---------------------------------------------------------------------------------- */
 
 static bool same_boot(const struct jr_rd *rd, const struct jr_file *f)
 {
@@ -212,8 +221,9 @@ static bool same_boot(const struct jr_rd *rd, const struct jr_file *f)
     return memcmp(f->h.boot_id, rd->boot_id, 16) == 0 && memcmp(rd->boot_id, unknown, 16) != 0;
 }
 
-/* A later file that could only come to be when everything before it was durable: it holds a group, and ROTATE is synced
- * before that; or a recovery opened it, which syncs first, and judged the end to be further on. */
+/* A later file that could only come to be when everything before it was durable: it holds a group,
+ * and ROTATE is synced before that; or a recovery opened it, which syncs first, and judged the end
+ * to be further on. */
 static enum st later_file_proves(struct jr_rd *rd, uint64_t lsn, bool *proves_out)
 {
     *proves_out = false;
@@ -227,7 +237,8 @@ static enum st later_file_proves(struct jr_rd *rd, uint64_t lsn, bool *proves_ou
             continue;
         }
         struct jr_scan sc = {0};
-        enum st st = rd_scan(rd, k, JR_FIRST_OFF, u64_min(rd_end_off(rd, k), JR_FIRST_OFF + PROBE_BYTES), lsn, &sc);
+        enum st st = rd_scan(rd, k, JR_FIRST_OFF,
+                             u64_min(rd_end_off(rd, k), JR_FIRST_OFF + PROBE_BYTES), lsn, &sc);
         if (st != ST_OK) {
             return st;
         }
@@ -266,14 +277,14 @@ static enum st classify(struct jr_rd *rd, struct jr_frame *fr, struct jr_scan *s
     return st;
 }
 
-/* --- what is discarded ----------------------------------------------------------------------------------------- */
+/* --- what is discarded ------------------------------------------------------------------------ */
 
 static void log_discarded(struct jr_rd *rd, const struct jg_header *h, int *lines)
 {
     const uint8_t *p;
     uint64_t off = h->lsn - rd_file(rd, rd->fi)->h.base_lsn;
-    log_inf("journal: group %llu at lsn %llu was never synced, discarded records=%u", (unsigned long long)h->group_seq,
-            (unsigned long long)h->lsn, (unsigned)h->nrec);
+    log_inf("journal: group %llu at lsn %llu was never synced, discarded records=%u",
+            (unsigned long long)h->group_seq, (unsigned long long)h->lsn, (unsigned)h->nrec);
     if (rd_map(rd, rd->fi, off, h->total_len, &p) != ST_OK ||
         crc32c(rd_file(rd, rd->fi)->seed, p + JG_FRAME, h->index_len) != h->index_crc) {
         return;
@@ -284,8 +295,8 @@ static void log_discarded(struct jr_rd *rd, const struct jg_header *h, int *line
             return;
         }
         at += e.entry_len;
-        log_inf("journal: discarded gid=%u records=%u last_seq=%llu", (unsigned)e.gid, (unsigned)e.nrec,
-                (unsigned long long)e.last_seq);
+        log_inf("journal: discarded gid=%u records=%u last_seq=%llu", (unsigned)e.gid,
+                (unsigned)e.nrec, (unsigned long long)e.last_seq);
     }
 }
 
@@ -313,14 +324,15 @@ static enum st discard(struct jr_rd *rd, const struct jr_frame *fr, const struct
     return ST_OK;
 }
 
-/* --- damaged groups ------------------------------------------------------------------------------------------ */
+/* --- damaged groups --------------------------------------------------------------------------- */
 
 /* Nothing frames the group at this place: go on at the next one there is. */
 static bool pass_unframed(struct jr_rd *rd, const struct jr_scan *sc)
 {
     uint64_t lsn = rd_lsn(rd, rd->fi, rd->off);
     uint64_t base = rd_file(rd, rd->fi)->h.base_lsn;
-    uint64_t hint_off = rd->hint_lsn > base ? u64_min(rd->hint_lsn - base, readable_end(rd, rd->fi)) : 0;
+    uint64_t hint_off =
+        rd->hint_lsn > base ? u64_min(rd->hint_lsn - base, readable_end(rd, rd->fi)) : 0;
     bool last = rd->fi + 1 == rd->files->n;
     uint64_t until = readable_end(rd, rd->fi);
     if (sc->later) {
@@ -393,7 +405,8 @@ static enum st pass_damaged(struct jr_rd *rd, struct jr_frame *fr, const char *w
 static enum st pass_whole(struct jr_rd *rd, const struct jr_frame *fr, const uint8_t *p)
 {
     if (rd->chain_known && fr->h.prev_hdr_crc != rd->prev_crc) {
-        rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, true, "group at lsn %llu does not follow the one before it",
+        rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, true,
+                  "group at lsn %llu does not follow the one before it",
                   (unsigned long long)fr->h.lsn);
     }
     enum st st = group_index(rd, &fr->h, p);
@@ -403,7 +416,7 @@ static enum st pass_whole(struct jr_rd *rd, const struct jr_frame *fr, const uin
     return group_deliver(rd, &fr->h, p);
 }
 
-/* --- the walk ------------------------------------------------------------------------------------------------ */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 /* One group, or the end of a file. *more_out false: this is the end of the log. */
 static enum st walk_step(struct jr_rd *rd, bool *more_out)
@@ -445,7 +458,8 @@ static enum st walk_step(struct jr_rd *rd, bool *more_out)
     return st;
 }
 
-/* True when the walk may stop here without a look at the rest: a clean stop, and nothing was opened since. */
+/* True when the walk may stop here without a look at the rest: a clean stop, and nothing was opened
+ * since. */
 static bool clean_end(struct jr_rd *rd)
 {
     uint64_t lsn = rd_lsn(rd, rd->fi, rd->off);
@@ -457,7 +471,8 @@ static void report_headers(struct jr_rd *rd, size_t from)
     for (size_t i = from; i < rd->files->n; i++) {
         const struct jr_file *f = rd_file(rd, i);
         if (f->copy_bad) {
-            rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, false, "one header of journal file %llu is bad, its copy served",
+            rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, false,
+                      "one header of journal file %llu is bad, its copy served",
                       (unsigned long long)f->h.file_no);
         }
     }
@@ -466,7 +481,8 @@ static void report_headers(struct jr_rd *rd, size_t from)
     }
 }
 
-/* The file in which the checkpoint lies; the one behind it where it lies in a void; or the first there is. */
+/* The file in which the checkpoint lies; the one behind it where it lies in a void; or the first
+ * there is. */
 static size_t start_file(struct jr_rd *rd)
 {
     size_t at = 0;
@@ -500,11 +516,12 @@ static void check_reach(struct jr_rd *rd)
         out->contiguous = rd->from_lsn == 0 && rd->hint_lsn == 0;
     } else {
         const struct jf_header *h = &rd_file(rd, 0)->h;
-        out->contiguous = h->base_lsn <= rd->from_lsn || (h->prev_end_lsn != 0 && h->prev_end_lsn <= rd->from_lsn);
+        out->contiguous = h->base_lsn <= rd->from_lsn ||
+                          (h->prev_end_lsn != 0 && h->prev_end_lsn <= rd->from_lsn);
     }
     if (!out->contiguous) {
-        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true, "the journal does not reach back to lsn %llu",
-                  (unsigned long long)rd->from_lsn);
+        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true,
+                  "the journal does not reach back to lsn %llu", (unsigned long long)rd->from_lsn);
         lost_blindly(rd);
     }
 }
@@ -519,7 +536,8 @@ static enum st walk_file_end(struct jr_rd *rd, bool *more_out)
     }
     if (f->h.base_lsn + f->h.size > rd->from_lsn) {
         rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, true, "journal file %llu ends early, at lsn %llu",
-                  (unsigned long long)f->h.file_no, (unsigned long long)rd_lsn(rd, rd->fi, rd->off));
+                  (unsigned long long)f->h.file_no,
+                  (unsigned long long)rd_lsn(rd, rd->fi, rd->off));
         lost_blindly(rd);
     }
     next_file(rd);
@@ -538,7 +556,8 @@ static enum st walk_place(struct jr_rd *rd, bool *more_out)
     const struct jr_file *f = rd_file(rd, rd->fi);
     if (f->unreadable) {
         if (f->h.base_lsn + f->h.size > rd->from_lsn) {
-            rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true, "both headers of journal file %llu are unreadable",
+            rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true,
+                      "both headers of journal file %llu are unreadable",
                       (unsigned long long)f->h.file_no);
             lost_blindly(rd);
         }
@@ -581,14 +600,15 @@ enum st rd_walk(struct jr_rd *rd)
         rd->out->end_lsn = h->base_lsn + h->size;
     }
     if (rd->hint_lsn > rd->out->end_lsn) {
-        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true, "the journal ends at lsn %llu, a clean stop ended at %llu",
+        rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true,
+                  "the journal ends at lsn %llu, a clean stop ended at %llu",
                   (unsigned long long)rd->out->end_lsn, (unsigned long long)rd->hint_lsn);
         lost_blindly(rd);
     }
     return rd_batches_end(rd);
 }
 
-/* --- entry points -------------------------------------------------------------------------------------------- */
+/* --- entry points ----------------------------------------------------------------------------- */
 
 /* Files without a readable header lie between their neighbours. */
 static void place_unreadable(struct jr_files *fs, uint64_t from_lsn)
@@ -610,8 +630,9 @@ static void place_unreadable(struct jr_files *fs, uint64_t from_lsn)
     }
 }
 
-/* After a failed sync the page cache may show what the device does not hold, and the next sync would say it is well.
- * Whatever was not synced lies in the last file that holds groups: ROTATE is synced before the next one gets its first. */
+/* After a failed sync the page cache may show what the device does not hold, and the next sync
+ * would say it is well. Whatever was not synced lies in the last file that holds groups: ROTATE is
+ * synced before the next one gets its first. */
 static enum st forget_cache(struct jr_rd *rd)
 {
     for (size_t i = rd->files->n; i > 0; i--) {
@@ -642,8 +663,8 @@ static enum st recover_sync(struct jr *jr, size_t from, struct err *err)
     return ST_OK;
 }
 
-enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint, const struct jr_visitor *v,
-                   struct jr_recovered *out, struct err *err)
+enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint,
+                   const struct jr_visitor *v, struct jr_recovered *out, struct err *err)
 {
     ASSERT(!jr->recovered);
     *out = (struct jr_recovered){.next_gid_min = 1};
@@ -677,8 +698,9 @@ enum st jr_recover(struct jr *jr, uint64_t checkpoint_lsn, uint64_t end_lsn_hint
     return ST_OK;
 }
 
-enum st jr_check(struct env *env, const struct jr_opts *opts, uint64_t checkpoint_lsn, uint64_t end_lsn_hint,
-                 const struct jr_visitor *v, struct jr_check_report *out, struct err *err)
+enum st jr_check(struct env *env, const struct jr_opts *opts, uint64_t checkpoint_lsn,
+                 uint64_t end_lsn_hint, const struct jr_visitor *v, struct jr_check_report *out,
+                 struct err *err)
 {
     struct jr_files files = {0};
     struct jr_spare *spares = NULL;
@@ -687,8 +709,8 @@ enum st jr_check(struct env *env, const struct jr_opts *opts, uint64_t checkpoin
     uint64_t max_spare;
     struct jr_recovered rec = {0};
     *out = (struct jr_check_report){0};
-    enum st st = jr_files_load(env, opts->dir, opts->store_uuid, &files, &spares, &nspares, &max_file_no, &max_spare,
-                               err);
+    enum st st = jr_files_load(env, opts->dir, opts->store_uuid, &files, &spares, &nspares,
+                               &max_file_no, &max_spare, err);
     base_free(spares);
     if (st == ST_OK) {
         place_unreadable(&files, checkpoint_lsn);

@@ -1,12 +1,14 @@
 /* Salvage: what can be saved of a group that was durable and does not verify (STORAGE 12.1).
  *
- * Records are taken one by one. A bad one is stepped over by trying each 8 B for a record whose CRC fits and whose
- * (gid, oseq) lies in the group's index: a record of the file's earlier life, there because a sector was never written,
- * fails that. What is then missing is said by the index (last sequence, floor, removals) and replaced by twins.
+ * Records are taken one by one. A bad one is stepped over by trying each 8 B for a record whose CRC
+ * fits and whose (gid, oseq) lies in the group's index: a record of the file's earlier life, there
+ * because a sector was never written, fails that. What is then missing is said by the index (last
+ * sequence, floor, removals) and replaced by twins.
  *
- * A bad index alone loses nothing: body_crc goes on from index_crc, so the rest of the body proves itself. With both bad
- * only records count that go on where the index last left their gid. The CRC is seeded with a secret of the store, so no
- * payload can pose as a record; but payloads can make the search slow, so it has a budget. */
+ * A bad index alone loses nothing: body_crc goes on from index_crc, so the rest of the body proves
+ * itself. With both bad only records count that go on where the index last left their gid. The CRC
+ * is seeded with a secret of the store, so no payload can pose as a record; but payloads can make
+ * the search slow, so it has a budget. */
 #include <stdlib.h>
 
 #include "engine/journal_read.h"
@@ -15,13 +17,13 @@
 
 /* One record that the group should hold, or did. */
 struct slot {
-    uint32_t off;   /* in the group; 0 = not found */
+    uint32_t off; /* in the group; 0 = not found */
     uint32_t gid;
     uint64_t oseq;
-    uint64_t seq;   /* APPEND: its sequence */
+    uint64_t seq; /* APPEND: its sequence */
     bool twin;
-    bool bad;       /* APPEND whose content does not verify */
-    uint8_t hint;   /* missing: the type that its damaged header names, or 0 */
+    bool bad;     /* APPEND whose content does not verify */
+    uint8_t hint; /* missing: the type that its damaged header names, or 0 */
 };
 struct group {
     struct jr_rd *rd;
@@ -36,13 +38,13 @@ struct group {
     size_t nslots;
     size_t nprimary; /* without an index: slots found before the twins, sorted */
     uint64_t budget;
-    bool indexed;   /* the index is good */
-    bool rest_ok;   /* all of the body behind the index is */
-    bool lost;      /* some record is gone for good */
+    bool indexed; /* the index is good */
+    bool rest_ok; /* all of the body behind the index is */
+    bool lost;    /* some record is gone for good */
     bool reported;
 };
 
-/* --- index --------------------------------------------------------------------------------------------------- */
+/* --- index ------------------------------------------------------------------------------------ */
 
 static _Thread_local const struct group *sorting; /* qsort has no argument */
 
@@ -111,7 +113,7 @@ static struct slot *index_slot(struct group *g, uint32_t gid, uint32_t oseq)
     return NULL;
 }
 
-/* --- the search ---------------------------------------------------------------------------------------------- */
+/* --- the search ------------------------------------------------------------------------------- */
 
 static int cmp_slots(const void *a, const void *b)
 {
@@ -124,7 +126,8 @@ static int cmp_slots(const void *a, const void *b)
     return d < 0 ? -1 : d > 0;
 }
 
-/* Without an index, and with other damage: whether the record goes on where the index last left its gid. */
+/* Without an index, and with other damage: whether the record goes on where the index last left its
+ * gid. */
 static bool goes_on(struct group *g, uint32_t gid, uint32_t oseq)
 {
     const struct jr_chain *c = rd_chain(g->rd, gid);
@@ -205,7 +208,8 @@ static enum st search(struct group *g, size_t at, size_t end, bool twins)
             in_step = true;
             continue;
         }
-        if (in_step && g->indexed && !twins) { /* what the damaged header still says helps to tell what was lost */
+        if (in_step && g->indexed &&
+            !twins) { /* what the damaged header still says helps to tell what was lost */
             struct slot *s = index_slot(g, get_u32le(p + 12), get_u32le(p + 20));
             if (s != NULL && s->off == 0) {
                 s->hint = p[8];
@@ -217,7 +221,7 @@ static enum st search(struct group *g, size_t at, size_t end, bool twins)
     return ST_OK;
 }
 
-/* --- delivery ------------------------------------------------------------------------------------------------ */
+/* --- delivery --------------------------------------------------------------------------------- */
 
 /* A twin counts as standing where its record stood: behind the record of its gid before it. */
 static uint64_t slot_lsn(const struct group *g, const struct slot *s, uint64_t before)
@@ -240,11 +244,14 @@ static enum st give(struct group *g, const struct slot *s, uint64_t lsn)
     return rd_record(g->rd, lsn, &r, p, room, g->h->wall_ns);
 }
 
-static bool below_checkpoint(const struct group *g) { return g->h->lsn + g->h->total_len <= g->rd->from_lsn; }
+static bool below_checkpoint(const struct group *g)
+{
+    return g->h->lsn + g->h->total_len <= g->rd->from_lsn;
+}
 
 /* Sequences of a run of missing records [i, j) of entry e: between the appends around it. */
-static void missing_range(struct group *g, const struct ji_entry *e, const struct slot *s, size_t i, size_t j,
-                          uint64_t *lo, uint64_t *hi)
+static void missing_range(struct group *g, const struct ji_entry *e, const struct slot *s, size_t i,
+                          size_t j, uint64_t *lo, uint64_t *hi)
 {
     const struct jr_chain *c = rd_chain(g->rd, e->gid);
     uint64_t before = c != NULL ? c->last_seq : 0;
@@ -269,7 +276,8 @@ static bool index_serves(uint8_t type)
     return type == REC_DELETE || type == REC_FLOOR || type == REC_SKIP || type == REC_PAD;
 }
 
-static void report_missing(struct group *g, const struct ji_entry *e, const struct slot *s, size_t i, size_t j)
+static void report_missing(struct group *g, const struct ji_entry *e, const struct slot *s,
+                           size_t i, size_t j)
 {
     uint64_t lo;
     uint64_t hi;
@@ -278,8 +286,9 @@ static void report_missing(struct group *g, const struct ji_entry *e, const stru
     for (size_t k = i; k < j; k++) {
         served = served && s[k].hint != REC_PAD && index_serves(s[k].hint);
     }
-    rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, lo, hi, !served, "%zu records of the group at lsn %llu are unreadable",
-              j - i, (unsigned long long)g->h->lsn);
+    rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, lo, hi, !served,
+              "%zu records of the group at lsn %llu are unreadable", j - i,
+              (unsigned long long)g->h->lsn);
     g->lost |= !served;
     g->reported = true;
 }
@@ -318,12 +327,14 @@ static enum st deliver_entry(struct group *g, size_t ei)
         uint64_t lsn = slot_lsn(g, &s[i], before);
         before = lsn;
         if (s[i].bad) {
-            rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, s[i].seq, s[i].seq, true, "content of the message is damaged");
+            rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, s[i].seq, s[i].seq, true,
+                      "content of the message is damaged");
             g->lost = g->reported = incomplete = true;
             continue;
         }
         if (s[i].twin) {
-            rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, 0, 0, false, "a damaged record was replaced by its twin");
+            rd_damage(g->rd, JR_DAMAGE_RECORD, e->gid, 0, 0, false,
+                      "a damaged record was replaced by its twin");
             g->reported = true;
         }
         enum st st = give(g, &s[i], lsn);
@@ -339,7 +350,8 @@ static enum st deliver_entry(struct group *g, size_t ei)
     if (!incomplete) {
         return ST_OK;
     }
-    /* Was the batch's end among the missing? The index says whether a batch goes on behind this entry. */
+    /* Was the batch's end among the missing? The index says whether a batch goes on behind this
+     * entry. */
     enum st st = (e->flags & JI_OPEN) == 0 ? rd_batch_flush(g->rd, e->gid) : ST_OK;
     if (st == ST_OK) {
         claim(g, e);
@@ -347,13 +359,15 @@ static enum st deliver_entry(struct group *g, size_t ei)
     return st;
 }
 
-/* The evictions of an APPEND whose content is damaged hold; without an index they come from its ext. */
+/* The evictions of an APPEND whose content is damaged hold; without an index they come from its
+ * ext. */
 static void claim_from_ext(struct group *g, const struct slot *s)
 {
     struct rec r;
     struct seq_runs removed = {0};
     uint64_t floor = 0;
-    if (rec_get(g->p + s->off, JG_FRAME + g->h->body_len - s->off, g->rd->opts->crc_seed, &r) == ST_OK &&
+    if (rec_get(g->p + s->off, JG_FRAME + g->h->body_len - s->off, g->rd->opts->crc_seed, &r) ==
+            ST_OK &&
         append_ext_get(r.ext, r.ext_len, &floor, &removed) != ST_OK) {
         seq_runs_clear(&removed);
     }
@@ -376,7 +390,8 @@ static enum st deliver_unindexed(struct group *g)
         uint64_t lsn = slot_lsn(g, s, before);
         before = lsn;
         if (s->bad) {
-            rd_damage(g->rd, JR_DAMAGE_RECORD, s->gid, s->seq, s->seq, true, "content of the message is damaged");
+            rd_damage(g->rd, JR_DAMAGE_RECORD, s->gid, s->seq, s->seq, true,
+                      "content of the message is damaged");
             g->lost = g->reported = true;
             claim_from_ext(g, s);
             continue;
@@ -387,7 +402,8 @@ static enum st deliver_unindexed(struct group *g)
         }
     }
     if (g->nslots < g->h->nrec) {
-        rd_damage(g->rd, JR_DAMAGE_GROUP, 0, 0, 0, true, "%u records of the group at lsn %llu and its index are unreadable",
+        rd_damage(g->rd, JR_DAMAGE_GROUP, 0, 0, 0, true,
+                  "%u records of the group at lsn %llu and its index are unreadable",
                   (unsigned)(g->h->nrec - g->nslots), (unsigned long long)g->h->lsn);
         g->lost = g->reported = g->rd->blind = true;
         rd_batches_doubt(g->rd);
@@ -426,7 +442,8 @@ enum st rd_salvage(struct jr_rd *rd, const struct jr_frame *fr, const uint8_t *p
         st = deliver_unindexed(&g);
     }
     if (st == ST_OK && !g.reported && !below_checkpoint(&g)) {
-        rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, false, "the %s of the group at lsn %llu is damaged, nothing is lost",
+        rd_damage(rd, JR_DAMAGE_GROUP, 0, 0, 0, false,
+                  "the %s of the group at lsn %llu is damaged, nothing is lost",
                   what != NULL ? what : "frame", (unsigned long long)h->lsn);
     }
     base_free(g.entries);

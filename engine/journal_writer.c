@@ -1,15 +1,16 @@
 /* Owner's side of the journal: records into chunks, tickets to the lane (journal.h).
  *
- * A ticket is a list of ranges of chunks, the index entries of the streams it touches, and copies of records that
- * want a twin. Sealing closes the ticket, not the chunk: the next record goes on behind it, so a lone publisher fills
- * a chunk with many tickets. Bytes of a sealed range never change again.
+ * A ticket is a list of ranges of chunks, the index entries of the streams it touches, and copies
+ * of records that want a twin. Sealing closes the ticket, not the chunk: the next record goes on
+ * behind it, so a lone publisher fills a chunk with many tickets. Bytes of a sealed range never
+ * change again.
  *
- * Runs on the owner's thread. Only `done` and the lane's queue are shared: a ticket belongs to the lane from seal
- * until jw.done reaches its number, and the lane does not touch it after that. */
+ * Runs on the owner's thread. Only `done` and the lane's queue are shared: a ticket belongs to the
+ * lane from seal until jw.done reaches its number, and the lane does not touch it after that. */
 #include "engine/journal_int.h"
 
-#define TICKETS_KEPT 64u                /* free tickets of a writer */
-#define TICKET_BUF_KEPT (64 * KIB)      /* larger buffers of a free ticket are given back */
+#define TICKETS_KEPT 64u           /* free tickets of a writer */
+#define TICKET_BUF_KEPT (64 * KIB) /* larger buffers of a free ticket are given back */
 #define REC_ROUND(len) ((size_t)align_up((len), REC_ALIGN))
 
 enum st jw_create(struct jr *jr, struct jw **jw_out, struct err *err)
@@ -25,7 +26,7 @@ enum st jw_create(struct jr *jr, struct jw **jw_out, struct err *err)
     return ST_OK;
 }
 
-/* --- tickets ------------------------------------------------------------------------------------------------- */
+/* --- tickets ---------------------------------------------------------------------------------- */
 
 static void ticket_release_chunks(struct jw_ticket *t)
 {
@@ -104,7 +105,8 @@ void jw_destroy(struct jw *jw)
         return;
     }
     if (jw->first != NULL && !atomic_load(&jw->jr->poisoned)) {
-        jr_halt(jw->jr); /* the lane may have our tickets; after this it never looks at them again */
+        jr_halt(
+            jw->jr); /* the lane may have our tickets; after this it never looks at them again */
     }
     for (struct jw_ticket *t = jw->first, *next; t != NULL; t = next) {
         next = t->owner_next;
@@ -124,7 +126,7 @@ void jw_destroy(struct jw *jw)
     base_free(jw);
 }
 
-/* --- reserve ------------------------------------------------------------------------------------------------- */
+/* --- reserve ---------------------------------------------------------------------------------- */
 
 static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
 {
@@ -137,8 +139,9 @@ static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
     uint64_t used = (end > from + holes ? end - from - holes : 0) + len;
     used += atomic_load_explicit(&jr->pending_bytes, memory_order_relaxed);
     uint64_t window = jr->opts.window_bytes;
-    /* Urgent records are never refused: a store that was killed with a full window (and each recovery begins a new file)
-     * must open, and what they remove is what makes room. They are bounded by what there is to delete, ack and drop. */
+    /* Urgent records are never refused: a store that was killed with a full window (and each
+     * recovery begins a new file) must open, and what they remove is what makes room. They are
+     * bounded by what there is to delete, ack and drop. */
     if (!urgent && used > window / 100 * LIM_JOURNAL_STOP_PERCENT) {
         return ST_FULL;
     }
@@ -148,14 +151,18 @@ static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
     return ST_OK;
 }
 
-enum st jw_room(const struct jw *jw, uint64_t bytes, bool urgent) { return admit(jw->jr, bytes, urgent); }
+enum st jw_room(const struct jw *jw, uint64_t bytes, bool urgent)
+{
+    return admit(jw->jr, bytes, urgent);
+}
 
 static bool chunk_room(struct jw *jw, size_t need)
 {
     if (jw->chunk != NULL && jw->chunk->cap - jw->chunk->used >= need) {
         return true;
     }
-    struct jr_chunk *c = jr_chunk_create(jw->jr, need > LIM_JOURNAL_CHUNK_BYTES ? need : LIM_JOURNAL_CHUNK_BYTES);
+    struct jr_chunk *c =
+        jr_chunk_create(jw->jr, need > LIM_JOURNAL_CHUNK_BYTES ? need : LIM_JOURNAL_CHUNK_BYTES);
     if (c == NULL) {
         return false;
     }
@@ -166,8 +173,8 @@ static bool chunk_room(struct jw *jw, size_t need)
     return true;
 }
 
-enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out, struct jr_chunk **chunk_out,
-                   uint32_t *off_out)
+enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out,
+                   struct jr_chunk **chunk_out, uint32_t *off_out)
 {
     ASSERT(jw->reserved == NULL);
     ASSERT(len >= REC_HEAD_SIZE && len <= UINT32_MAX / 2);
@@ -190,7 +197,7 @@ enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out, stru
     return ST_OK;
 }
 
-/* --- commit -------------------------------------------------------------------------------------------------- */
+/* --- commit ----------------------------------------------------------------------------------- */
 
 static void range_add(struct jw_ticket *t, struct jr_chunk *c, size_t off, size_t len)
 {
@@ -206,7 +213,8 @@ static void range_add(struct jw_ticket *t, struct jr_chunk *c, size_t off, size_
         t->ranges = base_realloc(t->ranges, t->ranges_cap * sizeof(*t->ranges));
     }
     jr_chunk_acquire(c);
-    t->ranges[t->nranges++] = (struct jw_range){.chunk = c, .off = (uint32_t)off, .len = (uint32_t)len};
+    t->ranges[t->nranges++] =
+        (struct jw_range){.chunk = c, .off = (uint32_t)off, .len = (uint32_t)len};
 }
 
 static struct jw_hash *hash_find(struct jw *jw, uint64_t ticket, uint32_t gid)
@@ -283,7 +291,9 @@ static uint32_t index_flags(uint32_t before, const struct jw_rec *r)
 
 static void slot_update(struct jw_slot *s, const struct jw_rec *r, uint64_t off)
 {
-    ASSERT(r->oseq == s->e.first_oseq + s->e.nrec); /* +1 for each record of a gid: recovery's range check needs it */
+    ASSERT(r->oseq ==
+           s->e.first_oseq +
+               s->e.nrec); /* +1 for each record of a gid: recovery's range check needs it */
     s->e.nrec++;
     s->e.user = r->user;
     s->e.last_seq = r->last_seq;
@@ -297,7 +307,8 @@ static void slot_update(struct jw_slot *s, const struct jw_rec *r, uint64_t off)
     }
 }
 
-static void twin_add(struct jw_ticket *t, const uint8_t *p, size_t len, uint8_t flags, uint32_t crc_seed)
+static void twin_add(struct jw_ticket *t, const uint8_t *p, size_t len, uint8_t flags,
+                     uint32_t crc_seed)
 {
     size_t room = REC_ROUND(len);
     jr_bytes_reserve(&t->twins, room);
@@ -333,7 +344,7 @@ uint64_t jw_commit(struct jw *jw, const struct jw_rec *r, size_t len)
     return t->no;
 }
 
-/* --- seal, done ---------------------------------------------------------------------------------------------- */
+/* --- seal, done ------------------------------------------------------------------------------- */
 
 static void index_build(struct jw_ticket *t)
 {
@@ -380,16 +391,23 @@ void jw_seal(struct jw *jw)
             jr->q_last->lane_next = t;
         }
         jr->q_last = t;
-        if (was_empty && !jr->tasks_down && jr->lane_task != NULL) { /* else it is on its way already */
+        if (was_empty && !jr->tasks_down &&
+            jr->lane_task != NULL) { /* else it is on its way already */
             env_task_wake(jr->env, jr->lane_task);
         }
     }
     pthread_mutex_unlock(&jr->mu);
 }
 
-uint64_t jw_done(const struct jw *jw) { return atomic_load_explicit(&jw->done, memory_order_acquire); }
+uint64_t jw_done(const struct jw *jw)
+{
+    return atomic_load_explicit(&jw->done, memory_order_acquire);
+}
 
-uint64_t jw_open_ticket(const struct jw *jw) { return jw->open_no; }
+uint64_t jw_open_ticket(const struct jw *jw)
+{
+    return jw->open_no;
+}
 
 uint64_t jw_poll(struct jw *jw, jw_entry_fn fn, void *arg)
 {

@@ -10,7 +10,8 @@ enum {
     GROUP_SEQS = 1 << GROUP_BITS,
 };
 
-/* dead[i] == 0: page NULL, all live; PAGE_SEQS: page NULL, all dead; else a bitmap, bit set = dead. */
+/* dead[i] == 0: page NULL, all live; PAGE_SEQS: page NULL, all dead; else a bitmap, bit set = dead.
+ */
 struct liveset_group {
     uint16_t dead[GROUP_PAGES];
     uint64_t *page[GROUP_PAGES]; /* owned */
@@ -32,9 +33,18 @@ static void free_group(struct liveset *l, struct liveset_slot *s)
     s->g = NULL;
 }
 
-static uint64_t group_of(uint64_t seq) { return seq >> GROUP_BITS; }
-static size_t page_of(uint64_t seq) { return (seq >> PAGE_BITS) & (GROUP_PAGES - 1); }
-static size_t bit_of(uint64_t seq) { return seq & (PAGE_SEQS - 1); }
+static uint64_t group_of(uint64_t seq)
+{
+    return seq >> GROUP_BITS;
+}
+static size_t page_of(uint64_t seq)
+{
+    return (seq >> PAGE_BITS) & (GROUP_PAGES - 1);
+}
+static size_t bit_of(uint64_t seq)
+{
+    return seq & (PAGE_SEQS - 1);
+}
 
 static struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
 {
@@ -114,7 +124,7 @@ void liveset_skip(struct liveset *l, uint64_t last)
     (void)liveset_remove_run(l, from, last + 1 - from);
 }
 
-/* --- killing -------------------------------------------------------------------------------------------------------- */
+/* --- killing ---------------------------------------------------------------------------------- */
 
 /* Gives a group its pages' table; it was all live or all dead. */
 static void open_group(struct liveset *l, struct liveset_slot *s)
@@ -133,7 +143,8 @@ static void open_group(struct liveset *l, struct liveset_slot *s)
 }
 
 /* Kills bits [a, b) of a page; returns how many were live. */
-static unsigned kill_in_page(struct liveset *l, struct liveset_slot *s, size_t p, size_t a, size_t b)
+static unsigned kill_in_page(struct liveset *l, struct liveset_slot *s, size_t p, size_t a,
+                             size_t b)
 {
     struct liveset_group *g = s->g;
     unsigned fresh = 0;
@@ -266,7 +277,7 @@ void liveset_tidy(struct liveset *l)
     (void)liveset_set_floor(l, live == 0 ? l->last + 1 : live);
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 bool liveset_is_live(const struct liveset *l, uint64_t seq)
 {
@@ -382,7 +393,10 @@ static uint64_t find_from(const struct liveset *l, uint64_t seq, bool dead)
     return 0;
 }
 
-uint64_t liveset_next(const struct liveset *l, uint64_t seq) { return find_from(l, seq, false); }
+uint64_t liveset_next(const struct liveset *l, uint64_t seq)
+{
+    return find_from(l, seq, false);
+}
 
 uint64_t liveset_prev(const struct liveset *l, uint64_t seq)
 {
@@ -469,7 +483,8 @@ bool liveset_next_dead(const struct liveset *l, uint64_t seq, struct seq_run *ru
     return true;
 }
 
-void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max, struct seq_runs *out)
+void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max,
+                       struct seq_runs *out)
 {
     struct seq_run run;
     while (max > 0 && from < to && liveset_next_dead(l, from, &run) && run.first < to) {

@@ -1,13 +1,15 @@
-/* Which sequences of a stream are live: of [first..last] all, but those in the holes that interior deletes left
- * (STORAGE 9, "Deletes").
+/* Which sequences of a stream are live: of [first..last] all, but those in the holes that interior
+ * deletes left (STORAGE 9, "Deletes").
  *
- * Bitmaps of 4096 sequences (bit set = dead) allocated when the first of them dies and freed when all are dead, in groups
- * of 512 pages (2 Mi sequences) with counts on both levels: rank over a thousand million sequences takes microseconds.
- * Memory: at most 0.14 B per sequence of pages that are partly dead, 16 B per 2 Mi sequences otherwise.
+ * Bitmaps of 4096 sequences (bit set = dead) allocated when the first of them dies and freed when
+ * all are dead, in groups of 512 pages (2 Mi sequences) with counts on both levels: rank over a
+ * thousand million sequences takes microseconds. Memory: at most 0.14 B per sequence of pages that
+ * are partly dead, 16 B per 2 Mi sequences otherwise.
  *
- * Pure memory; checkpoints carry the dead runs, replay repeats the removals. Thread: owner of the stream.
- * Invariants: 1. first <= last + 1; 2. msgs == rank(first, last + 1); 3. unless empty, first and only live sequences count:
- * the floor may rest on a dead sequence until liveset_tidy() or set_floor() moves it. */
+ * Pure memory; checkpoints carry the dead runs, replay repeats the removals. Thread: owner of the
+ * stream. Invariants: 1. first <= last + 1; 2. msgs == rank(first, last + 1); 3. unless empty,
+ * first and only live sequences count: the floor may rest on a dead sequence until liveset_tidy()
+ * or set_floor() moves it. */
 #ifndef ENGINE_LIVESET_H
 #define ENGINE_LIVESET_H
 
@@ -36,14 +38,15 @@ void liveset_fini(struct liveset *l); /* zeroed memory: no-op */
 
 /* Extends to `last`; the new ones are live. last >= l->last. */
 void liveset_append(struct liveset *l, uint64_t last);
-/* Extends to `last`; the new ones are dead (SKIP, and sequences that were refused). An empty set just moves up. */
+/* Extends to `last`; the new ones are dead (SKIP, and sequences that were refused). An empty set
+ * just moves up. */
 void liveset_skip(struct liveset *l, uint64_t last);
 /* Kills one; returns whether it was live (false outside of [first..last]). */
 bool liveset_remove(struct liveset *l, uint64_t seq);
 /* Kills [seq, seq + count); returns how many were live. */
 uint64_t liveset_remove_run(struct liveset *l, uint64_t seq, uint64_t count);
-/* Moves first up to `first` (lower: no-op; at most last + 1, beyond that last moves too: the set is empty and starts
- * there). Returns how many live ones that took. */
+/* Moves first up to `first` (lower: no-op; at most last + 1, beyond that last moves too: the set is
+ * empty and starts there). Returns how many live ones that took. */
 uint64_t liveset_set_floor(struct liveset *l, uint64_t first);
 /* Moves first up to the first live one (last + 1 when there is none). */
 void liveset_tidy(struct liveset *l);
@@ -59,10 +62,14 @@ uint64_t liveset_prev(const struct liveset *l, uint64_t seq);
 uint64_t liveset_nth(const struct liveset *l, uint64_t n);
 /* First dead run at or after seq, cut at last; false = none. */
 bool liveset_next_dead(const struct liveset *l, uint64_t seq, struct seq_run *run_out);
-/* Appends the dead sequences of [from, to), at most max sequences of them, to out. What was given by this to a fresh
- * set's liveset_remove_run restores it. */
-void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max, struct seq_runs *out);
+/* Appends the dead sequences of [from, to), at most max sequences of them, to out. What was given
+ * by this to a fresh set's liveset_remove_run restores it. */
+void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max,
+                       struct seq_runs *out);
 /* Number of dead sequences between first and last. */
-static inline uint64_t liveset_ndead(const struct liveset *l) { return l->last + 1 - l->first - l->msgs; }
+static inline uint64_t liveset_ndead(const struct liveset *l)
+{
+    return l->last + 1 - l->first - l->msgs;
+}
 
 #endif

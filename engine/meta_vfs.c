@@ -27,16 +27,16 @@ struct meta_vfs {
     sqlite3_vfs vfs;
     enum meta_vfs_mode mode;
     struct meta_fault fault;
-    bool db_open;           /* the one connection's main file */
-    uint64_t wal_bytes;     /* end of the furthest write since the last truncation */
-    uint64_t *frames;       /* owned; crc of a WAL frame's page | 1 << 32, by frame; 0: not known */
-    size_t frames_cap;      /* frames allocated */
+    bool db_open;       /* the one connection's main file */
+    uint64_t wal_bytes; /* end of the furthest write since the last truncation */
+    uint64_t *frames;   /* owned; crc of a WAL frame's page | 1 << 32, by frame; 0: not known */
+    size_t frames_cap;  /* frames allocated */
     uint8_t page[META_PAGE]; /* scratch */
 };
 
 static struct meta_vfs *the_vfs; /* invariant 1 */
 
-/* --- page checksum ------------------------------------------------------------------------------------------- */
+/* --- page checksum ---------------------------------------------------------------------------- */
 static uint32_t page_crc(const uint8_t *page, uint32_t pgno)
 {
     uint8_t no[4];
@@ -57,7 +57,7 @@ bool meta_page_verify(const uint8_t page[META_PAGE], uint32_t pgno)
     return get_u64le(page + CRC_OFF) == page_crc(page, pgno);
 }
 
-/* --- faults -------------------------------------------------------------------------------------------------- */
+/* --- faults ----------------------------------------------------------------------------------- */
 static int fault_set(struct meta_vfs *v, enum st st, const struct err *err, int sqlite_code)
 {
     if (v->fault.st == ST_OK) {
@@ -97,7 +97,7 @@ void meta_vfs_fault_take(struct meta_vfs *v, struct meta_fault *fault_out)
     memset(&v->fault, 0, sizeof(v->fault));
 }
 
-/* --- checksums of WAL frames, in memory ---------------------------------------------------------------------- */
+/* --- checksums of WAL frames, in memory ------------------------------------------------------- */
 /* True when [off, off+len) is the page of one frame; *index_out is its number. */
 static bool frame_at(uint64_t off, size_t len, size_t *index_out)
 {
@@ -136,7 +136,8 @@ static void wal_written(struct meta_vfs *v, const void *buf, size_t len, uint64_
     if (frame_at(off, len, &index)) {
         frame_remember(v, index, buf);
     } else if (len != FRAME_HDR && off >= WAL_HDR) {
-        frames_forget(v, (size_t)((off - WAL_HDR) / FRAME)); /* a write of another shape: drop what it may touch */
+        frames_forget(v, (size_t)((off - WAL_HDR) /
+                                  FRAME)); /* a write of another shape: drop what it may touch */
     }
     v->wal_bytes = u64_max(v->wal_bytes, off + len);
 }
@@ -154,7 +155,7 @@ static bool wal_read_ok(struct meta_vfs *v, const uint8_t *buf, size_t len, uint
     return v->frames[index] == ((uint64_t)crc32c(0, buf, META_PAGE) | 1ull << 32);
 }
 
-/* --- file methods -------------------------------------------------------------------------------------------- */
+/* --- file methods ----------------------------------------------------------------------------- */
 static struct vfs_file *file_of(sqlite3_file *base)
 {
     return (struct vfs_file *)(void *)base;
@@ -171,8 +172,8 @@ static int x_close(sqlite3_file *base)
     return SQLITE_OK;
 }
 
-/* Judges what was read of meta.db. SQLite reads whole pages, but for the header at the start, which it reads before
- * it knows the page size and then again as part of page 1. */
+/* Judges what was read of meta.db. SQLite reads whole pages, but for the header at the start, which
+ * it reads before it knows the page size and then again as part of page 1. */
 static int db_read_judge(struct meta_vfs *v, const uint8_t *buf, size_t len, uint64_t off)
 {
     uint32_t pgno = (uint32_t)(off / META_PAGE + 1);
@@ -213,7 +214,8 @@ static int x_read(sqlite3_file *base, void *buf, int len, sqlite3_int64 off)
         return db_read_judge(v, buf, (size_t)len, (uint64_t)off);
     }
     if (!wal_read_ok(v, buf, (size_t)len, (uint64_t)off)) {
-        (void)err_set(&err, ST_CORRUPT, 0, "meta.db-wal at %lld: page changed since it was written", (long long)off);
+        (void)err_set(&err, ST_CORRUPT, 0, "meta.db-wal at %lld: page changed since it was written",
+                      (long long)off);
         return fault_set(v, ST_CORRUPT, &err, SQLITE_IOERR_DATA);
     }
     return SQLITE_OK;
@@ -231,7 +233,8 @@ static int x_write(sqlite3_file *base, const void *buf, int len, sqlite3_int64 o
     }
     if (vf->kind == FILE_DB) {
         if (len != (int)META_PAGE || off % META_PAGE != 0) {
-            (void)err_set(&err, ST_INTERNAL, 0, "meta.db: write of %d bytes at %lld", len, (long long)off);
+            (void)err_set(&err, ST_INTERNAL, 0, "meta.db: write of %d bytes at %lld", len,
+                          (long long)off);
             return fault_set(v, ST_INTERNAL, &err, SQLITE_IOERR_WRITE);
         }
         memcpy(v->page, buf, META_PAGE);
@@ -255,7 +258,8 @@ static int x_truncate(sqlite3_file *base, sqlite3_int64 size)
         return rc;
     }
     if (vf->kind == FILE_WAL) {
-        frames_forget(v, size < (sqlite3_int64)WAL_HDR ? 0 : (size_t)((uint64_t)size - WAL_HDR) / FRAME);
+        frames_forget(
+            v, size < (sqlite3_int64)WAL_HDR ? 0 : (size_t)((uint64_t)size - WAL_HDR) / FRAME);
         v->wal_bytes = (uint64_t)size;
     }
     enum st st = env_truncate(v->env, vf->f, (uint64_t)size, &err);
@@ -356,7 +360,7 @@ static const sqlite3_io_methods io_methods = {
     .xDeviceCharacteristics = x_device_characteristics,
 };
 
-/* --- VFS methods --------------------------------------------------------------------------------------------- */
+/* --- VFS methods ------------------------------------------------------------------------------ */
 static int x_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags, int *flags_out)
 {
     struct meta_vfs *v = vfs->pAppData;
@@ -416,7 +420,8 @@ static int x_delete(sqlite3_vfs *vfs, const char *name, int sync_dir)
     return st == ST_OK ? SQLITE_OK : fault_set(v, st, &err, SQLITE_IOERR_DELETE);
 }
 
-/* Rollback journals do not exist here, whatever lies in the directory: a stray one must never be played back. */
+/* Rollback journals do not exist here, whatever lies in the directory: a stray one must never be
+ * played back. */
 static int x_access(sqlite3_vfs *vfs, const char *name, int flags, int *out)
 {
     struct meta_vfs *v = vfs->pAppData;
@@ -569,11 +574,11 @@ uint64_t meta_vfs_wal_bytes(const struct meta_vfs *v)
     return v->wal_bytes;
 }
 
-/* --- scans --------------------------------------------------------------------------------------------------- */
+/* --- scans ------------------------------------------------------------------------------------ */
 #define SCAN_PAGES 32u
 
-enum st meta_pages_scan(struct env *env, const char *path, meta_bad_fn bad, void *arg, uint64_t *pages_out,
-                        struct err *err)
+enum st meta_pages_scan(struct env *env, const char *path, meta_bad_fn bad, void *arg,
+                        uint64_t *pages_out, struct err *err)
 {
     struct env_file *f = NULL;
     uint64_t off = 0;
@@ -621,12 +626,12 @@ static bool wal_header_ok(const uint8_t hdr[WAL_HDR], bool *big_endian_out, uint
     *big_endian_out = (get_u32be(hdr) & 1) != 0;
     sum[0] = sum[1] = 0;
     wal_sum(*big_endian_out, hdr, 24, sum);
-    return (get_u32be(hdr) & ~1u) == 0x377f0682u && get_u32be(hdr + 8) == META_PAGE && sum[0] == get_u32be(hdr + 24) &&
-           sum[1] == get_u32be(hdr + 28);
+    return (get_u32be(hdr) & ~1u) == 0x377f0682u && get_u32be(hdr + 8) == META_PAGE &&
+           sum[0] == get_u32be(hdr + 24) && sum[1] == get_u32be(hdr + 28);
 }
 
-enum st meta_wal_scan(struct env *env, const char *path, meta_frame_fn frame, void *arg, uint64_t *frames_out,
-                      bool *junk_out, struct err *err)
+enum st meta_wal_scan(struct env *env, const char *path, meta_frame_fn frame, void *arg,
+                      uint64_t *frames_out, bool *junk_out, struct err *err)
 {
     struct env_file *f = NULL;
     uint8_t hdr[WAL_HDR];
@@ -659,7 +664,8 @@ enum st meta_wal_scan(struct env *env, const char *path, meta_frame_fn frame, vo
             }
             wal_sum(big, buf, 8, sum);
             wal_sum(big, buf + FRAME_HDR, META_PAGE, sum);
-            if (sum[0] != get_u32be(buf + 16) || sum[1] != get_u32be(buf + 20) || get_u32be(buf) == 0) {
+            if (sum[0] != get_u32be(buf + 16) || sum[1] != get_u32be(buf + 20) ||
+                get_u32be(buf) == 0) {
                 break;
             }
             if (nframes == pgnos_cap) {

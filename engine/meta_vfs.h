@@ -1,18 +1,21 @@
-/* SQLite's view of the disk: a VFS over env, so that the catalogue's file I/O is injected like all other (STORAGE.md
- * 10, 18), and the checksum of every page of meta.db.
+/* SQLite's view of the disk: a VFS over env, so that the catalogue's file I/O is injected like all
+ * other (STORAGE.md 10, 18), and the checksum of every page of meta.db.
  *
  * Each 4 KiB page ends with 64 reserved bytes:
  *   off 4032  crc u32: CRC-32C over the page number (u32), bytes 0..4031 and bytes 4040..4095
  *   off 4036  0 u32 · 4040 nonce 24 · 4064 tag 16 · 4080 0 (16): all zero until encryption comes
- * They are stamped when SQLite writes a page to meta.db and verified when it reads one. The WAL holds pages as SQLite
- * made them, under SQLite's own sums; those are verified by its recovery, and from then on by a checksum per frame that
- * is kept in memory, so that rot in the WAL cannot get a good stamp on its way into meta.db.
+ * They are stamped when SQLite writes a page to meta.db and verified when it reads one. The WAL
+ * holds pages as SQLite made them, under SQLite's own sums; those are verified by its recovery, and
+ * from then on by a checksum per frame that is kept in memory, so that rot in the WAL cannot get a
+ * good stamp on its way into meta.db.
  *
- * SQLite is told of a bad page as SQLITE_IOERR_DATA; meta_vfs_fault says which page. Locks are no-ops and there is no
- * shared memory: the one connection uses locking_mode=EXCLUSIVE. Rollback journals and temporary files do not exist.
+ * SQLite is told of a bad page as SQLITE_IOERR_DATA; meta_vfs_fault says which page. Locks are
+ * no-ops and there is no shared memory: the one connection uses locking_mode=EXCLUSIVE. Rollback
+ * journals and temporary files do not exist.
  *
- * Invariants: one meta_vfs, and one main database open in it, per process (asserted). In a read-only or dead VFS no
- * call changes the disk. Runs on whichever single thread uses the connection. */
+ * Invariants: one meta_vfs, and one main database open in it, per process (asserted). In a
+ * read-only or dead VFS no call changes the disk. Runs on whichever single thread uses the
+ * connection. */
 #ifndef ENGINE_META_VFS_H
 #define ENGINE_META_VFS_H
 
@@ -54,14 +57,15 @@ uint64_t meta_vfs_wal_bytes(const struct meta_vfs *v);
 void meta_page_stamp(uint8_t page[META_PAGE], uint32_t pgno);
 bool meta_page_verify(const uint8_t page[META_PAGE], uint32_t pgno);
 
-/* Verifies every page of the database file at `path`. `bad` (may be NULL) is called for each page that does not
- * verify; a length that is no multiple of the page counts as a bad last page. ST_OK when the file could be read. */
+/* Verifies every page of the database file at `path`. `bad` (may be NULL) is called for each page
+ * that does not verify; a length that is no multiple of the page counts as a bad last page. ST_OK
+ * when the file could be read. */
 typedef void (*meta_bad_fn)(void *arg, uint32_t pgno);
-MUST_USE enum st meta_pages_scan(struct env *env, const char *path, meta_bad_fn bad, void *arg, uint64_t *pages_out,
-                                 struct err *err);
+MUST_USE enum st meta_pages_scan(struct env *env, const char *path, meta_bad_fn bad, void *arg,
+                                 uint64_t *pages_out, struct err *err);
 
-/* Reads a WAL as SQLite's recovery does. Calls `frame` (may be NULL) for each frame up to the last commit. *frames_out is
- * their number; *junk_out whether bytes follow them. */
+/* Reads a WAL as SQLite's recovery does. Calls `frame` (may be NULL) for each frame up to the last
+ * commit. *frames_out is their number; *junk_out whether bytes follow them. */
 typedef void (*meta_frame_fn)(void *arg, uint32_t pgno);
 MUST_USE enum st meta_wal_scan(struct env *env, const char *path, meta_frame_fn frame, void *arg,
                                uint64_t *frames_out, bool *junk_out, struct err *err);

@@ -1,12 +1,14 @@
-/* One value out of a header block as NATS clients write it (`NATS/1.0\r\nName: value\r\n...\r\n\r\n`, ADR-4): the engine
- * needs the message id again at replay. Names compare exactly, as in nats-server. Pure. */
+/* One value out of a header block as NATS clients write it (`NATS/1.0\r\nName:
+ * value\r\n...\r\n\r\n`, ADR-4): the engine needs the message id again at replay. Names compare
+ * exactly, as in nats-server. Pure. */
 #ifndef ENGINE_MSG_HEADER_H
 #define ENGINE_MSG_HEADER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Gives the value (leading spaces skipped, up to CR LF), pointing into hdr; NULL when the name is not there. */
+/* Gives the value (leading spaces skipped, up to CR LF), pointing into hdr; NULL when the name is
+ * not there. */
 const char *msg_header_get(const uint8_t *hdr, size_t len, const char *name, size_t *value_len_out);
 
 #endif

@@ -28,7 +28,8 @@ void msgmap_fini(struct msgmap *m)
     memset(m, 0, sizeof *m);
 }
 
-/* Drops empty pages at the front, so that the table does not grow with the sequence. Amortised by halving. */
+/* Drops empty pages at the front, so that the table does not grow with the sequence. Amortised by
+ * halving. */
 static void trim_front(struct msgmap *m)
 {
     size_t n = 0;

@@ -1,6 +1,7 @@
-/* What the owner must know of every live message without reading it: the subject (as the index's entry id) and the
- * logical size. Pages of 4096 sequences, made on the first message in them and freed with the last, so that memory
- * follows live messages (8 B each where they are dense). Owner thread; no I/O. */
+/* What the owner must know of every live message without reading it: the subject (as the index's
+ * entry id) and the logical size. Pages of 4096 sequences, made on the first message in them and
+ * freed with the last, so that memory follows live messages (8 B each where they are dense). Owner
+ * thread; no I/O. */
 #ifndef ENGINE_MSGMAP_H
 #define ENGINE_MSGMAP_H
 
@@ -8,9 +9,10 @@
 
 struct msgmap_page;
 struct msgmap {
-    struct msgmap_page **pages; /* owned; pages[i] holds sequences (base + i) * 4096 ...; NULL = none live */
+    struct msgmap_page *
+        *pages; /* owned; pages[i] holds sequences (base + i) * 4096 ...; NULL = none live */
     size_t npages, cap;
-    uint64_t base;              /* page number of pages[0] */
+    uint64_t base; /* page number of pages[0] */
 };
 
 void msgmap_init(struct msgmap *m);

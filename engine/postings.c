@@ -1,14 +1,30 @@
-/* Postings: the sequences of one subject. One or two lie in the entry; up to 4096 in one chunk of u32 offsets; more, or a
- * span of more than 32 bits, in a directory of chunks. A chunk is an array with free room at both ends: taking from the
- * front moves `head`, taking from the middle moves the shorter side. */
+/* Postings: the sequences of one subject. One or two lie in the entry; up to 4096 in one chunk of
+ * u32 offsets; more, or a span of more than 32 bits, in a directory of chunks. A chunk is an array
+ * with free room at both ends: taking from the front moves `head`, taking from the middle moves the
+ * shorter side. */
 #include "engine/subject_index_impl.h"
 
-static size_t chunk_bytes(size_t cap) { return sizeof(struct posts_chunk) + cap * sizeof(uint32_t); }
-static size_t dir_bytes(size_t cap) { return sizeof(struct posts_dir) + cap * sizeof(struct posts_slot); }
+static size_t chunk_bytes(size_t cap)
+{
+    return sizeof(struct posts_chunk) + cap * sizeof(uint32_t);
+}
+static size_t dir_bytes(size_t cap)
+{
+    return sizeof(struct posts_dir) + cap * sizeof(struct posts_slot);
+}
 
-static bool has_dir(const struct sidx_entry *e) { return (e->u.ptr & 1) != 0; }
-static struct posts_dir *dir_of(const struct sidx_entry *e) { return (struct posts_dir *)(e->u.ptr & ~(uintptr_t)1); }
-static struct posts_chunk *chunk_of(const struct sidx_entry *e) { return (struct posts_chunk *)e->u.ptr; }
+static bool has_dir(const struct sidx_entry *e)
+{
+    return (e->u.ptr & 1) != 0;
+}
+static struct posts_dir *dir_of(const struct sidx_entry *e)
+{
+    return (struct posts_dir *)(e->u.ptr & ~(uintptr_t)1);
+}
+static struct posts_chunk *chunk_of(const struct sidx_entry *e)
+{
+    return (struct posts_chunk *)e->u.ptr;
+}
 
 static void set_dir(struct sidx_entry *e, struct posts_dir *d)
 {
@@ -16,9 +32,12 @@ static void set_dir(struct sidx_entry *e, struct posts_dir *d)
     e->count = d->total < UINT32_MAX ? (uint32_t)d->total : UINT32_MAX;
 }
 
-/* --- chunks ------------------------------------------------------------------------------------------------------ */
+/* --- chunks ----------------------------------------------------------------------------------- */
 
-static uint64_t chunk_at(const struct posts_chunk *c, size_t i) { return c->base + c->off[c->head + i]; }
+static uint64_t chunk_at(const struct posts_chunk *c, size_t i)
+{
+    return c->base + c->off[c->head + i];
+}
 
 /* Number of postings of c below seq. */
 static size_t chunk_below(const struct posts_chunk *c, uint64_t seq)
@@ -68,13 +87,15 @@ static struct posts_chunk *chunk_resize(struct posts_chunk *c, size_t cap, uint6
     return c;
 }
 
-/* True when `want` more postings, the last of them seq, fit the offsets and the greatest capacity. */
+/* True when `want` more postings, the last of them seq, fit the offsets and the greatest capacity.
+ */
 static bool chunk_fits(const struct posts_chunk *c, size_t want, uint64_t seq)
 {
     return c->n + want <= POSTS_CHUNK_MAX && seq - c->base <= UINT32_MAX;
 }
 
-/* Makes room for `want` more at the end; may move the chunk. Growth by a quarter keeps a posting near 4-5 B. */
+/* Makes room for `want` more at the end; may move the chunk. Growth by a quarter keeps a posting
+ * near 4-5 B. */
 static struct posts_chunk *chunk_room(struct posts_chunk *c, size_t want, uint64_t *mem)
 {
     size_t need = c->n + want;
@@ -113,9 +134,10 @@ static struct posts_chunk *chunk_take(struct posts_chunk *c, size_t i, uint64_t 
     return c;
 }
 
-/* --- directory --------------------------------------------------------------------------------------------------- */
+/* --- directory -------------------------------------------------------------------------------- */
 
-/* Last chunk whose base is <= seq (its place counted from head); the first one when there is none. */
+/* Last chunk whose base is <= seq (its place counted from head); the first one when there is none.
+ */
 static uint32_t dir_find(const struct posts_dir *d, uint64_t seq)
 {
     const struct posts_slot *v = d->v + d->head;
@@ -170,7 +192,7 @@ static void chunk_to_dir(struct sidx_entry *e, uint64_t *mem)
     set_dir(e, dir_push(d, c, mem));
 }
 
-/* --- changes of form --------------------------------------------------------------------------------------------- */
+/* --- changes of form -------------------------------------------------------------------------- */
 
 static void inline_to_chunk(struct sidx_entry *e, size_t want, uint64_t *mem)
 {
@@ -236,7 +258,7 @@ static void settle(struct sidx_entry *e, uint64_t count, uint64_t *mem)
     e->last = last;
 }
 
-/* --- public ------------------------------------------------------------------------------------------------------ */
+/* --- public ----------------------------------------------------------------------------------- */
 
 void posts_free(struct sidx_entry *e, uint64_t *mem)
 {
@@ -256,7 +278,10 @@ void posts_free(struct sidx_entry *e, uint64_t *mem)
     e->u.first = 0;
 }
 
-void posts_add(struct sidx_entry *e, uint64_t seq, uint64_t *mem) { posts_load(e, &seq, 1, mem); }
+void posts_add(struct sidx_entry *e, uint64_t seq, uint64_t *mem)
+{
+    posts_load(e, &seq, 1, mem);
+}
 
 /* Appends as many as fit into the last chunk, or into a fresh one; returns how many. */
 static size_t load_some(struct sidx_entry *e, const uint64_t *seqs, size_t n, uint64_t *mem)
@@ -272,7 +297,8 @@ static size_t load_some(struct sidx_entry *e, const uint64_t *seqs, size_t n, ui
         if (d == NULL) {
             chunk_to_dir(e, mem);
         }
-        struct posts_chunk *fresh = chunk_create(seqs[0], u64_min(align_up(n, 4), POSTS_CHUNK_MAX), mem);
+        struct posts_chunk *fresh =
+            chunk_create(seqs[0], u64_min(align_up(n, 4), POSTS_CHUNK_MAX), mem);
         set_dir(e, dir_push(dir_of(e), fresh, mem));
         return 0;
     }
@@ -528,7 +554,8 @@ bool posts_check(const struct sidx_entry *e)
     uint64_t total = 0;
     for (uint32_t i = 0; i < d->n; i++) {
         const struct posts_slot *s = &d->v[d->head + i];
-        if (s->base != s->c->base || s->base <= prev || s->n != s->c->n || !chunk_check(s->c, &prev)) {
+        if (s->base != s->c->base || s->base <= prev || s->n != s->c->n ||
+            !chunk_check(s->c, &prev)) {
             return false;
         }
         total += s->n;

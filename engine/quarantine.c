@@ -10,12 +10,14 @@ enum st store_path(char out[STORE_PATH_MAX], const char *root, const char *name,
 {
     int n = snprintf(out, STORE_PATH_MAX, "%s/%s", root, name);
     if (n < 0 || (size_t)n >= STORE_PATH_MAX) {
-        return err_set(err, ST_TOOBIG, 0, "path of \"%s\" is longer than %u bytes", name, STORE_PATH_MAX);
+        return err_set(err, ST_TOOBIG, 0, "path of \"%s\" is longer than %u bytes", name,
+                       STORE_PATH_MAX);
     }
     return ST_OK;
 }
 
-enum st quarantine_move(struct env *env, const char *root, const char *name, char *moved_out, struct err *err)
+enum st quarantine_move(struct env *env, const char *root, const char *name, char *moved_out,
+                        struct err *err)
 {
     char from[STORE_PATH_MAX], dir[STORE_PATH_MAX], to[STORE_PATH_MAX], rel[128];
     uint32_t rnd;

@@ -1,8 +1,9 @@
 /* The pool of reader tasks and the owner's side of it (reader.h).
  *
- * Two queues, one order: what somebody waits for goes before what is only read ahead. A block is asked for once at a
- * time: later requests for it join the one in flight. The table of requests in flight and their waiters belong to the
- * owner; the queues and the list of finished requests are shared under the mutex. */
+ * Two queues, one order: what somebody waits for goes before what is only read ahead. A block is
+ * asked for once at a time: later requests for it join the one in flight. The table of requests in
+ * flight and their waiters belong to the owner; the queues and the list of finished requests are
+ * shared under the mutex. */
 #include "engine/reader.h"
 
 #include <pthread.h>
@@ -22,11 +23,11 @@ struct waiter {
 struct request {
     struct seg_view *view; /* shared: one reference */
     uint32_t block_no;
-    struct waiter *waiters; /* owned; in order of arrival; owner only */
+    struct waiter *waiters;    /* owned; in order of arrival; owner only */
     struct request *hash_next; /* owner only */
     /* guarded by: pool->mutex */
     struct request *prev, *next;
-    bool ahead;  /* nobody waits: stands in the second queue */
+    bool ahead; /* nobody waits: stands in the second queue */
     bool queued;
     /* set by the task, read by the owner after the request is in `done` */
     enum st st;
@@ -53,12 +54,18 @@ struct reader_pool {
     unsigned ntasks;
     struct request **table; /* owned; requests in flight by block; owner only */
     size_t table_mask;
-    unsigned inflight;      /* owner only */
-    struct request *calling;/* its waiters are being called; owner only */
+    unsigned inflight;       /* owner only */
+    struct request *calling; /* its waiters are being called; owner only */
 };
 
-static void lock(struct reader_pool *p) { ASSERT(pthread_mutex_lock(&p->mutex) == 0); }
-static void unlock(struct reader_pool *p) { ASSERT(pthread_mutex_unlock(&p->mutex) == 0); }
+static void lock(struct reader_pool *p)
+{
+    ASSERT(pthread_mutex_lock(&p->mutex) == 0);
+}
+static void unlock(struct reader_pool *p)
+{
+    ASSERT(pthread_mutex_unlock(&p->mutex) == 0);
+}
 
 static void queue_push(struct queue *q, struct request *r)
 {
@@ -76,10 +83,10 @@ static void queue_remove(struct queue *q, struct request *r)
     r->next = NULL;
 }
 
-/* --- the task's side ---------------------------------------------------------------------------------------------------- */
+/* --- the task's side -------------------------------------------------------------------------- */
 
-static enum st read_block(struct segs *s, const struct seg_view *v, uint32_t block_no, struct seg_scratch *sc,
-                          struct block **b_out, struct err *err)
+static enum st read_block(struct segs *s, const struct seg_view *v, uint32_t block_no,
+                          struct seg_scratch *sc, struct block **b_out, struct err *err)
 {
     *b_out = NULL;
     struct seg_io io = {.env = s->env, .uuid = v->file->uuid, .limit = v->row.durable_len};
@@ -88,7 +95,8 @@ static enum st read_block(struct segs *s, const struct seg_view *v, uint32_t blo
         /* the row promised the file; only a stream that is being dropped loses it under a reader */
         return st == ST_NOTFOUND ? ST_CLOSED : st;
     }
-    st = seg_block_load(&io, &v->bidx[block_no], v->file->id, block_no, s->crc_seed, sc, b_out, err);
+    st =
+        seg_block_load(&io, &v->bidx[block_no], v->file->id, block_no, s->crc_seed, sc, b_out, err);
     seg_file_unpin(v->file);
     return st;
 }
@@ -134,10 +142,10 @@ static uint64_t step(void *arg)
     return ENV_STEP_AGAIN;
 }
 
-/* --- the owner's side ----------------------------------------------------------------------------------------------------- */
+/* --- the owner's side ------------------------------------------------------------------------- */
 
-enum st reader_pool_create(struct env *env, const struct reader_opts *opts, struct reader_pool **pool_out,
-                           struct err *err)
+enum st reader_pool_create(struct env *env, const struct reader_opts *opts,
+                           struct reader_pool **pool_out, struct err *err)
 {
     *pool_out = NULL;
     struct reader_pool *p = base_calloc(1, sizeof(*p));
@@ -216,8 +224,8 @@ static void wake(struct reader_pool *p)
 }
 
 /* A new request in the right queue; the caller wakes. */
-static struct request *request_new(struct reader_pool *p, struct request **at, struct seg_view *v, uint32_t block_no,
-                                   bool ahead)
+static struct request *request_new(struct reader_pool *p, struct request **at, struct seg_view *v,
+                                   uint32_t block_no, bool ahead)
 {
     struct request *r = base_calloc(1, sizeof(*r));
     seg_view_acquire(v);
@@ -263,8 +271,8 @@ struct block *reader_get(struct reader_pool *p, const struct seg_view *v, uint32
     return blockcache_get(p->o.cache, v->file->id, block_no);
 }
 
-enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned ahead, reader_cb cb,
-                      void *arg)
+enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned ahead,
+                      reader_cb cb, void *arg)
 {
     ASSERT(block_no < v->ndata);
     ASSERT(cb != NULL);
@@ -339,7 +347,8 @@ static void complete(struct reader_pool *p, struct request *r)
     ASSERT(*at == r);
     *at = r->hash_next;
     p->inflight--;
-    if (r->waiters != NULL && (r->st == ST_CORRUPT || r->st == ST_IO || (r->st == ST_OK && r->b->bad != 0))) {
+    if (r->waiters != NULL &&
+        (r->st == ST_CORRUPT || r->st == ST_IO || (r->st == ST_OK && r->b->bad != 0))) {
         report_damage(p, r); /* nobody waits: the next reader reports it */
     }
     p->calling = r;
@@ -387,8 +396,8 @@ void reader_forget(struct reader_pool *p, void *arg)
     }
 }
 
-enum st reader_read_sync(struct segs *s, struct blockcache *cache, const struct seg_view *v, uint32_t block_no,
-                         struct block **b_out, struct err *err)
+enum st reader_read_sync(struct segs *s, struct blockcache *cache, const struct seg_view *v,
+                         uint32_t block_no, struct block **b_out, struct err *err)
 {
     ASSERT(block_no < v->ndata);
     *b_out = cache != NULL ? blockcache_get(cache, v->file->id, block_no) : NULL;

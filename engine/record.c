@@ -1,9 +1,9 @@
 /* Records and messages (record.h has the interface, FORMAT-journal.md the bytes).
  *
- * What a crash can leave: nothing of its own; journal and segments say where bytes may be torn. A decoder therefore
- * never trusts a length before the CRC that covers it has been checked, and the CRC of an APPEND covers everything
- * but subject, headers and payload, which have content_crc. So a flipped payload bit costs the message and not what
- * its record evicts. */
+ * What a crash can leave: nothing of its own; journal and segments say where bytes may be torn. A
+ * decoder therefore never trusts a length before the CRC that covers it has been checked, and the
+ * CRC of an APPEND covers everything but subject, headers and payload, which have content_crc. So a
+ * flipped payload bit costs the message and not what its record evicts. */
 #include "engine/record.h"
 
 enum rec_off {
@@ -33,7 +33,7 @@ enum msg_off {
 /* Copy and CRC go over the same bytes in steps that stay in the first-level cache. */
 #define COPY_STEP 8192u
 
-/* --- messages ------------------------------------------------------------------------------------------------ */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static uint32_t copy_crc(uint8_t *out, const uint8_t *in, size_t len, uint32_t crc)
 {
@@ -118,9 +118,12 @@ bool msg_check(const struct msg *m, uint32_t crc_seed)
     return crc == m->content_crc;
 }
 
-/* --- records ------------------------------------------------------------------------------------------------- */
+/* --- records ---------------------------------------------------------------------------------- */
 
-static bool has_msg_body(enum rec_type type) { return type == REC_APPEND || type == REC_RAFT_ENTRY; }
+static bool has_msg_body(enum rec_type type)
+{
+    return type == REC_APPEND || type == REC_RAFT_ENTRY;
+}
 
 /* Bytes from offset 4 on that the record's CRC covers. */
 static size_t crc_cover(enum rec_type type, size_t ext_len, size_t body_len)
@@ -129,8 +132,8 @@ static size_t crc_cover(enum rec_type type, size_t ext_len, size_t body_len)
     return REC_HEAD_SIZE - REC_OFF_LEN + ext_len + body;
 }
 
-void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint32_t sub, uint32_t oseq,
-              size_t ext_len, size_t body_len, uint32_t crc_seed)
+void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint32_t sub,
+              uint32_t oseq, size_t ext_len, size_t body_len, uint32_t crc_seed)
 {
     uint64_t len = (uint64_t)REC_HEAD_SIZE + ext_len + body_len;
     ASSERT(len <= UINT32_MAX);
@@ -145,7 +148,8 @@ void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint3
     put_u32le(p + REC_OFF_GID, gid);
     put_u32le(p + REC_OFF_SUB, sub);
     put_u32le(p + REC_OFF_OSEQ, oseq);
-    put_u32le(p + REC_OFF_CRC, crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
+    put_u32le(p + REC_OFF_CRC,
+              crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
 }
 
 void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed)
@@ -155,7 +159,8 @@ void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed)
     size_t body_len = get_u32le(p + REC_OFF_LEN) - REC_HEAD_SIZE - ext_len;
     ASSERT((flags & ~REC_FLAGS_KNOWN) == 0);
     p[REC_OFF_FLAGS] = flags;
-    put_u32le(p + REC_OFF_CRC, crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
+    put_u32le(p + REC_OFF_CRC,
+              crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
 }
 
 enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct rec *r_out)
@@ -211,7 +216,7 @@ enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct rec *r_o
     return ST_OK;
 }
 
-/* --- ext of an APPEND: new_floor u64, runs, zeros up to 8 B ------------------------------------------------------ */
+/* --- ext of an APPEND: new_floor u64, runs, zeros up to 8 B ----------------------------------- */
 
 static const struct seq_runs no_runs;
 
@@ -226,7 +231,8 @@ size_t append_ext_size(uint64_t new_floor, const struct seq_runs *evicted)
     return (size_t)align_up(8 + seq_runs_size(evicted), EXT_UNIT);
 }
 
-void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor, const struct seq_runs *evicted)
+void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor,
+                    const struct seq_runs *evicted)
 {
     if (evicted == NULL) {
         evicted = &no_runs;
@@ -240,7 +246,8 @@ void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor, const stru
     memset(out + used, 0, ext_len - used);
 }
 
-enum st append_ext_get(const uint8_t *in, size_t len, uint64_t *new_floor_out, struct seq_runs *evicted)
+enum st append_ext_get(const uint8_t *in, size_t len, uint64_t *new_floor_out,
+                       struct seq_runs *evicted)
 {
     *new_floor_out = 0;
     if (len == 0) {

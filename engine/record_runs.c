@@ -1,5 +1,6 @@
-/* Runs of sequences (record.h). The list is always sorted, without overlaps and with adjacent runs merged, whatever
- * order sequences come in: appending at the end, which is nearly every call, costs O(1). */
+/* Runs of sequences (record.h). The list is always sorted, without overlaps and with adjacent runs
+ * merged, whatever order sequences come in: appending at the end, which is nearly every call, costs
+ * O(1). */
 #include "engine/record.h"
 
 void seq_runs_fini(struct seq_runs *r)
@@ -8,7 +9,10 @@ void seq_runs_fini(struct seq_runs *r)
     *r = (struct seq_runs){0};
 }
 
-void seq_runs_clear(struct seq_runs *r) { r->n = 0; }
+void seq_runs_clear(struct seq_runs *r)
+{
+    r->n = 0;
+}
 
 static void runs_grow(struct seq_runs *r)
 {
@@ -76,7 +80,10 @@ void seq_runs_add_run(struct seq_runs *r, uint64_t first, uint64_t count)
     r->v[r->n++] = (struct seq_run){.first = first, .count = count};
 }
 
-void seq_runs_add(struct seq_runs *r, uint64_t seq) { seq_runs_add_run(r, seq, 1); }
+void seq_runs_add(struct seq_runs *r, uint64_t seq)
+{
+    seq_runs_add_run(r, seq, 1);
+}
 
 bool seq_runs_has(const struct seq_runs *r, uint64_t seq)
 {

@@ -1,8 +1,9 @@
-/* Recovery (STORAGE 14, steps 2-6): catalogue rows and segment sections give the state of the last checkpoint, the journal's
- * tail brings it up to date through the same functions that wrote it, and what had to be left out is reported.
+/* Recovery (STORAGE 14, steps 2-6): catalogue rows and segment sections give the state of the last
+ * checkpoint, the journal's tail brings it up to date through the same functions that wrote it, and
+ * what had to be left out is reported.
  *
- * Nothing here deletes or resets anything because something else is missing: what cannot be read is damage of the stream it
- * belongs to. */
+ * Nothing here deletes or resets anything because something else is missing: what cannot be read is
+ * damage of the stream it belongs to. */
 #include "engine/checkpoint.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@ struct load {
     bool tails_open;
 };
 
-/* --- rows -------------------------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static enum st load_stream(void *arg, const struct cat_stream *row, struct err *err)
 {
@@ -66,7 +67,9 @@ static enum st load_stream_ckpt(void *arg, const struct cat_stream_ckpt *row, st
         return ST_OK;
     }
     if (dedup_decode(s->dedup, row->dedup.data, row->dedup.len, err) != ST_OK) {
-        stream_note_damage(s, 0, 0, "the duplicate window in the catalogue cannot be read; duplicates may be taken");
+        stream_note_damage(
+            s, 0, 0,
+            "the duplicate window in the catalogue cannot be read; duplicates may be taken");
     }
     /* The tail comes last, when the segments are in: keep it. */
     s->flushed_seq = row->tail.len >= 8 ? get_u64le(row->tail.data) : row->last_seq;
@@ -98,7 +101,9 @@ static enum st load_consumer(void *arg, const struct cat_consumer *row, struct e
     }
     enum st st = cons_cfg_decode(row->cfg.data, row->cfg.len, &head, &cfg);
     if (st != ST_OK) {
-        return err_set(err, st, 0, "catalogue: config of consumer %u of stream \"%s\" cannot be read", row->sub, s->cfg.name);
+        return err_set(err, st, 0,
+                       "catalogue: config of consumer %u of stream \"%s\" cannot be read", row->sub,
+                       s->cfg.name);
     }
     cons_make(s, row->sub, &cfg, row->cfg_version, row->created_ns, false);
     s->next_sub = row->sub >= s->next_sub ? row->sub + 1 : s->next_sub;
@@ -125,7 +130,8 @@ static enum st load_segdel(void *arg, const struct cat_segdel *row, struct err *
     }
     if (seq_runs_get(row->runs.data, row->runs.len, &used, &runs) != ST_OK) {
         seq_runs_fini(&runs);
-        return err_set(err, ST_CORRUPT, 0, "catalogue: delete runs of stream \"%s\" cannot be read", s->cfg.name);
+        return err_set(err, ST_CORRUPT, 0, "catalogue: delete runs of stream \"%s\" cannot be read",
+                       s->cfg.name);
     }
     for (size_t i = 0; i < runs.n; i++) {
         liveset_remove_run(s->live, runs.v[i].first, runs.v[i].count);
@@ -135,7 +141,8 @@ static enum st load_segdel(void *arg, const struct cat_segdel *row, struct err *
         s->segs = base_calloc(1, sizeof *s->segs);
         s->segs->next_segno = 1;
     }
-    s->segs->segdel_parts = row->part + 1 > s->segs->segdel_parts ? row->part + 1 : s->segs->segdel_parts;
+    s->segs->segdel_parts =
+        row->part + 1 > s->segs->segdel_parts ? row->part + 1 : s->segs->segdel_parts;
     return ST_OK;
 }
 
@@ -162,9 +169,10 @@ static enum st load_damage(void *arg, const struct cat_damage *row, struct err *
     return ST_OK;
 }
 
-/* --- segments ------------------------------------------------------------------------------------------------------------ */
+/* --- segments --------------------------------------------------------------------------------- */
 
-static void seg_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n)
+static void seg_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                        const uint32_t *sizes, size_t n)
 {
     struct load *l = arg;
     struct store_stream *s = l->s;
@@ -195,13 +203,14 @@ static void seg_subject(void *arg, const uint8_t *subj, size_t len, const uint64
     }
 }
 
-static void seg_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row, uint64_t off, uint64_t lo,
-                       uint64_t hi, bool lost, const char *text)
+static void seg_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row,
+                       uint64_t off, uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
     struct load *l = arg;
     char line[300];
-    snprintf(line, sizeof line, "segment %llu at %llu: %s: %s%s", (unsigned long long)row->segno, (unsigned long long)off,
-             seg_damage_text(cause), text, lost ? "; messages are lost" : "; nothing is lost");
+    snprintf(line, sizeof line, "segment %llu at %llu: %s: %s%s", (unsigned long long)row->segno,
+             (unsigned long long)off, seg_damage_text(cause), text,
+             lost ? "; messages are lost" : "; nothing is lost");
     if (lost) {
         eng_note_damage(l->e, row->gid, lo, hi, line);
     } else {
@@ -218,11 +227,22 @@ static enum st load_segment(void *arg, const struct cat_segment *row, struct err
         return ST_OK;
     }
     struct seg_row r = {
-        .gid = row->gid, .gen = row->gen, .segno = row->segno, .state = (enum seg_state)row->state,
-        .created_generation = row->created_generation, .first_seq = row->first_seq, .last_seq = row->last_seq,
-        .min_ts = row->min_ts_ns, .max_ts = row->max_ts_ns, .durable_len = row->durable_len, .nblocks = row->nblocks,
-        .chain_crc = row->chain_crc, .last_section = row->last_section, .live_msgs = row->live_msgs,
-        .live_bytes = row->live_bytes, .min_expiry = row->min_expiry_ns,
+        .gid = row->gid,
+        .gen = row->gen,
+        .segno = row->segno,
+        .state = (enum seg_state)row->state,
+        .created_generation = row->created_generation,
+        .first_seq = row->first_seq,
+        .last_seq = row->last_seq,
+        .min_ts = row->min_ts_ns,
+        .max_ts = row->max_ts_ns,
+        .durable_len = row->durable_len,
+        .nblocks = row->nblocks,
+        .chain_crc = row->chain_crc,
+        .last_section = row->last_section,
+        .live_msgs = row->live_msgs,
+        .live_bytes = row->live_bytes,
+        .min_expiry = row->min_expiry_ns,
     };
     memcpy(r.seg_uuid, row->seg_uuid, sizeof r.seg_uuid);
     struct seg_visitor v = {.arg = l, .subject = seg_subject, .damage = seg_damage};
@@ -235,7 +255,8 @@ static enum st load_segment(void *arg, const struct cat_segment *row, struct err
     return st;
 }
 
-/* What the sections do not know of is lost, and is said so; the rest of the state follows from what was loaded. */
+/* What the sections do not know of is lost, and is said so; the rest of the state follows from what
+ * was loaded. */
 static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *err)
 {
     if (s->load_tail == NULL) {
@@ -243,7 +264,8 @@ static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *
     }
     if (s->live->msgs != s->msgs) {
         uint64_t lost = 0, lo = 0, hi = 0;
-        for (uint64_t seq = liveset_next(s->live, s->first_seq); seq != 0; seq = liveset_next(s->live, seq + 1)) {
+        for (uint64_t seq = liveset_next(s->live, s->first_seq); seq != 0;
+             seq = liveset_next(s->live, seq + 1)) {
             uint32_t id, size;
             if (!msgmap_get(&s->map, seq, &id, &size)) {
                 liveset_remove(s->live, seq);
@@ -252,7 +274,8 @@ static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *
             }
         }
         char text[160];
-        snprintf(text, sizeof text, "%llu messages stand in no readable index", (unsigned long long)lost);
+        snprintf(text, sizeof text, "%llu messages stand in no readable index",
+                 (unsigned long long)lost);
         eng_note_damage(e, s->gid, lo, hi, text);
     }
     e->file_bytes += s->bytes;
@@ -261,7 +284,8 @@ static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *
     enum st st = ckpt_load_tail(s, tail, s->load_tail_len);
     base_free(tail);
     if (st != ST_OK) {
-        eng_note_damage(e, s->gid, s->last_seq + 1, s->load_last_seq, "the tail in the catalogue cannot be read");
+        eng_note_damage(e, s->gid, s->last_seq + 1, s->load_last_seq,
+                        "the tail in the catalogue cannot be read");
     }
     stream_apply_skip(s, s->load_last_seq);
     liveset_tidy(s->live);
@@ -270,12 +294,17 @@ static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *
     return ST_OK;
 }
 
-enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_lsn_out, struct err *err)
+enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_lsn_out,
+                     struct err *err)
 {
     struct load l = {.e = e};
     /* Deletes before segments: a section's messages are looked up in the liveset. */
-    struct cat_loader first = {.stream = load_stream, .stream_ckpt = load_stream_ckpt, .consumer = load_consumer,
-                               .consumer_ckpt = load_consumer_ckpt, .segdel = load_segdel, .lane = load_lane,
+    struct cat_loader first = {.stream = load_stream,
+                               .stream_ckpt = load_stream_ckpt,
+                               .consumer = load_consumer,
+                               .consumer_ckpt = load_consumer_ckpt,
+                               .segdel = load_segdel,
+                               .lane = load_lane,
                                .damage = load_damage};
     struct cat_loader second = {.segment = load_segment};
     enum st st = cat_load(e->cat, &first, &l, err);
@@ -291,9 +320,10 @@ enum st recover_load(struct eng *e, uint64_t *checkpoint_lsn_out, uint64_t *end_
     return st;
 }
 
-/* --- journal --------------------------------------------------------------------------------------------------------------- */
+/* --- journal ---------------------------------------------------------------------------------- */
 
-static enum st replay_cfg(struct eng *e, struct store_stream *s, const struct rec *r, struct err *err)
+static enum st replay_cfg(struct eng *e, struct store_stream *s, const struct rec *r,
+                          struct err *err)
 {
     struct cfg_head head;
     if (r->sub == 0) {
@@ -316,7 +346,8 @@ static enum st replay_cfg(struct eng *e, struct store_stream *s, const struct re
     struct cons_cfg cfg;
     enum st st = cons_cfg_decode(r->body, r->body_len, &head, &cfg);
     if (st != ST_OK) {
-        return err_set(err, st, 0, "config of consumer %u of stream %u cannot be read", r->sub, r->gid);
+        return err_set(err, st, 0, "config of consumer %u of stream %u cannot be read", r->sub,
+                       r->gid);
     }
     struct store_cons *c = cons_by_sub(s, r->sub);
     if (c != NULL) {
@@ -351,20 +382,21 @@ static void check_ordinal(struct eng *e, struct store_stream *s, const struct re
     uint32_t expected = (uint32_t)s->oseq + 1;
     if (r->oseq != expected) {
         char text[120];
-        snprintf(text, sizeof text, "%u records of the journal are missing before sequence %llu", r->oseq - expected,
-                 (unsigned long long)s->last_seq + 1);
+        snprintf(text, sizeof text, "%u records of the journal are missing before sequence %llu",
+                 r->oseq - expected, (unsigned long long)s->last_seq + 1);
         eng_note_damage(e, s->gid, 0, 0, text);
     }
     s->oseq += (uint32_t)(r->oseq - (uint32_t)s->oseq);
 }
 
-static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                         uint64_t group_wall_ns, struct err *err)
+static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                         struct jr_chunk *chunk, uint64_t group_wall_ns, struct err *err)
 {
     struct eng *e = arg;
     (void)group_wall_ns;
-    struct store_stream *s = e->replay_last != NULL && e->replay_last->gid == r->gid ? e->replay_last
-                                                                                       : eng_stream_by_gid(e, r->gid);
+    struct store_stream *s = e->replay_last != NULL && e->replay_last->gid == r->gid
+                                 ? e->replay_last
+                                 : eng_stream_by_gid(e, r->gid);
     e->replay_last = s;
     e->next_gid = r->gid >= e->next_gid ? r->gid + 1 : e->next_gid;
     e->done_lsn = u64_max(e->done_lsn, lsn);
@@ -373,7 +405,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     }
     bool create = r->type == REC_CFG && r->sub == 0;
     if (s == NULL && !create) {
-        eng_note_damage(e, 0, r->gid, r->gid, "records of a stream that neither catalogue nor journal made");
+        eng_note_damage(e, 0, r->gid, r->gid,
+                        "records of a stream that neither catalogue nor journal made");
         return ST_OK;
     }
     if (s != NULL) {
@@ -388,7 +421,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
         replay_drop(e, s, r, lsn);
     } else {
         st = stream_replay(s, r, bytes, chunk, err);
-        if (st == ST_CORRUPT) { /* its checksum was good, its content makes no sense: said, not obeyed */
+        if (st ==
+            ST_CORRUPT) { /* its checksum was good, its content makes no sense: said, not obeyed */
             eng_note_damage(e, s->gid, 0, 0, err->msg);
             st = ST_OK;
         }
@@ -401,7 +435,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     return st;
 }
 
-static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor, const struct seq_runs *removed)
+static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
+                     const struct seq_runs *removed)
 {
     struct eng *e = arg;
     struct store_stream *s = eng_stream_by_gid(e, gid);
@@ -417,8 +452,8 @@ static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
     }
 }
 
-static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-                      const char *text)
+static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi,
+                      bool lost, const char *text)
 {
     struct eng *e = arg;
     char line[300];
@@ -433,7 +468,8 @@ enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn,
     e->done_lsn = e->load_checkpoint_lsn = checkpoint_lsn;
     e->load_end_lsn = end_lsn;
     enum st st = jr_recover(e->jr, checkpoint_lsn, end_lsn, &v, &e->recovered, err);
-    /* All before the end has been seen: without this, a run that writes nothing could never let a file go. */
+    /* All before the end has been seen: without this, a run that writes nothing could never let a
+     * file go. */
     e->done_lsn = u64_max(e->done_lsn, e->recovered.end_lsn);
     if (e->recovered.next_gid_min > e->next_gid) {
         e->next_gid = (uint32_t)e->recovered.next_gid_min;
@@ -442,7 +478,7 @@ enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn,
     return st;
 }
 
-/* --- after the new journal file is open --------------------------------------------------------------------------------------- */
+/* --- after the new journal file is open ------------------------------------------------------- */
 
 static enum st finish_stream(struct eng *e, struct store_stream *s)
 {
@@ -454,8 +490,9 @@ static enum st finish_stream(struct eng *e, struct store_stream *s)
         }
         s->reserved_done_seq = s->reserved_seq;
         st = stream_reserve_seqs(s);
-        log_inf("memory stream \"%s\" of account \"%s\" starts empty after the restart first_seq=%llu", s->cfg.name,
-                s->cfg.account, (unsigned long long)s->first_seq);
+        log_inf(
+            "memory stream \"%s\" of account \"%s\" starts empty after the restart first_seq=%llu",
+            s->cfg.name, s->cfg.account, (unsigned long long)s->first_seq);
     } else {
         uint64_t known = 0;
         for (size_t i = 0; i < s->ncons; i++) {
@@ -466,7 +503,8 @@ static enum st finish_stream(struct eng *e, struct store_stream *s)
             put_u64le(body, known);
             body[8] = REASON_RECOVERY;
             st = stream_log(s, REC_SKIP, 0, 0, body, sizeof body, NULL, true, true);
-            eng_note_damage(e, s->gid, s->last_seq + 1, known, "consumers know of sequences that are not there");
+            eng_note_damage(e, s->gid, s->last_seq + 1, known,
+                            "consumers know of sequences that are not there");
             stream_apply_skip(s, known);
         }
     }
@@ -483,7 +521,8 @@ enum st recover_finish(struct eng *e, struct err *err)
     for (size_t i = 0; i < e->nstreams; i++) {
         enum st st = finish_stream(e, e->by_name[i]);
         if (st != ST_OK) {
-            return err_set(err, st, 0, "recover stream \"%s\": %s", e->by_name[i]->cfg.name, st_text(st));
+            return err_set(err, st, 0, "recover stream \"%s\": %s", e->by_name[i]->cfg.name,
+                           st_text(st));
         }
     }
     jw_seal(e->jw);

@@ -1,9 +1,10 @@
-/* Recovery, step 7 (STORAGE 12.6, 14): files of segments that the catalogue does not know are judged once the journal has
- * been replayed.
+/* Recovery, step 7 (STORAGE 12.6, 14): files of segments that the catalogue does not know are
+ * judged once the journal has been replayed.
  *
- * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the file goes. A lower gen of a
- * known segment: replaced, it goes. In a directory that a drop had renamed: the drop is finished. Empty: its first write
- * never reached the disk. Everything else is kept in quarantine/ and said: it may be evidence. */
+ * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the
+ * file goes. A lower gen of a known segment: replaced, it goes. In a directory that a drop had
+ * renamed: the drop is finished. Empty: its first write never reached the disk. Everything else is
+ * kept in quarantine/ and said: it may be evidence. */
 #include "engine/eng.h"
 
 #include "engine/base/log.h"
@@ -12,7 +13,7 @@ struct judge {
     struct eng *e;
     char **remove, **keep; /* owned paths */
     size_t nremove, nkeep;
-    uint32_t *drop;        /* owned */
+    uint32_t *drop; /* owned */
     size_t ndrop;
     uint64_t generation;
 };
@@ -51,13 +52,15 @@ static bool is_blank(struct eng *e, const char *path)
     return blank;
 }
 
-static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t created_generation,
-                    const char *path)
+static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
+                    uint64_t created_generation, const char *path)
 {
     struct judge *j = arg;
     const struct store_stream *s = gid != 0 ? eng_stream_by_gid(j->e, gid) : NULL;
     if (dropped && gid != 0 && (s == NULL || s->dropped)) {
-        if (s == NULL && (j->ndrop == 0 || j->drop[j->ndrop - 1] != gid)) { /* a tombstone's own checkpoint finishes it */
+        if (s == NULL &&
+            (j->ndrop == 0 ||
+             j->drop[j->ndrop - 1] != gid)) { /* a tombstone's own checkpoint finishes it */
             j->drop = base_realloc(j->drop, (j->ndrop + 1) * sizeof *j->drop);
             j->drop[j->ndrop++] = gid;
         }

@@ -21,7 +21,8 @@ void rowlog_name(char out[40], uint64_t n)
     (void)snprintf(out, 40, "meta.%" PRIu64 ".log", n);
 }
 
-static enum st log_path(char out[STORE_PATH_MAX], const char *root, uint64_t n, const char *suffix, struct err *err)
+static enum st log_path(char out[STORE_PATH_MAX], const char *root, uint64_t n, const char *suffix,
+                        struct err *err)
 {
     char name[64], base[40];
     rowlog_name(base, n);
@@ -36,7 +37,7 @@ static uint32_t seed_of(const struct rowlog_ident *id, uint64_t n)
     return crc32c(crc32c(id->crc_seed, id->store_uuid, 16), no, sizeof(no));
 }
 
-/* --- header page --------------------------------------------------------------------------------------------- */
+/* --- header page ------------------------------------------------------------------------------ */
 static uint32_t header_encode(uint8_t page[ROWLOG_PAGE], const struct rowlog_ident *id, uint64_t n,
                               uint64_t generation, uint32_t schema_version)
 {
@@ -53,8 +54,8 @@ static uint32_t header_encode(uint8_t page[ROWLOG_PAGE], const struct rowlog_ide
 }
 
 /* Judges a header page: ST_OK, ST_CORRUPT, ST_FOREIGN or ST_VERSION. */
-static enum st header_decode(const uint8_t page[ROWLOG_PAGE], const struct rowlog_ident *id, uint64_t n,
-                             struct rowlog_scan *scan, struct err *err)
+static enum st header_decode(const uint8_t page[ROWLOG_PAGE], const struct rowlog_ident *id,
+                             uint64_t n, struct rowlog_scan *scan, struct err *err)
 {
     char name[40];
     rowlog_name(name, n);
@@ -65,8 +66,8 @@ static enum st header_decode(const uint8_t page[ROWLOG_PAGE], const struct rowlo
         return err_set(err, ST_FOREIGN, 0, "%s is not a row log of millrace", name);
     }
     if (get_u32le(page + 4) != ROWLOG_VERSION) {
-        return err_set(err, ST_VERSION, 0, "%s has version %u, this program knows %u", name, get_u32le(page + 4),
-                       ROWLOG_VERSION);
+        return err_set(err, ST_VERSION, 0, "%s has version %u, this program knows %u", name,
+                       get_u32le(page + 4), ROWLOG_VERSION);
     }
     if (memcmp(page + 8, id->store_uuid, 16) != 0) {
         return err_set(err, ST_FOREIGN, 0, "%s belongs to another store", name);
@@ -77,7 +78,8 @@ static enum st header_decode(const uint8_t page[ROWLOG_PAGE], const struct rowlo
         }
     }
     if (get_u64le(page + 24) != n) {
-        return err_set(err, ST_FOREIGN, 0, "%s says it is number %" PRIu64, name, get_u64le(page + 24));
+        return err_set(err, ST_FOREIGN, 0, "%s says it is number %" PRIu64, name,
+                       get_u64le(page + 24));
     }
     scan->base_generation = get_u64le(page + 32);
     scan->schema_version = get_u32le(page + 40);
@@ -85,9 +87,9 @@ static enum st header_decode(const uint8_t page[ROWLOG_PAGE], const struct rowlo
     return ST_OK;
 }
 
-/* --- batches ------------------------------------------------------------------------------------------------- */
-static void batch_head(uint8_t head[ROWLOG_BATCH_HEAD], uint32_t rows_crc, uint64_t generation, uint32_t len,
-                       uint32_t nrows, uint32_t prev_crc)
+/* --- batches ---------------------------------------------------------------------------------- */
+static void batch_head(uint8_t head[ROWLOG_BATCH_HEAD], uint32_t rows_crc, uint64_t generation,
+                       uint32_t len, uint32_t nrows, uint32_t prev_crc)
 {
     memset(head, 0, ROWLOG_BATCH_HEAD);
     memcpy(head, BATCH_MAGIC, 4);
@@ -105,12 +107,14 @@ static void reserve(struct rowlog *rl, uint64_t end)
         return;
     }
     uint64_t step = u64_min(ALLOC_STEP, u64_max(ALLOC_FIRST, align_up(end / 2, ROWLOG_PAGE)));
-    if (env_fallocate(rl->env, rl->file, rl->alloc_off, end + step - rl->alloc_off, NULL) == ST_OK) {
+    if (env_fallocate(rl->env, rl->file, rl->alloc_off, end + step - rl->alloc_off, NULL) ==
+        ST_OK) {
         rl->alloc_off = end + step;
     }
 }
 
-enum st rowlog_append(struct rowlog *rl, const struct cat_row_ref *rows, size_t nrows, size_t bytes, struct err *err)
+enum st rowlog_append(struct rowlog *rl, const struct cat_row_ref *rows, size_t nrows, size_t bytes,
+                      struct err *err)
 {
     uint64_t total = align_up(ROWLOG_BATCH_HEAD + (uint64_t)bytes, ROWLOG_PAGE);
     uint64_t generation = rl->last_generation + 1;
@@ -161,8 +165,11 @@ enum st rowlog_undo(struct rowlog *rl, struct err *err)
     size_t got = 0;
 
     ASSERT(rl->try_off != 0);
-    /* A write that found no room may have left nothing; then there is no block to write zeros to either. */
-    enum st st = rl->failed ? ST_IO : env_pread(rl->env, rl->file, page, sizeof(page), rl->try_off, &got, NULL);
+    /* A write that found no room may have left nothing; then there is no block to write zeros to
+     * either. */
+    enum st st = rl->failed
+                     ? ST_IO
+                     : env_pread(rl->env, rl->file, page, sizeof(page), rl->try_off, &got, NULL);
     if (st != ST_OK || memcmp(page, zeros, got) != 0) {
         st = env_pwrite(rl->env, rl->file, zeros, sizeof(zeros), rl->try_off, err);
         if (st == ST_OK) {
@@ -171,7 +178,8 @@ enum st rowlog_undo(struct rowlog *rl, struct err *err)
     }
     if (st != ST_OK) {
         rl->failed = true;
-        err_prefix(err, "take back generation %llu of the row log", (unsigned long long)rl->before_generation + 1);
+        err_prefix(err, "take back generation %llu of the row log",
+                   (unsigned long long)rl->before_generation + 1);
         return st;
     }
     rl->end_off = rl->try_off;
@@ -188,9 +196,9 @@ void rowlog_close(struct rowlog *rl)
     memset(rl, 0, sizeof(*rl));
 }
 
-/* --- dump ---------------------------------------------------------------------------------------------------- */
-enum st rowlog_dump_begin(struct rowlog_dump *d, const struct rowlog_ident *ident, uint64_t n, uint64_t generation,
-                          uint32_t schema_version, struct err *err)
+/* --- dump ------------------------------------------------------------------------------------- */
+enum st rowlog_dump_begin(struct rowlog_dump *d, const struct rowlog_ident *ident, uint64_t n,
+                          uint64_t generation, uint32_t schema_version, struct err *err)
 {
     char path[STORE_PATH_MAX];
     uint8_t page[ROWLOG_PAGE];
@@ -203,7 +211,8 @@ enum st rowlog_dump_begin(struct rowlog_dump *d, const struct rowlog_ident *iden
                             .base_generation = generation,
                             .last_generation = generation};
     enum st st = log_path(path, ident->root, n, ".tmp", err);
-    if (st != ST_OK || (st = env_open(ident->env, path, ENV_RDWR | ENV_CREATE, &d->rl.file, err)) != ST_OK) {
+    if (st != ST_OK ||
+        (st = env_open(ident->env, path, ENV_RDWR | ENV_CREATE, &d->rl.file, err)) != ST_OK) {
         return st;
     }
     d->open = true;
@@ -303,7 +312,7 @@ void rowlog_dump_abort(struct rowlog_dump *d)
     memset(d, 0, sizeof(*d));
 }
 
-/* --- list ---------------------------------------------------------------------------------------------------- */
+/* --- list ------------------------------------------------------------------------------------- */
 struct list_ctx {
     rowlog_list_fn fn;
     void *arg;
@@ -330,13 +339,14 @@ static void list_one(void *arg, const char *name, bool is_dir)
     }
 }
 
-enum st rowlog_list(struct env *env, const char *root, rowlog_list_fn fn, void *arg, struct err *err)
+enum st rowlog_list(struct env *env, const char *root, rowlog_list_fn fn, void *arg,
+                    struct err *err)
 {
     struct list_ctx ctx = {fn, arg};
     return env_list(env, root, list_one, &ctx, err);
 }
 
-/* --- scan ---------------------------------------------------------------------------------------------------- */
+/* --- scan ------------------------------------------------------------------------------------- */
 struct reader {
     struct env *env;
     struct env_file *file; /* owned */
@@ -346,7 +356,8 @@ struct reader {
     size_t cap;
 };
 
-static enum st reader_open(struct reader *r, const struct rowlog_ident *id, uint64_t n, struct err *err)
+static enum st reader_open(struct reader *r, const struct rowlog_ident *id, uint64_t n,
+                           struct err *err)
 {
     char path[STORE_PATH_MAX];
     memset(r, 0, sizeof(*r));
@@ -386,9 +397,11 @@ static enum st reader_fill(struct reader *r, uint64_t off, size_t len, struct er
 
 enum page_kind { PAGE_ZERO, PAGE_BATCH, PAGE_OTHER };
 
-/* Looks at the page at `off`: a batch that verifies (then *b and r->buf hold it), zeros, or something else. */
-static enum st page_look(struct reader *r, uint64_t off, enum page_kind *kind_out, struct rowlog_batch *b,
-                         uint32_t *prev_crc_out, bool *pad_zero_out, struct err *err)
+/* Looks at the page at `off`: a batch that verifies (then *b and r->buf hold it), zeros, or
+ * something else. */
+static enum st page_look(struct reader *r, uint64_t off, enum page_kind *kind_out,
+                         struct rowlog_batch *b, uint32_t *prev_crc_out, bool *pad_zero_out,
+                         struct err *err)
 {
     *kind_out = PAGE_OTHER;
     size_t first = (size_t)u64_min(ROWLOG_PAGE, r->size - off);
@@ -436,7 +449,8 @@ static void scan_add(struct rowlog_scan *scan, const struct rowlog_batch *b, siz
     scan->batches[scan->nbatches++] = *b;
 }
 
-/* True when b continues what is known of the chain. The dump stands at the first page behind the header. */
+/* True when b continues what is known of the chain. The dump stands at the first page behind the
+ * header. */
 static bool chains(const struct rowlog_scan *scan, const struct rowlog_batch *b, uint32_t prev_crc,
                    uint32_t header_crc)
 {
@@ -445,15 +459,18 @@ static bool chains(const struct rowlog_scan *scan, const struct rowlog_batch *b,
     }
     if (scan->nbatches == 0) {
         return b->off == ROWLOG_PAGE &&
-               (!scan->header_ok || (prev_crc == header_crc && b->generation == scan->base_generation));
+               (!scan->header_ok ||
+                (prev_crc == header_crc && b->generation == scan->base_generation));
     }
     const struct rowlog_batch *last = &scan->batches[scan->nbatches - 1];
     return prev_crc == last->crc && b->generation == last->generation + 1;
 }
 
-static enum st scan_batches(struct reader *r, uint32_t header_crc, struct rowlog_scan *scan, struct err *err)
+static enum st scan_batches(struct reader *r, uint32_t header_crc, struct rowlog_scan *scan,
+                            struct err *err)
 {
-    uint64_t suspect = 0; /* first page that is neither batch nor zeros, since the last good batch */
+    uint64_t suspect =
+        0; /* first page that is neither batch nor zeros, since the last good batch */
     size_t cap = 0;
 
     scan->end_off = ROWLOG_PAGE;
@@ -493,7 +510,8 @@ static enum st scan_batches(struct reader *r, uint32_t header_crc, struct rowlog
     return ST_OK;
 }
 
-enum st rowlog_scan(const struct rowlog_ident *ident, uint64_t n, struct rowlog_scan *scan_out, struct err *err)
+enum st rowlog_scan(const struct rowlog_ident *ident, uint64_t n, struct rowlog_scan *scan_out,
+                    struct err *err)
 {
     struct reader r;
     uint32_t header_crc = 0;
@@ -532,8 +550,8 @@ void rowlog_scan_fini(struct rowlog_scan *scan)
     memset(scan, 0, sizeof(*scan));
 }
 
-enum st rowlog_read_batch(const struct rowlog_ident *ident, const struct rowlog_scan *scan, size_t index,
-                          rowlog_row_fn fn, void *arg, struct err *err)
+enum st rowlog_read_batch(const struct rowlog_ident *ident, const struct rowlog_scan *scan,
+                          size_t index, rowlog_row_fn fn, void *arg, struct err *err)
 {
     struct reader r;
     struct rowlog_batch b;
@@ -558,8 +576,8 @@ enum st rowlog_read_batch(const struct rowlog_ident *ident, const struct rowlog_
         }
     }
     if (st == ST_OK && nrows != b.nrows) {
-        st = err_set(err, ST_CORRUPT, 0, "row log batch at %llu holds %u rows, not %u", (unsigned long long)b.off,
-                     nrows, b.nrows);
+        st = err_set(err, ST_CORRUPT, 0, "row log batch at %llu holds %u rows, not %u",
+                     (unsigned long long)b.off, nrows, b.nrows);
     }
     reader_close(&r);
     return st;
@@ -577,8 +595,8 @@ enum st rowlog_sync(const struct rowlog_ident *ident, uint64_t n, struct err *er
     return st;
 }
 
-enum st rowlog_open(const struct rowlog_ident *ident, const struct rowlog_scan *scan, struct rowlog *rl_out,
-                    struct err *err)
+enum st rowlog_open(const struct rowlog_ident *ident, const struct rowlog_scan *scan,
+                    struct rowlog *rl_out, struct err *err)
 {
     char path[STORE_PATH_MAX];
 

@@ -1,7 +1,7 @@
 /* Files, descriptors, views, directories of a store's segments (segment.h).
  *
- * One mutex guards descriptors and the lists of files; it is held over open() of a descriptor only by readers and
- * start-up, never while bytes are read. */
+ * One mutex guards descriptors and the lists of files; it is held over open() of a descriptor only
+ * by readers and start-up, never while bytes are read. */
 #include "engine/segment_impl.h"
 
 #include <inttypes.h>
@@ -9,10 +9,16 @@
 
 #define OPEN_FILES_DEFAULT 512u
 
-static void lock(struct segs *s) { ASSERT(pthread_mutex_lock(&s->mutex) == 0); }
-static void unlock(struct segs *s) { ASSERT(pthread_mutex_unlock(&s->mutex) == 0); }
+static void lock(struct segs *s)
+{
+    ASSERT(pthread_mutex_lock(&s->mutex) == 0);
+}
+static void unlock(struct segs *s)
+{
+    ASSERT(pthread_mutex_unlock(&s->mutex) == 0);
+}
 
-/* --- paths ------------------------------------------------------------------------------------------------------------ */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 void segs_path_dir(const struct segs *s, uint32_t gid, char out[SEG_PATH_MAX])
 {
@@ -20,15 +26,18 @@ void segs_path_dir(const struct segs *s, uint32_t gid, char out[SEG_PATH_MAX])
     ASSERT(n > 0 && n < (int)SEG_PATH_MAX);
 }
 
-void segs_path_file(const struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, char out[SEG_PATH_MAX])
+void segs_path_file(const struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen,
+                    char out[SEG_PATH_MAX])
 {
-    int n = snprintf(out, SEG_PATH_MAX, "%s/s/%08" PRIx32 "/%" PRIu64 ".%" PRIu32 ".seg", s->root, gid, segno, gen);
+    int n = snprintf(out, SEG_PATH_MAX, "%s/s/%08" PRIx32 "/%" PRIu64 ".%" PRIu32 ".seg", s->root,
+                     gid, segno, gen);
     ASSERT(n > 0 && n < (int)SEG_PATH_MAX);
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
-static enum st mkdir_if_missing(struct env *env, const char *root, const char *name, bool *made, struct err *err)
+static enum st mkdir_if_missing(struct env *env, const char *root, const char *name, bool *made,
+                                struct err *err)
 {
     char path[SEG_PATH_MAX];
     int n = snprintf(path, sizeof(path), "%s/%s", root, name);
@@ -40,7 +49,8 @@ static enum st mkdir_if_missing(struct env *env, const char *root, const char *n
     return st == ST_EXISTS ? ST_OK : st;
 }
 
-enum st segs_open(struct env *env, const struct segs_opts *opts, struct segs **segs_out, struct err *err)
+enum st segs_open(struct env *env, const struct segs_opts *opts, struct segs **segs_out,
+                  struct err *err)
 {
     *segs_out = NULL;
     if (strlen(opts->root) > SEG_PATH_MAX - 256) {
@@ -84,7 +94,7 @@ void segs_close(struct segs *s)
     base_free(s);
 }
 
-/* --- which directories are durable ------------------------------------------------------------------------------------------- */
+/* --- which directories are durable ------------------------------------------------------------ */
 
 static struct seg_dir *dir_slot(struct seg_dir *table, size_t cap, uint32_t gid)
 {
@@ -162,7 +172,7 @@ enum st segs_sync_dirs(struct segs *s, uint32_t gid, struct err *err)
     return st;
 }
 
-/* --- descriptors ----------------------------------------------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------------------------------ */
 
 static void lru_unlink(struct segs *s, struct seg_file *f)
 {
@@ -237,7 +247,8 @@ void seg_file_unpin(struct seg_file *f)
     unlock(f->segs);
 }
 
-struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, const uint8_t uuid[16])
+struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen,
+                                 const uint8_t uuid[16])
 {
     static atomic_uint_fast64_t next_id = 1;
     struct seg_file *f = base_calloc(1, sizeof(*f));
@@ -309,7 +320,7 @@ size_t segs_reap(struct segs *s)
     return pinned;
 }
 
-/* --- views ---------------------------------------------------------------------------------------------------------------------- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 struct seg_view *seg_view_create(struct seg_file *f, const struct seg_row *row, uint64_t base_seq,
                                  struct seg_bidx *bidx, uint32_t ndata)
@@ -335,7 +346,10 @@ void seg_bidx_of(struct seg_bidx *out, const struct seg_bidx_disk *e, uint64_t b
     };
 }
 
-void seg_view_acquire(struct seg_view *v) { atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed); }
+void seg_view_acquire(struct seg_view *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
 
 void seg_view_release(struct seg_view *v)
 {
@@ -374,7 +388,10 @@ void seg_view_drop(struct seg_view *v)
     unlock(s);
 }
 
-uint64_t seg_view_file_id(const struct seg_view *v) { return v->file->id; }
+uint64_t seg_view_file_id(const struct seg_view *v)
+{
+    return v->file->id;
+}
 
 bool seg_view_block_of(const struct seg_view *v, uint64_t seq, uint32_t *block_no_out)
 {
@@ -419,11 +436,13 @@ bool seg_view_block_by_time(const struct seg_view *v, int64_t ts, uint32_t *bloc
     }
 }
 
-void seg_view_block_range(const struct seg_view *v, uint32_t block_no, uint64_t *first_out, uint64_t *last_out)
+void seg_view_block_range(const struct seg_view *v, uint32_t block_no, uint64_t *first_out,
+                          uint64_t *last_out)
 {
     ASSERT(block_no < v->ndata);
     *first_out = v->base_seq + v->bidx[block_no].first_delta;
-    *last_out = block_no + 1 < v->ndata ? v->base_seq + v->bidx[block_no + 1].first_delta - 1 : v->row.last_seq;
+    *last_out = block_no + 1 < v->ndata ? v->base_seq + v->bidx[block_no + 1].first_delta - 1
+                                        : v->row.last_seq;
 }
 
 size_t seg_views_find(struct seg_view *const *views, size_t n, uint64_t seq)

@@ -1,22 +1,23 @@
-/* The offline check of one segment: every checksum, every message, the index against the messages, padding
- * (segment.h; `jsadmin check`). Read-only. */
+/* The offline check of one segment: every checksum, every message, the index against the messages,
+ * padding (segment.h; `jsadmin check`). Read-only. */
 #include "engine/block_decode.h"
 
 #include <inttypes.h>
 
 struct check {
     struct seg_opening o;
-    struct seg_visitor v;       /* ours: counts and passes on */
+    struct seg_visitor v; /* ours: counts and passes on */
     const struct seg_visitor *user;
     struct seg_check_report *report;
-    uint64_t listed, found;     /* order-free sums over (subject, sequence, size): of the index, of the messages */
+    uint64_t listed,
+        found; /* order-free sums over (subject, sequence, size): of the index, of the messages */
     uint64_t data_found;
     uint32_t chain;
     bool damaged;
 };
 
-static void on_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row, uint64_t off, uint64_t lo,
-                      uint64_t hi, bool lost, const char *text)
+static void on_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row,
+                      uint64_t off, uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
     struct check *c = arg;
     c->report->findings++;
@@ -27,8 +28,8 @@ static void on_damage(void *arg, enum seg_damage_cause cause, const struct seg_r
     }
 }
 
-static void finding(struct check *c, enum seg_damage_cause cause, uint64_t off, uint64_t lo, uint64_t hi, bool lost,
-                    const char *text)
+static void finding(struct check *c, enum seg_damage_cause cause, uint64_t off, uint64_t lo,
+                    uint64_t hi, bool lost, const char *text)
 {
     on_damage(c, cause, c->o.row, off, lo, hi, lost, text);
 }
@@ -38,7 +39,8 @@ static uint64_t mark(const uint8_t *subj, size_t len, uint64_t seq, uint64_t siz
     return hash64(seq * 0x9e3779b97f4a7c15u + size, subj, len);
 }
 
-static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n)
+static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                       const uint32_t *sizes, size_t n)
 {
     struct check *c = arg;
     for (size_t i = 0; i < n; i++) {
@@ -55,13 +57,15 @@ static void on_msg(void *arg, const struct msg *m, uint32_t form_len, bool bad)
         finding(c, SEG_DAMAGE_MESSAGE, 0, m->seq, m->seq, true, "content of a message is damaged");
         return;
     }
-    c->found += mark(m->subj, m->subj_len, m->seq, msg_logical_size(m->subj_len, m->hdr_len, m->data_len));
+    c->found +=
+        mark(m->subj, m->subj_len, m->seq, msg_logical_size(m->subj_len, m->hdr_len, m->data_len));
 }
 
 static bool section_good(const struct seg_bh *bh, const uint8_t *raw)
 {
     struct seg_sect s;
-    return raw != NULL && seg_sect_parse(raw, bh->raw_len, &s) == ST_OK && seg_sect_check(&s) == ST_OK;
+    return raw != NULL && seg_sect_parse(raw, bh->raw_len, &s) == ST_OK &&
+           seg_sect_check(&s) == ST_OK;
 }
 
 static void on_block(void *arg, uint64_t off, const struct seg_bh *bh, const uint8_t *raw)
@@ -81,7 +85,8 @@ static void on_block(void *arg, uint64_t off, const struct seg_bh *bh, const uin
     c->chain = seg_chain_add(c->chain, bh->hdr_crc);
     if (raw == NULL || bh->nmsgs > bh->raw_len / MSG_HEAD_SIZE ||
         seg_block_msgs(bh, raw, c->o.segs->crc_seed, on_msg, c) != ST_OK) {
-        finding(c, SEG_DAMAGE_BLOCK, off, bh->first_seq, seg_bh_last_seq(bh), true, "block is damaged");
+        finding(c, SEG_DAMAGE_BLOCK, off, bh->first_seq, seg_bh_last_seq(bh), true,
+                "block is damaged");
     }
 }
 
@@ -135,7 +140,8 @@ static enum st check_content(struct check *c, struct err *err)
     st = seg_walk(&c->o.io, c->o.row->first_seq, c->o.row->last_seq, &c->o.sc, &ops, err);
     if (st == ST_OK && index_good && !c->damaged &&
         (c->listed != c->found || c->data_found != c->o.ndata || c->chain != c->o.row->chain_crc)) {
-        finding(c, SEG_DAMAGE_SECTION, c->o.row->last_section, 0, 0, false, "index and messages do not agree");
+        finding(c, SEG_DAMAGE_SECTION, c->o.row->last_section, 0, 0, false,
+                "index and messages do not agree");
     }
     return st;
 }

@@ -1,7 +1,8 @@
 /* Rewriting a segment without its removed messages (segment.h; STORAGE 11.2).
  *
- * The new file is gen + 1 of the same number, sealed and synced before anything refers to it; the old one is not
- * touched. A crash leaves a file no row names. A segment with damage is not compacted: it is evidence. */
+ * The new file is gen + 1 of the same number, sealed and synced before anything refers to it; the
+ * old one is not touched. A crash leaves a file no row names. A segment with damage is not
+ * compacted: it is evidence. */
 #include "engine/block_decode.h"
 #include "engine/reader.h"
 
@@ -81,7 +82,8 @@ static int64_t expiry_of(const struct compact *c, uint64_t seq)
     if (c->idx.nttl == 0) {
         return 0;
     }
-    const struct segidx_ttl *t = bsearch(&seq, c->idx.ttl, c->idx.nttl, sizeof(*c->idx.ttl), ttl_cmp);
+    const struct segidx_ttl *t =
+        bsearch(&seq, c->idx.ttl, c->idx.nttl, sizeof(*c->idx.ttl), ttl_cmp);
     return t != NULL ? t->expire_ns : 0;
 }
 
@@ -137,8 +139,9 @@ static enum st run(struct compact *c, struct seg_flush_result *out, struct err *
     return st;
 }
 
-enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation, const char *account,
-                    const char *name, seg_live_fn live, void *arg, struct seg_flush_result *out, struct err *err)
+enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation,
+                    const char *account, const char *name, seg_live_fn live, void *arg,
+                    struct seg_flush_result *out, struct err *err)
 {
     ASSERT(old->row.state != SEG_ACTIVE);
     *out = (struct seg_flush_result){0};
@@ -160,7 +163,8 @@ enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created
     seg_scratch_fini(&c.sc);
     if (st != ST_OK) {
         seg_flush_result_fini(out);
-        err_prefix(err, "compact segment %" PRIu64 " of stream %" PRIu32, old->row.segno, old->row.gid);
+        err_prefix(err, "compact segment %" PRIu64 " of stream %" PRIu32, old->row.segno,
+                   old->row.gid);
     }
     return st;
 }

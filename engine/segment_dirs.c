@@ -1,7 +1,9 @@
-/* Directories of segments: dropped streams, files nobody knows, quarantine (segment.h; STORAGE 10, 12.6).
+/* Directories of segments: dropped streams, files nobody knows, quarantine (segment.h; STORAGE
+ * 10, 12.6).
  *
- * A drop is a rename (synced), then unlinks, then the directory: whatever a crash leaves of that is finished by doing
- * it again. Nothing here decides what is garbage; the owner of the store does, after replay. */
+ * A drop is a rename (synced), then unlinks, then the directory: whatever a crash leaves of that is
+ * finished by doing it again. Nothing here decides what is garbage; the owner of the store does,
+ * after replay. */
 #include "engine/segment_impl.h"
 
 #include <inttypes.h>
@@ -16,7 +18,10 @@ static void path_join(char out[SEG_PATH_MAX], const char *dir, const char *name)
     ASSERT(n > 0 && n < (int)SEG_PATH_MAX);
 }
 
-static void path_s(const struct segs *s, char out[SEG_PATH_MAX]) { path_join(out, s->root, "s"); }
+static void path_s(const struct segs *s, char out[SEG_PATH_MAX])
+{
+    path_join(out, s->root, "s");
+}
 
 /* Names of a directory, collected first: unlinking while listing is not defined everywhere. */
 struct names {
@@ -47,7 +52,7 @@ static void names_fini(struct names *l)
     *l = (struct names){0};
 }
 
-/* --- dropping a stream ------------------------------------------------------------------------------------------------- */
+/* --- dropping a stream ------------------------------------------------------------------------ */
 
 /* Empties and removes a directory of files. ST_OK when it is not there. */
 static enum st remove_dir(struct segs *s, const char *dir, struct err *err)
@@ -100,7 +105,7 @@ enum st segs_drop_stream(struct segs *s, uint32_t gid, struct err *err)
     return st;
 }
 
-/* --- listing ---------------------------------------------------------------------------------------------------------------- */
+/* --- listing ---------------------------------------------------------------------------------- */
 
 static bool parse_u64(const char **p, uint64_t *v_out)
 {
@@ -121,7 +126,8 @@ static void parse_file(const char *name, uint64_t *segno_out, uint32_t *gen_out)
     uint64_t gen = 0;
     *segno_out = 0;
     *gen_out = 0;
-    if (parse_u64(&p, &segno) && *p++ == '.' && parse_u64(&p, &gen) && strcmp(p, ".seg") == 0 && gen <= UINT32_MAX) {
+    if (parse_u64(&p, &segno) && *p++ == '.' && parse_u64(&p, &gen) && strcmp(p, ".seg") == 0 &&
+        gen <= UINT32_MAX) {
         *segno_out = segno;
         *gen_out = (uint32_t)gen;
     }
@@ -148,16 +154,16 @@ static uint64_t created_generation(struct segs *s, const char *path)
         return 0;
     }
     struct seg_io io = {.env = s->env, .f = f, .limit = UINT64_MAX};
-    if (seg_io_read(&io, half, sizeof(half), 0, NULL) == ST_OK && seg_header_get(half, &h) == ST_OK &&
-        memcmp(h.store_uuid, s->store_uuid, 16) == 0) {
+    if (seg_io_read(&io, half, sizeof(half), 0, NULL) == ST_OK &&
+        seg_header_get(half, &h) == ST_OK && memcmp(h.store_uuid, s->store_uuid, 16) == 0) {
         generation = h.created_generation;
     }
     env_close(s->env, f);
     return generation;
 }
 
-static enum st list_dir(struct segs *s, const char *dir, uint32_t gid, bool dropped, segs_list_fn fn, void *arg,
-                        struct err *err)
+static enum st list_dir(struct segs *s, const char *dir, uint32_t gid, bool dropped,
+                        segs_list_fn fn, void *arg, struct err *err)
 {
     struct names l = {0};
     enum st st = env_list(s->env, dir, names_add, &l, err);
@@ -197,7 +203,7 @@ enum st segs_list(struct segs *s, segs_list_fn fn, void *arg, struct err *err)
     return st;
 }
 
-/* --- quarantine, removal ------------------------------------------------------------------------------------------------------ */
+/* --- quarantine, removal ---------------------------------------------------------------------- */
 
 static enum st sync_parent(struct segs *s, const char *path, struct err *err)
 {
@@ -210,7 +216,8 @@ static enum st sync_parent(struct segs *s, const char *path, struct err *err)
 }
 
 /* The path below the root with its slashes turned into dashes: tells where the file came from. */
-static enum st quarantine_name(const struct segs *s, const char *path, char out[SEG_PATH_MAX], struct err *err)
+static enum st quarantine_name(const struct segs *s, const char *path, char out[SEG_PATH_MAX],
+                               struct err *err)
 {
     size_t root = strlen(s->root);
     if (strncmp(path, s->root, root) != 0 || path[root] != '/') {
@@ -223,7 +230,8 @@ static enum st quarantine_name(const struct segs *s, const char *path, char out[
         *p = *p == '/' ? '-' : *p;
     }
     /* a name may come back: the time keeps the older file */
-    n = snprintf(out, SEG_PATH_MAX, "%s/quarantine/%s.%" PRId64, s->root, name, env_real_ns(s->env));
+    n = snprintf(out, SEG_PATH_MAX, "%s/quarantine/%s.%" PRId64, s->root, name,
+                 env_real_ns(s->env));
     return n > 0 && n < (int)SEG_PATH_MAX ? ST_OK : err_set(err, ST_INVALID, 0, "path too long");
 }
 

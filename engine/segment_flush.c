@@ -1,7 +1,9 @@
-/* seg_flush: one stream's messages into its active segment and as many new ones as they fill (segment.h). */
+/* seg_flush: one stream's messages into its active segment and as many new ones as they fill
+ * (segment.h). */
 #include "engine/segment_impl.h"
 
-/* A file that an earlier, uncommitted flush left under a number is passed by: it is evidence until judged. */
+/* A file that an earlier, uncommitted flush left under a number is passed by: it is evidence until
+ * judged. */
 #define SEGNO_TRIES 64u
 
 void seg_flush_result_fini(struct seg_flush_result *r)
@@ -27,7 +29,8 @@ static enum st begin_new(struct flush *f, uint64_t first_seq, struct err *err)
 {
     enum st st = ST_EXISTS;
     for (unsigned i = 0; st == ST_EXISTS && i < SEGNO_TRIES; i++) {
-        st = seg_writer_begin(f->s, &f->wo, f->next_segno++, 0, first_seq, f->prev_last_seq, &f->w, err);
+        st = seg_writer_begin(f->s, &f->wo, f->next_segno++, 0, first_seq, f->prev_last_seq, &f->w,
+                              err);
     }
     return st;
 }
@@ -115,8 +118,8 @@ static enum st run(struct flush *f, struct err *err)
     return st;
 }
 
-/* Nothing of a failed flush will be named by a row: new files go, the continued one is cut back. Room matters, because
- * a full disk is what makes flushes fail. */
+/* Nothing of a failed flush will be named by a row: new files go, the continued one is cut back.
+ * Room matters, because a full disk is what makes flushes fail. */
 static void undo(struct flush *f)
 {
     struct seg_flush_result *r = f->out;
@@ -141,7 +144,8 @@ static void undo(struct flush *f)
     (void)segs_reap(f->s);
 }
 
-enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_flush_result *out, struct err *err)
+enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_flush_result *out,
+                  struct err *err)
 {
     *out = (struct seg_flush_result){0};
     ASSERT(IMPLIES(req->active != NULL, req->active->row.state == SEG_ACTIVE));
@@ -149,15 +153,16 @@ enum st seg_flush(struct segs *s, const struct seg_flush_req *req, struct seg_fl
         .s = s,
         .req = req,
         .out = out,
-        .wo = {
-            .gid = req->gid,
-            .account = req->account,
-            .name = req->name,
-            .created_generation = req->created_generation,
-            .block_raw_bytes = req->block_raw_bytes,
-            .segment_bytes = req->segment_bytes,
-            .no_compress = req->no_compress,
-        },
+        .wo =
+            {
+                .gid = req->gid,
+                .account = req->account,
+                .name = req->name,
+                .created_generation = req->created_generation,
+                .block_raw_bytes = req->block_raw_bytes,
+                .segment_bytes = req->segment_bytes,
+                .no_compress = req->no_compress,
+            },
         .next_segno = req->next_segno,
         .prev_last_seq = req->prev_last_seq,
     };

@@ -1,5 +1,5 @@
-/* Field by field encoding of segment files; every byte that is not a field is zero. Offsets stand here once and in
- * FORMAT.md. */
+/* Field by field encoding of segment files; every byte that is not a field is zero. Offsets stand
+ * here once and in FORMAT.md. */
 #include "engine/segment_format.h"
 
 #define HEADER_MAGIC 0x4745534dU  /* "MSEG" */
@@ -18,10 +18,10 @@ enum header_off {
     H_CREATED_NS = 40,
     H_UUID = 48,
     H_STORE = 64,
-    H_CODEC = 80,   /* 1; 0: each block names its own */
-    H_CIPHER = 81,  /* 1; 0 */
-    H_KEY_ID = 84,  /* 4; 0 */
-    H_DEK = 88,     /* 72; 0 */
+    H_CODEC = 80,  /* 1; 0: each block names its own */
+    H_CIPHER = 81, /* 1; 0 */
+    H_KEY_ID = 84, /* 4; 0 */
+    H_DEK = 88,    /* 72; 0 */
     H_ACCOUNT_LEN = 160,
     H_NAME_LEN = 162,
     H_ACCOUNT = 168,
@@ -87,7 +87,7 @@ static bool all_zero(const uint8_t *p, size_t n)
     return true;
 }
 
-/* --- header and trailer ------------------------------------------------------------------------------------------ */
+/* --- header and trailer ----------------------------------------------------------------------- */
 
 void seg_header_put(uint8_t *out, const struct seg_header *h)
 {
@@ -120,7 +120,8 @@ enum st seg_header_get(const uint8_t *in, struct seg_header *h_out)
         return get_u16le(in + H_VERSION) > SEG_VERSION ? ST_VERSION : ST_CORRUPT;
     }
     if (get_u16le(in + H_FLAGS) != 0 || !all_zero(in + H_CODEC, H_ACCOUNT_LEN - H_CODEC) ||
-        !all_zero(in + H_NAME_LEN + 2, H_ACCOUNT - H_NAME_LEN - 2) || !all_zero(in + H_END, H_CRC - H_END)) {
+        !all_zero(in + H_NAME_LEN + 2, H_ACCOUNT - H_NAME_LEN - 2) ||
+        !all_zero(in + H_END, H_CRC - H_END)) {
         return ST_UNSUPPORTED;
     }
     uint16_t account_len = get_u16le(in + H_ACCOUNT_LEN);
@@ -197,7 +198,7 @@ enum st seg_trailer_get(const uint8_t *in, const uint8_t uuid[16], struct seg_tr
     return ST_OK;
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 uint32_t seg_block_seed(const uint8_t uuid[16], uint64_t off)
 {
@@ -244,7 +245,8 @@ static bool bh_sane(const struct seg_bh *bh)
     if (bh->type < SEG_BT_DATA || bh->type > SEG_BT_FOOTER || bh->codec > SEG_CODEC_ZSTD) {
         return false;
     }
-    if (bh->stored_len == 0 || bh->raw_len == 0 || bh->raw_len > SEG_RAW_MAX || bh->stored_len > SEG_RAW_MAX) {
+    if (bh->stored_len == 0 || bh->raw_len == 0 || bh->raw_len > SEG_RAW_MAX ||
+        bh->stored_len > SEG_RAW_MAX) {
         return false;
     }
     if (bh->codec == SEG_CODEC_RAW && bh->raw_len != bh->stored_len) {
@@ -290,7 +292,7 @@ enum st seg_bh_get(const uint8_t *in, const uint8_t uuid[16], uint64_t off, stru
     return bh_sane(bh_out) ? ST_OK : ST_CORRUPT;
 }
 
-/* --- block index ------------------------------------------------------------------------------------------------------ */
+/* --- block index ------------------------------------------------------------------------------ */
 
 void seg_bidx_put(uint8_t *out, const struct seg_bidx_disk *e, uint64_t base_seq)
 {
@@ -322,8 +324,9 @@ enum st seg_bidx_get(const uint8_t *in, uint64_t base_seq, struct seg_bidx_disk 
         .nmsgs = get_u32le(in + 40),
         .raw_len = get_u32le(in + 44),
     };
-    bool bad = off >= (uint64_t)1 << 40 || off < SEG_PAGE || off % SEG_ALIGN != 0 || delta > SEG_SPAN_MAX ||
-               e_out->span > SEG_SPAN_MAX || base_seq > UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX ||
-               e_out->stored_len == 0 || e_out->nmsgs == 0 || e_out->nmsgs - 1 > e_out->span;
+    bool bad = off >= (uint64_t)1 << 40 || off < SEG_PAGE || off % SEG_ALIGN != 0 ||
+               delta > SEG_SPAN_MAX || e_out->span > SEG_SPAN_MAX ||
+               base_seq > UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX || e_out->stored_len == 0 ||
+               e_out->nmsgs == 0 || e_out->nmsgs - 1 > e_out->span;
     return bad ? ST_CORRUPT : ST_OK;
 }

@@ -1,7 +1,9 @@
-/* The bytes of a segment file: header page, blocks, index sections, trailer (STORAGE 5.4; FORMAT.md "Segments").
+/* The bytes of a segment file: header page, blocks, index sections, trailer (STORAGE 5.4; FORMAT.md
+ * "Segments").
  *
- * Pure functions, any thread. Decoders take hostile bytes: they return ST_CORRUPT and never read past what they are
- * given; reserved fields that are set under a good checksum give ST_UNSUPPORTED, a newer version ST_VERSION. */
+ * Pure functions, any thread. Decoders take hostile bytes: they return ST_CORRUPT and never read
+ * past what they are given; reserved fields that are set under a good checksum give ST_UNSUPPORTED,
+ * a newer version ST_VERSION. */
 #ifndef ENGINE_SEGMENT_FORMAT_H
 #define ENGINE_SEGMENT_FORMAT_H
 
@@ -9,13 +11,14 @@
 #include "engine/base/err.h"
 
 #define SEG_PAGE 4096u
-#define SEG_HALF 2048u /* the last page: header copy, then trailer; each half ends with its own CRC */
+#define SEG_HALF                                                                                   \
+    2048u /* the last page: header copy, then trailer; each half ends with its own CRC */
 #define SEG_VERSION 1u
 #define SEG_BLOCK_HEAD 128u
 #define SEG_ALIGN 8u
-#define SEG_NAME_MAX 512u                 /* bytes of account or stream name kept in the header; longer is cut */
-#define SEG_RAW_MAX (256u * 1024u * 1024u)/* of one block or section, decoded */
-#define SEG_SPAN_MAX 0x7fffffffu          /* sequences between the first and last of a block or segment */
+#define SEG_NAME_MAX 512u /* bytes of account or stream name kept in the header; longer is cut */
+#define SEG_RAW_MAX (256u * 1024u * 1024u) /* of one block or section, decoded */
+#define SEG_SPAN_MAX 0x7fffffffu /* sequences between the first and last of a block or segment */
 
 enum seg_block_type { SEG_BT_DATA = 1, SEG_BT_INDEX = 2, SEG_BT_FOOTER = 3 };
 enum seg_codec { SEG_CODEC_RAW = 0, SEG_CODEC_ZSTD = 1 };
@@ -51,7 +54,8 @@ struct seg_trailer {
     uint64_t prev_section; /* last index section before the footer; 0 = none */
 };
 void seg_trailer_put(uint8_t *out, const struct seg_trailer *t);
-MUST_USE enum st seg_trailer_get(const uint8_t *in, const uint8_t uuid[16], struct seg_trailer *t_out);
+MUST_USE enum st seg_trailer_get(const uint8_t *in, const uint8_t uuid[16],
+                                 struct seg_trailer *t_out);
 
 struct seg_bh {
     enum seg_block_type type;
@@ -71,8 +75,12 @@ struct seg_bh {
 /* The seed of header and body checksums: an own one for each place of each file. */
 uint32_t seg_block_seed(const uint8_t uuid[16], uint64_t off);
 void seg_bh_put(uint8_t *out, struct seg_bh *bh, const uint8_t uuid[16], uint64_t off);
-MUST_USE enum st seg_bh_get(const uint8_t *in, const uint8_t uuid[16], uint64_t off, struct seg_bh *bh_out);
-static inline uint64_t seg_bh_last_seq(const struct seg_bh *bh) { return bh->first_seq + bh->seq_span; }
+MUST_USE enum st seg_bh_get(const uint8_t *in, const uint8_t uuid[16], uint64_t off,
+                            struct seg_bh *bh_out);
+static inline uint64_t seg_bh_last_seq(const struct seg_bh *bh)
+{
+    return bh->first_seq + bh->seq_span;
+}
 /* Running CRC over the hdr_crc of each data block. */
 uint32_t seg_chain_add(uint32_t chain, uint32_t hdr_crc);
 
@@ -107,10 +115,12 @@ enum seg_part {
 enum seg_post_kind {
     SEG_POST_RANGE = 0, /* every sequence from first to last; no bytes */
     SEG_POST_GAPS = 1,  /* varint (gap - 1) for each sequence after the first */
-    SEG_POST_RUNS = 2,  /* runs: varint (length - 1), then varint (gap - 2) before each further run */
+    SEG_POST_RUNS =
+        2, /* runs: varint (length - 1), then varint (gap - 2) before each further run */
     SEG_POST_ROARING = 3, /* reserved */
 };
-#define SEG_POST_ONE_SIZE 4u /* flag beside the kind: all messages of the subject have the same logical size */
+#define SEG_POST_ONE_SIZE                                                                          \
+    4u /* flag beside the kind: all messages of the subject have the same logical size */
 #define SEG_DICT_RESTART 32u
 #define SEG_TOTALS_SIZE 72u
 

@@ -9,24 +9,25 @@
 
 #define SEG_PATH_MAX 4352u
 
-/* --- files and descriptors (segment.c) ---------------------------------------------------------------------------------- */
+/* --- files and descriptors (segment.c) -------------------------------------------------------- */
 
 struct seg_file {
-    atomic_uint refs;      /* views and readers */
-    struct segs *segs;     /* borrowed: outlives all files */
-    uint64_t id;           /* process-wide */
+    atomic_uint refs;  /* views and readers */
+    struct segs *segs; /* borrowed: outlives all files */
+    uint64_t id;       /* process-wide */
     uint32_t gid;
     uint32_t gen;
     uint64_t segno;
     uint8_t uuid[16];
-    /* Up to where a flush has ended and synced, UINT64_MAX after a failed one. Beyond a view's durable_len: some row, of
-     * a commit whose outcome is not known, may name those bytes, or the file is abandoned: not to be continued. */
+    /* Up to where a flush has ended and synced, UINT64_MAX after a failed one. Beyond a view's
+     * durable_len: some row, of a commit whose outcome is not known, may name those bytes, or the
+     * file is abandoned: not to be continued. */
     atomic_uint_fast64_t written_len;
-    struct env_file *rf;   /* for reading; guarded by: segs->mutex */
-    unsigned rf_pins;      /* reads under way; guarded by: segs->mutex */
+    struct env_file *rf;                  /* for reading; guarded by: segs->mutex */
+    unsigned rf_pins;                     /* reads under way; guarded by: segs->mutex */
     struct seg_file *lru_prev, *lru_next; /* while rf is open; guarded by: segs->mutex */
-    bool doomed;           /* guarded by: segs->mutex */
-    struct seg_file *doomed_next; /* guarded by: segs->mutex */
+    bool doomed;                          /* guarded by: segs->mutex */
+    struct seg_file *doomed_next;         /* guarded by: segs->mutex */
 };
 
 /* What is known of a stream's directory. */
@@ -38,30 +39,32 @@ struct seg_dir {
 };
 
 struct segs {
-    struct env *env;       /* borrowed */
-    char *root;            /* owned */
+    struct env *env; /* borrowed */
+    char *root;      /* owned */
     uint8_t store_uuid[16];
     uint32_t crc_seed;
-    uint64_t hash_seed;    /* random: clients choose subjects */
+    uint64_t hash_seed; /* random: clients choose subjects */
     unsigned open_files_max;
     pthread_mutex_t mutex;
-    unsigned open_files;   /* guarded by: mutex */
+    unsigned open_files;                  /* guarded by: mutex */
     struct seg_file *lru_head, *lru_tail; /* head = used last; guarded by: mutex */
     struct seg_file *doomed; /* no references left, to be unlinked; guarded by: mutex */
-    size_t doomed_pinned;  /* doomed files that still have references; guarded by: mutex */
-    struct seg_dir *dirs;  /* owned; open addressing by gid, 0 = free; guarded by: mutex */
+    size_t doomed_pinned;    /* doomed files that still have references; guarded by: mutex */
+    struct seg_dir *dirs;    /* owned; open addressing by gid, 0 = free; guarded by: mutex */
     size_t dirs_cap, dirs_n;
-    atomic_size_t files;   /* seg_file objects alive */
+    atomic_size_t files; /* seg_file objects alive */
 };
 
 void segs_path_dir(const struct segs *s, uint32_t gid, char out[SEG_PATH_MAX]);
-void segs_path_file(const struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, char out[SEG_PATH_MAX]);
+void segs_path_file(const struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen,
+                    char out[SEG_PATH_MAX]);
 /* This gid's directory and those above it are durable. */
 void segs_gid_synced(struct segs *s, uint32_t gid);
 /* A file has been made in it. */
 void segs_gid_entry(struct segs *s, uint32_t gid);
 
-struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen, const uint8_t uuid[16]);
+struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen,
+                                 const uint8_t uuid[16]);
 struct seg_file *seg_file_acquire(struct seg_file *f);
 void seg_file_release(struct seg_file *f);
 /* Opens (or finds open) the descriptor and pins it until unpin. ST_NOTFOUND, ST_IO. */
@@ -74,7 +77,7 @@ struct seg_view *seg_view_create(struct seg_file *f, const struct seg_row *row, 
 /* A view's BIDX line from the one on disk. */
 void seg_bidx_of(struct seg_bidx *out, const struct seg_bidx_disk *e, uint64_t base_seq);
 
-/* --- reading blocks from a file (segment_io.c) ------------------------------------------------------------------------------ */
+/* --- reading blocks from a file (segment_io.c) ------------------------------------------------ */
 
 struct ZSTD_DCtx_s;
 /* Buffers of one reading task, kept from block to block. Zero-initialised is empty. */
@@ -93,19 +96,22 @@ struct seg_io {
     uint64_t limit; /* bytes from here on do not exist */
 };
 /* Reads exactly len bytes. ST_CORRUPT when the file ends before; ST_IO. */
-MUST_USE enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off, struct err *err);
+MUST_USE enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off,
+                             struct err *err);
 /* Reads and verifies the header of the block at off. */
-MUST_USE enum st seg_io_head(const struct seg_io *io, uint64_t off, struct seg_bh *bh_out, struct err *err);
-/* Reads head and body at off and decodes the body into *raw_out (base_malloc'ed, the caller frees; raw_len bytes).
- * stored_hint: bytes of the stored body if known, else 0. ST_CORRUPT (bh_out is set when the head was good: its
- * stored_len is not 0), ST_IO, ST_NOMEM. */
-MUST_USE enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint, struct seg_scratch *sc,
-                              struct seg_bh *bh_out, uint8_t **raw_out, struct err *err);
+MUST_USE enum st seg_io_head(const struct seg_io *io, uint64_t off, struct seg_bh *bh_out,
+                             struct err *err);
+/* Reads head and body at off and decodes the body into *raw_out (base_malloc'ed, the caller frees;
+ * raw_len bytes). stored_hint: bytes of the stored body if known, else 0. ST_CORRUPT (bh_out is set
+ * when the head was good: its stored_len is not 0), ST_IO, ST_NOMEM. */
+MUST_USE enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
+                              struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
+                              struct err *err);
 /* Verifies and decodes a stored body whose head is known into raw (bh->raw_len bytes). */
-MUST_USE enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off, const uint8_t *stored,
-                                 struct seg_scratch *sc, uint8_t *raw);
+MUST_USE enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
+                                 const uint8_t *stored, struct seg_scratch *sc, uint8_t *raw);
 
-/* --- decoded sections (segment_io.c) ------------------------------------------------------------------------------------------ */
+/* --- decoded sections (segment_io.c) ---------------------------------------------------------- */
 
 struct seg_sect_loaded {
     struct seg_sect s;
@@ -118,14 +124,16 @@ struct seg_sect_list {
     size_t n, cap;
 };
 void seg_sect_list_fini(struct seg_sect_list *l);
-/* Loads and checks (everything) the section or footer at off. ST_CORRUPT, ST_IO, ST_NOMEM, ST_UNSUPPORTED. */
-MUST_USE enum st seg_sect_load(const struct seg_io *io, uint64_t off, enum seg_block_type type, struct seg_scratch *sc,
-                               struct seg_sect_loaded *out, struct err *err);
+/* Loads and checks (everything) the section or footer at off. ST_CORRUPT, ST_IO, ST_NOMEM,
+ * ST_UNSUPPORTED. */
+MUST_USE enum st seg_sect_load(const struct seg_io *io, uint64_t off, enum seg_block_type type,
+                               struct seg_scratch *sc, struct seg_sect_loaded *out,
+                               struct err *err);
 /* Loads the chain of sections that ends at `last`, all checked and fitting together. */
 MUST_USE enum st seg_sect_load_chain(const struct seg_io *io, uint64_t last, struct seg_scratch *sc,
                                      struct seg_sect_list *out, struct err *err);
 
-/* --- walking a file block by block (segment_walk.c) -------------------------------------------------------------------------- */
+/* --- walking a file block by block (segment_walk.c) ------------------------------------------- */
 
 struct seg_walk_ops {
     void *arg;
@@ -136,11 +144,11 @@ struct seg_walk_ops {
     /* Padding that is not zero. May be NULL. */
     void (*padding)(void *arg, uint64_t off);
 };
-/* Goes through [4096, io->limit) without any index. first_seq, last_seq: of the row; what is missing of that is a gap.
- * ST_NOMEM; damage is only reported. */
-MUST_USE enum st seg_walk(const struct seg_io *io, uint64_t first_seq, uint64_t last_seq, struct seg_scratch *sc,
-                          const struct seg_walk_ops *ops, struct err *err);
-/* --- opening (segment_open.c, segment_rebuild.c) ----------------------------------------------------------------------------- */
+/* Goes through [4096, io->limit) without any index. first_seq, last_seq: of the row; what is
+ * missing of that is a gap. ST_NOMEM; damage is only reported. */
+MUST_USE enum st seg_walk(const struct seg_io *io, uint64_t first_seq, uint64_t last_seq,
+                          struct seg_scratch *sc, const struct seg_walk_ops *ops, struct err *err);
+/* --- opening (segment_open.c, segment_rebuild.c) ---------------------------------------------- */
 
 /* A segment being opened, rebuilt or checked. */
 struct seg_opening {
@@ -156,10 +164,10 @@ struct seg_opening {
     uint64_t nmsgs;
     uint32_t sections;
     uint32_t last_hdr_crc;
-    bool damaged;          /* never to be continued */
+    bool damaged; /* never to be continued */
 };
-void seg_opening_damage(const struct seg_opening *o, enum seg_damage_cause cause, uint64_t off, uint64_t lo, uint64_t hi,
-                        bool lost, const char *text);
+void seg_opening_damage(const struct seg_opening *o, enum seg_damage_cause cause, uint64_t off,
+                        uint64_t lo, uint64_t hi, bool lost, const char *text);
 void seg_opening_line(struct seg_opening *o, const struct seg_bidx *line);
 /* Sequences lo..hi are marked as lost: reads of them are errors. */
 void seg_opening_lost(struct seg_opening *o, uint64_t lo, uint64_t hi);
@@ -174,7 +182,7 @@ void seg_opening_end(struct seg_opening *o);
 /* True when the data blocks listed are those the row was written for. */
 bool seg_bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row);
 
-/* --- writing (segment_writer.c) ------------------------------------------------------------------------------------------------ */
+/* --- writing (segment_writer.c) --------------------------------------------------------------- */
 
 struct seg_writer;
 struct seg_writer_opts {
@@ -185,22 +193,23 @@ struct seg_writer_opts {
     uint64_t segment_bytes;
     bool no_compress;
 };
-/* A file being written. Begin with a new file or a continued view; add messages; end writes section or footer and
- * syncs. After any error only destroy may follow. */
-MUST_USE enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno, uint32_t gen,
-                                  uint64_t base_seq, uint64_t prev_last_seq, struct seg_writer **w_out,
-                                  struct err *err);
+/* A file being written. Begin with a new file or a continued view; add messages; end writes section
+ * or footer and syncs. After any error only destroy may follow. */
+MUST_USE enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno,
+                                  uint32_t gen, uint64_t base_seq, uint64_t prev_last_seq,
+                                  struct seg_writer **w_out, struct err *err);
 /* ST_CLOSED: the file must not be continued; ST_NOTFOUND, ST_CORRUPT: it is missing or short. */
-MUST_USE enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, const struct seg_view *v,
-                                     struct seg_writer **w_out, struct err *err);
+MUST_USE enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o,
+                                     const struct seg_view *v, struct seg_writer **w_out,
+                                     struct err *err);
 /* ST_FULL: the message belongs into the next segment; nothing was added. */
 MUST_USE enum st seg_writer_add(struct seg_writer *w, const struct seg_src *src, struct err *err);
 void seg_writer_removed(struct seg_writer *w, uint64_t floor, const struct seq_runs *runs);
 /* The size at which it should be sealed has been reached. */
 bool seg_writer_full(const struct seg_writer *w);
 /* Writes what is left, the index, seals if asked, fdatasyncs. *bytes_out is added to. */
-MUST_USE enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out, uint64_t *bytes_out,
-                                struct err *err);
+MUST_USE enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out,
+                                uint64_t *bytes_out, struct err *err);
 void seg_writer_destroy(struct seg_writer *w); /* NULL is a no-op */
 
 #endif

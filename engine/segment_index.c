@@ -5,7 +5,7 @@
 
 #define NONE UINT32_MAX
 
-/* --- gathering ------------------------------------------------------------------------------------------------------ */
+/* --- gathering -------------------------------------------------------------------------------- */
 
 void segidx_init(struct segidx *x, uint64_t base_seq, uint64_t hash_seed)
 {
@@ -65,7 +65,8 @@ static void table_grow(struct segidx *x)
     }
 }
 
-static struct segidx_subject *subject_add(struct segidx *x, const uint8_t *name, size_t len, uint64_t hash)
+static struct segidx_subject *subject_add(struct segidx *x, const uint8_t *name, size_t len,
+                                          uint64_t hash)
 {
     if (x->nsubj == x->subj_cap) {
         x->subj_cap = grown(x->subj_cap, x->nsubj + 1);
@@ -77,7 +78,8 @@ static struct segidx_subject *subject_add(struct segidx *x, const uint8_t *name,
     }
     memcpy(x->names + x->names_len, name, len);
     struct segidx_subject *s = &x->subj[x->nsubj];
-    *s = (struct segidx_subject){.name_off = x->names_len, .name_len = (uint32_t)len, .head = NONE, .tail = NONE};
+    *s = (struct segidx_subject){
+        .name_off = x->names_len, .name_len = (uint32_t)len, .head = NONE, .tail = NONE};
     x->names_len += len;
     x->nsubj++;
     table_put(x, (uint32_t)(x->nsubj - 1), hash);
@@ -177,7 +179,7 @@ void segidx_add_removed(struct segidx *x, uint64_t floor, const struct seq_runs 
     }
 }
 
-/* --- encoding --------------------------------------------------------------------------------------------------------- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 struct obuf {
     uint8_t *p;
@@ -193,7 +195,10 @@ static uint8_t *obuf_room(struct obuf *b, size_t n)
     return b->p + b->len;
 }
 
-static void obuf_varint(struct obuf *b, uint64_t v) { b->len += varint_put(obuf_room(b, 10), v); }
+static void obuf_varint(struct obuf *b, uint64_t v)
+{
+    b->len += varint_put(obuf_room(b, 10), v);
+}
 
 static void obuf_zero(struct obuf *b, size_t n)
 {
@@ -254,7 +259,8 @@ static void put_runs(struct obuf *post, const struct segidx *x, const struct seg
     }
 }
 
-static enum seg_post_kind put_postings(struct obuf *post, const struct segidx *x, const struct segidx_subject *s)
+static enum seg_post_kind put_postings(struct obuf *post, const struct segidx *x,
+                                       const struct segidx_subject *s)
 {
     uint32_t runs = count_runs(x, s);
     if (runs == 1) {
@@ -281,13 +287,15 @@ static uint32_t min_size(const struct segidx *x, const struct segidx_subject *s,
 }
 
 /* Postings and sizes of one subject into POST, and what finds them there into DICT. */
-static void put_lists(struct obuf *dict, struct obuf *post, const struct segidx *x, const struct segidx_subject *s)
+static void put_lists(struct obuf *dict, struct obuf *post, const struct segidx *x,
+                      const struct segidx_subject *s)
 {
     bool all_equal;
     uint32_t min = min_size(x, s, &all_equal);
     size_t start = post->len;
     enum seg_post_kind kind = put_postings(post, x, s);
-    obuf_varint(dict, (uint64_t)(post->len - start) << 3 | (all_equal ? SEG_POST_ONE_SIZE : 0) | (uint64_t)kind);
+    obuf_varint(dict, (uint64_t)(post->len - start) << 3 | (all_equal ? SEG_POST_ONE_SIZE : 0) |
+                          (uint64_t)kind);
     obuf_varint(dict, min);
     if (all_equal) {
         return;
@@ -309,7 +317,8 @@ static size_t common_prefix(const uint8_t *a, size_t a_len, const uint8_t *b, si
     return i;
 }
 
-/* DICT: u32 number of restarts, per restart its offsets in DICT entries and in POST, then the entries. */
+/* DICT: u32 number of restarts, per restart its offsets in DICT entries and in POST, then the
+ * entries. */
 static void put_dict(struct obuf *dict, struct obuf *post, struct segidx *x)
 {
     uint32_t *order = base_malloc((x->nsubj + 1) * sizeof(*order));
@@ -374,7 +383,8 @@ static void put_totals(struct obuf *b, const struct seg_totals *t)
 }
 
 /* Notes a part in the directory and pads behind it. `start` is where it begins in the body. */
-static void part_end(struct obuf *b, unsigned *nparts, enum seg_part type, size_t start, size_t count)
+static void part_end(struct obuf *b, unsigned *nparts, enum seg_part type, size_t start,
+                     size_t count)
 {
     uint8_t *e = b->p + SEG_SECT_HEAD + *nparts * SEG_PART_ENTRY;
     put_u32le(e, (uint32_t)type);
@@ -422,8 +432,8 @@ static void put_parts(struct obuf *b, struct segidx *x, unsigned *nparts)
     part_end(b, nparts, SEG_PART_TOTALS, start, 1);
 }
 
-enum st segidx_encode(struct segidx *x, uint64_t prev_section, uint32_t nsections, uint32_t first_data, uint8_t **out,
-                      size_t *len_out)
+enum st segidx_encode(struct segidx *x, uint64_t prev_section, uint32_t nsections,
+                      uint32_t first_data, uint8_t **out, size_t *len_out)
 {
     *out = NULL;
     *len_out = 0;
@@ -447,12 +457,15 @@ enum st segidx_encode(struct segidx *x, uint64_t prev_section, uint32_t nsection
     return ST_OK;
 }
 
-/* --- merging ------------------------------------------------------------------------------------------------------------ */
+/* --- merging ---------------------------------------------------------------------------------- */
 
-static void merge_ttl(void *arg, uint64_t seq, int64_t expire_ns) { ttl_add(arg, seq, expire_ns); }
+static void merge_ttl(void *arg, uint64_t seq, int64_t expire_ns)
+{
+    ttl_add(arg, seq, expire_ns);
+}
 
-static void merge_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes,
-                          size_t n)
+static void merge_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                          const uint32_t *sizes, size_t n)
 {
     struct segidx *x = arg;
     struct segidx_subject *s = subject_get(x, subj, len);

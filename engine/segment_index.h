@@ -1,16 +1,18 @@
-/* The content of an index section or footer: gathered (struct segidx), encoded, and read again (struct seg_sect)
- * (STORAGE 5.4, 9; FORMAT.md "Segments").
+/* The content of an index section or footer: gathered (struct segidx), encoded, and read again
+ * (struct seg_sect) (STORAGE 5.4, 9; FORMAT.md "Segments").
  *
- * The gathered form serves three: a flush (from its messages), a footer (from the sections before it), a rebuild (from
- * the blocks). Messages must come in ascending sequence. One thread at a time. */
+ * The gathered form serves three: a flush (from its messages), a footer (from the sections before
+ * it), a rebuild (from the blocks). Messages must come in ascending sequence. One thread at a time.
+ */
 #ifndef ENGINE_SEGMENT_INDEX_H
 #define ENGINE_SEGMENT_INDEX_H
 
 #include "engine/record.h"
 #include "engine/segment_format.h"
 
-#define SEG_MSGS_MAX (1u << 24)    /* messages in one segment; the writer seals before, readers refuse more */
-#define SEG_POST_CHUNK 4096u       /* sequences given at once by seg_sect_subjects */
+#define SEG_MSGS_MAX                                                                               \
+    (1u << 24) /* messages in one segment; the writer seals before, readers refuse more */
+#define SEG_POST_CHUNK 4096u /* sequences given at once by seg_sect_subjects */
 
 struct seg_totals {
     uint64_t nmsgs, raw_bytes, logical_bytes;
@@ -51,16 +53,18 @@ struct segidx {
     struct seq_runs removed;
     struct seg_totals totals;
 };
-/* base_seq: at or below every sequence to come. hash_seed: random, because clients choose subjects. */
+/* base_seq: at or below every sequence to come. hash_seed: random, because clients choose subjects.
+ */
 void segidx_init(struct segidx *x, uint64_t base_seq, uint64_t hash_seed);
 void segidx_fini(struct segidx *x);
 void segidx_add_block(struct segidx *x, const struct seg_bidx_disk *e);
 /* One message; expire_ns 0 = never. */
 void segidx_add_msg(struct segidx *x, const struct msg *m, uint32_t form_len, int64_t expire_ns);
 void segidx_add_removed(struct segidx *x, uint64_t floor, const struct seq_runs *runs);
-/* Encodes the section body into *out (base_malloc'ed, the caller frees). nsections counts this one. ST_TOOBIG. */
-MUST_USE enum st segidx_encode(struct segidx *x, uint64_t prev_section, uint32_t nsections, uint32_t first_data,
-                               uint8_t **out, size_t *len_out);
+/* Encodes the section body into *out (base_malloc'ed, the caller frees). nsections counts this one.
+ * ST_TOOBIG. */
+MUST_USE enum st segidx_encode(struct segidx *x, uint64_t prev_section, uint32_t nsections,
+                               uint32_t first_data, uint8_t **out, size_t *len_out);
 
 /* A parsed section body; borrows the bytes. */
 struct seg_sect {
@@ -77,17 +81,20 @@ struct seg_sect {
     struct seg_totals totals;
 };
 /* sizes[i]: logical size of the message seqs[i]. */
-typedef void (*seg_subject_fn)(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes,
-                               size_t n);
+typedef void (*seg_subject_fn)(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                               const uint32_t *sizes, size_t n);
 typedef void (*seg_ttl_fn)(void *arg, uint64_t seq, int64_t expire_ns);
 /* Reads head, part directory, BIDX bounds and totals. ST_CORRUPT, ST_UNSUPPORTED, ST_VERSION. */
 MUST_USE enum st seg_sect_parse(const uint8_t *body, size_t len, struct seg_sect *s_out);
-void seg_sect_block(const struct seg_sect *s, uint32_t i, struct seg_bidx_disk *e_out); /* i < ndata */
-/* Each subject with its ascending sequences, at most SEG_POST_CHUNK a call. fn NULL: only checks. ST_CORRUPT: fn may
- * have been called for good entries before, so check first. */
+void seg_sect_block(const struct seg_sect *s, uint32_t i,
+                    struct seg_bidx_disk *e_out); /* i < ndata */
+/* Each subject with its ascending sequences, at most SEG_POST_CHUNK a call. fn NULL: only checks.
+ * ST_CORRUPT: fn may have been called for good entries before, so check first. */
 MUST_USE enum st seg_sect_subjects(const struct seg_sect *s, seg_subject_fn fn, void *arg);
-MUST_USE enum st seg_sect_ttl(const struct seg_sect *s, seg_ttl_fn fn, void *arg); /* fn NULL: only checks */
-MUST_USE enum st seg_sect_removed(const struct seg_sect *s, uint64_t *floor_out, struct seq_runs *runs);
+MUST_USE enum st seg_sect_ttl(const struct seg_sect *s, seg_ttl_fn fn,
+                              void *arg); /* fn NULL: only checks */
+MUST_USE enum st seg_sect_removed(const struct seg_sect *s, uint64_t *floor_out,
+                                  struct seq_runs *runs);
 /* Everything above in check mode. */
 MUST_USE enum st seg_sect_check(const struct seg_sect *s);
 /* Adds a checked section to x (sections in ascending order). */

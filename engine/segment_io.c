@@ -1,5 +1,5 @@
-/* Reading and verifying single blocks and sections (segment_impl.h). Called by whoever may block: readers, flusher,
- * start-up, tools. */
+/* Reading and verifying single blocks and sections (segment_impl.h). Called by whoever may block:
+ * readers, flusher, start-up, tools. */
 #include "engine/segment_impl.h"
 
 #include <zstd.h>
@@ -31,8 +31,8 @@ static bool scratch_room(struct seg_scratch *sc, size_t need)
 enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off, struct err *err)
 {
     if (off > io->limit || len > io->limit - off) {
-        return err_set(err, ST_CORRUPT, 0, "bytes %llu+%zu lie past the end at %llu", (unsigned long long)off, len,
-                       (unsigned long long)io->limit);
+        return err_set(err, ST_CORRUPT, 0, "bytes %llu+%zu lie past the end at %llu",
+                       (unsigned long long)off, len, (unsigned long long)io->limit);
     }
     size_t got = 0;
     enum st st = env_pread(io->env, io->f, buf, len, off, &got, err);
@@ -55,8 +55,8 @@ enum st seg_io_head(const struct seg_io *io, uint64_t off, struct seg_bh *bh_out
     return st;
 }
 
-enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off, const uint8_t *stored,
-                        struct seg_scratch *sc, uint8_t *raw)
+enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
+                        const uint8_t *stored, struct seg_scratch *sc, uint8_t *raw)
 {
     if (crc32c(seg_block_seed(uuid, off), stored, bh->stored_len) != bh->body_crc) {
         return ST_CORRUPT;
@@ -78,11 +78,12 @@ enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_
 /* A frame says its size: what does not fit the header is refused before memory is taken for it. */
 static bool raw_len_plausible(const struct seg_bh *bh, const uint8_t *stored)
 {
-    return bh->codec == SEG_CODEC_RAW || ZSTD_getFrameContentSize(stored, bh->stored_len) == bh->raw_len;
+    return bh->codec == SEG_CODEC_RAW ||
+           ZSTD_getFrameContentSize(stored, bh->stored_len) == bh->raw_len;
 }
 
-static enum st decode_alloc(const struct seg_io *io, const struct seg_bh *bh, uint64_t off, struct seg_scratch *sc,
-                            uint8_t **raw_out, struct err *err)
+static enum st decode_alloc(const struct seg_io *io, const struct seg_bh *bh, uint64_t off,
+                            struct seg_scratch *sc, uint8_t **raw_out, struct err *err)
 {
     const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
     if (!raw_len_plausible(bh, stored)) {
@@ -101,13 +102,15 @@ static enum st decode_alloc(const struct seg_io *io, const struct seg_bh *bh, ui
     return ST_OK;
 }
 
-enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint, struct seg_scratch *sc,
-                     struct seg_bh *bh_out, uint8_t **raw_out, struct err *err)
+enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
+                     struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
+                     struct err *err)
 {
     *raw_out = NULL;
     *bh_out = (struct seg_bh){0};
     if (off > io->limit || io->limit - off < SEG_BLOCK_HEAD) {
-        return err_set(err, ST_CORRUPT, 0, "block at %llu lies past the end", (unsigned long long)off);
+        return err_set(err, ST_CORRUPT, 0, "block at %llu lies past the end",
+                       (unsigned long long)off);
     }
     size_t first = stored_hint != 0 ? (size_t)SEG_BLOCK_HEAD + stored_hint : FIRST_READ;
     first = (size_t)u64_min(first, io->limit - off);
@@ -126,7 +129,8 @@ enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint
     *bh_out = bh;
     size_t all = (size_t)SEG_BLOCK_HEAD + bh.stored_len;
     if (all > io->limit - off) {
-        return err_set(err, ST_CORRUPT, 0, "block at %llu ends past the end", (unsigned long long)off);
+        return err_set(err, ST_CORRUPT, 0, "block at %llu ends past the end",
+                       (unsigned long long)off);
     }
     if (all > first) {
         if (!scratch_room(sc, all)) {
@@ -140,7 +144,7 @@ enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint
     return decode_alloc(io, &bh, off, sc, raw_out, err);
 }
 
-/* --- sections ---------------------------------------------------------------------------------------------------------- */
+/* --- sections --------------------------------------------------------------------------------- */
 
 static void sect_loaded_fini(struct seg_sect_loaded *l)
 {
@@ -174,13 +178,14 @@ static bool sect_fits_head(const struct seg_sect *s, const struct seg_bh *bh, ui
     return last.off + SEG_BLOCK_HEAD + last.stored_len <= off;
 }
 
-enum st seg_sect_load(const struct seg_io *io, uint64_t off, enum seg_block_type type, struct seg_scratch *sc,
-                      struct seg_sect_loaded *out, struct err *err)
+enum st seg_sect_load(const struct seg_io *io, uint64_t off, enum seg_block_type type,
+                      struct seg_scratch *sc, struct seg_sect_loaded *out, struct err *err)
 {
     memset(out, 0, sizeof(*out));
     out->off = off;
     if (off < SEG_PAGE || off % SEG_PAGE != 0) {
-        return err_set(err, ST_CORRUPT, 0, "section at an impossible place %llu", (unsigned long long)off);
+        return err_set(err, ST_CORRUPT, 0, "section at an impossible place %llu",
+                       (unsigned long long)off);
     }
     enum st st = seg_io_block(io, off, 0, sc, &out->bh, &out->raw, err);
     if (st != ST_OK) {
@@ -249,8 +254,8 @@ static bool chain_fits(const struct seg_sect_list *l)
     return true;
 }
 
-enum st seg_sect_load_chain(const struct seg_io *io, uint64_t last, struct seg_scratch *sc, struct seg_sect_list *out,
-                            struct err *err)
+enum st seg_sect_load_chain(const struct seg_io *io, uint64_t last, struct seg_scratch *sc,
+                            struct seg_sect_list *out, struct err *err)
 {
     *out = (struct seg_sect_list){0};
     uint64_t off = last;

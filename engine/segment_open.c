@@ -1,15 +1,15 @@
 /* Opening a segment of the catalogue (segment.h; STORAGE 12, 14).
  *
- * What is read: header page, last page of a sealed file, footer or chain of sections. The row is the authority: what
- * disagrees with it is damage. Anything wrong with an index means a rebuild from the blocks, and the file is then
- * never continued. */
+ * What is read: header page, last page of a sealed file, footer or chain of sections. The row is
+ * the authority: what disagrees with it is damage. Anything wrong with an index means a rebuild
+ * from the blocks, and the file is then never continued. */
 #include "engine/segment_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-void seg_opening_damage(const struct seg_opening *o, enum seg_damage_cause cause, uint64_t off, uint64_t lo, uint64_t hi,
-                        bool lost, const char *text)
+void seg_opening_damage(const struct seg_opening *o, enum seg_damage_cause cause, uint64_t off,
+                        uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
     if (o->v->damage != NULL) {
         o->v->damage(o->v->arg, cause, o->row, off, lo, hi, lost, text);
@@ -39,15 +39,17 @@ static void all_lost(struct seg_opening *o, const char *text)
     o->damaged = true;
     o->ndata = 0;
     seg_opening_lost(o, o->row->first_seq, o->row->last_seq);
-    seg_opening_damage(o, SEG_DAMAGE_FILE_MISSING, 0, o->row->first_seq, o->row->last_seq, true, text);
+    seg_opening_damage(o, SEG_DAMAGE_FILE_MISSING, 0, o->row->first_seq, o->row->last_seq, true,
+                       text);
 }
 
-/* --- header and trailer ---------------------------------------------------------------------------------------------------- */
+/* --- header and trailer ----------------------------------------------------------------------- */
 
 static bool head_is_ours(const struct seg_opening *o, const struct seg_header *h)
 {
     const struct seg_row *r = o->row;
-    return h->gid == r->gid && h->segno == r->segno && h->gen == r->gen && memcmp(h->seg_uuid, r->seg_uuid, 16) == 0 &&
+    return h->gid == r->gid && h->segno == r->segno && h->gen == r->gen &&
+           memcmp(h->seg_uuid, r->seg_uuid, 16) == 0 &&
            memcmp(h->store_uuid, o->segs->store_uuid, 16) == 0 && h->base_seq == r->first_seq;
 }
 
@@ -61,8 +63,8 @@ static enum st check_head(struct seg_opening *o, uint64_t off, bool *foreign, st
         st = seg_header_get(half, &h);
     }
     if (st == ST_VERSION || st == ST_UNSUPPORTED) {
-        return err_set(err, st, 0, "segment %" PRIu64 " of stream %" PRIu32 ": %s", o->row->segno, o->row->gid,
-                       st_text(st));
+        return err_set(err, st, 0, "segment %" PRIu64 " of stream %" PRIu32 ": %s", o->row->segno,
+                       o->row->gid, st_text(st));
     }
     if (st == ST_OK) {
         *foreign = !head_is_ours(o, &h);
@@ -94,11 +96,14 @@ static void check_trailer(struct seg_opening *o)
 static enum st row_check(const struct seg_row *r, struct err *err)
 {
     bool ok = r->gid != 0 && r->first_seq != 0 && r->last_seq >= r->first_seq &&
-              r->last_seq - r->first_seq <= SEG_SPAN_MAX && r->last_seq <= UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX &&
+              r->last_seq - r->first_seq <= SEG_SPAN_MAX &&
+              r->last_seq <= UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX &&
               r->durable_len >= 2 * (uint64_t)SEG_PAGE && r->durable_len % SEG_PAGE == 0 &&
-              r->durable_len < (uint64_t)1 << 35 && r->state >= SEG_ACTIVE && r->state <= SEG_CLOSED;
+              r->durable_len < (uint64_t)1 << 35 && r->state >= SEG_ACTIVE &&
+              r->state <= SEG_CLOSED;
     return ok ? ST_OK
-              : err_set(err, ST_INVALID, 0, "row of segment %" PRIu64 " of stream %" PRIu32 " is not valid", r->segno,
+              : err_set(err, ST_INVALID, 0,
+                        "row of segment %" PRIu64 " of stream %" PRIu32 " is not valid", r->segno,
                         r->gid);
 }
 
@@ -125,7 +130,8 @@ enum st seg_opening_begin(struct seg_opening *o, struct segs *s, const struct se
     if (size < row->durable_len) {
         o->io.limit = size;
         o->damaged = true;
-        seg_opening_damage(o, SEG_DAMAGE_FILE_MISSING, size, 0, 0, false, "file is shorter than its durable part");
+        seg_opening_damage(o, SEG_DAMAGE_FILE_MISSING, size, 0, 0, false,
+                           "file is shorter than its durable part");
     }
     bool foreign = false;
     st = check_head(o, 0, &foreign, err);
@@ -155,7 +161,7 @@ void seg_opening_end(struct seg_opening *o)
     *o = (struct seg_opening){0};
 }
 
-/* --- sections ------------------------------------------------------------------------------------------------------------------ */
+/* --- sections --------------------------------------------------------------------------------- */
 
 bool seg_bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row)
 {
@@ -197,7 +203,8 @@ static bool lists_fit_row(struct seg_opening *o, const struct seg_sect_list *l)
         }
     }
     const struct seg_sect_loaded *end = &l->v[l->n - 1];
-    return first == r->first_seq && last == r->last_seq && nblocks == r->nblocks && end->off == r->last_section &&
+    return first == r->first_seq && last == r->last_seq && nblocks == r->nblocks &&
+           end->off == r->last_section &&
            end->off + SEG_BLOCK_HEAD + end->bh.stored_len <= r->durable_len &&
            seg_bidx_fits_row(o->bidx, o->ndata, r);
 }
@@ -274,8 +281,8 @@ static enum st open_usable(struct seg_opening *o, struct err *err)
     return seg_rebuild(o, err);
 }
 
-enum st seg_open(struct segs *s, const struct seg_row *row, const struct seg_visitor *v, struct seg_view **view_out,
-                 struct err *err)
+enum st seg_open(struct segs *s, const struct seg_row *row, const struct seg_visitor *v,
+                 struct seg_view **view_out, struct err *err)
 {
     *view_out = NULL;
     struct seg_opening o;

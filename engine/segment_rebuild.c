@@ -1,7 +1,8 @@
-/* Rebuilding a segment's index from its blocks when a section or the footer is damaged (STORAGE 5.4, 12.1).
+/* Rebuilding a segment's index from its blocks when a section or the footer is damaged
+ * (STORAGE 5.4, 12.1).
  *
- * All blocks are read. What cannot be read is marked lost in the view, so that reads of it are errors; what can be
- * read is served as before. Nothing is written: the file is evidence. */
+ * All blocks are read. What cannot be read is marked lost in the view, so that reads of it are
+ * errors; what can be read is served as before. Nothing is written: the file is evidence. */
 #include "engine/block_decode.h"
 
 #include <stdio.h>
@@ -15,7 +16,8 @@ static void add_msg(void *arg, const struct msg *m, uint32_t form_len, bool bad)
 {
     struct rebuild *r = arg;
     if (bad) {
-        seg_opening_damage(r->o, SEG_DAMAGE_MESSAGE, 0, m->seq, m->seq, true, "content of a message is damaged");
+        seg_opening_damage(r->o, SEG_DAMAGE_MESSAGE, 0, m->seq, m->seq, true,
+                           "content of a message is damaged");
         return; /* its subject cannot be trusted */
     }
     const struct seg_visitor *v = r->o->v;
@@ -36,7 +38,8 @@ static void data_block(struct rebuild *r, uint64_t off, const struct seg_bh *bh,
     seg_opening_line(o, &line);
     o->nmsgs += bh->nmsgs;
     if (raw == NULL || seg_block_msgs(bh, raw, o->segs->crc_seed, add_msg, r) != ST_OK) {
-        seg_opening_damage(o, SEG_DAMAGE_BLOCK, off, bh->first_seq, seg_bh_last_seq(bh), true, "block is damaged");
+        seg_opening_damage(o, SEG_DAMAGE_BLOCK, off, bh->first_seq, seg_bh_last_seq(bh), true,
+                           "block is damaged");
     }
 }
 
@@ -45,7 +48,8 @@ static void index_block(struct rebuild *r, const struct seg_bh *bh, const uint8_
 {
     struct seg_sect s;
     const struct seg_visitor *v = r->o->v;
-    if (raw == NULL || seg_sect_parse(raw, bh->raw_len, &s) != ST_OK || seg_sect_check(&s) != ST_OK) {
+    if (raw == NULL || seg_sect_parse(raw, bh->raw_len, &s) != ST_OK ||
+        seg_sect_check(&s) != ST_OK) {
         return;
     }
     uint64_t floor = 0;

@@ -1,8 +1,8 @@
-/* Reading of index sections (segment_index.h). Every bound is checked before it is used, because a checksum only says
- * that the bytes are those that were written. */
+/* Reading of index sections (segment_index.h). Every bound is checked before it is used, because a
+ * checksum only says that the bytes are those that were written. */
 #include "engine/segment_index.h"
 
-/* --- head, directory, totals ------------------------------------------------------------------------------------------ */
+/* --- head, directory, totals ------------------------------------------------------------------ */
 
 static enum st parse_parts(const uint8_t *body, size_t len, unsigned nparts, struct seg_sect *s)
 {
@@ -17,7 +17,8 @@ static enum st parse_parts(const uint8_t *body, size_t len, unsigned nparts, str
         if (type > SEG_PART_TOTALS || type == SEG_PART_BLOOM) {
             continue; /* a later minor version may add parts that help; none that is needed */
         }
-        if (off % 8 != 0 || off < SEG_SECT_HEAD + SEG_PARTS_MAX * SEG_PART_ENTRY || off > len || part_len > len - off) {
+        if (off % 8 != 0 || off < SEG_SECT_HEAD + SEG_PARTS_MAX * SEG_PART_ENTRY || off > len ||
+            part_len > len - off) {
             return ST_CORRUPT;
         }
         s->part[type].p = body + off;
@@ -45,18 +46,21 @@ static enum st parse_totals(struct seg_sect *s)
         .subjects = get_u64le(p + 64),
     };
     const struct seg_totals *t = &s->totals;
-    if (t->nmsgs > SEG_MSGS_MAX || t->subjects > t->nmsgs || t->subjects != s->part[SEG_PART_DICT].count) {
+    if (t->nmsgs > SEG_MSGS_MAX || t->subjects > t->nmsgs ||
+        t->subjects != s->part[SEG_PART_DICT].count) {
         return ST_CORRUPT;
     }
     if (t->nmsgs == 0) {
         return t->first_seq == 0 && t->last_seq == 0 && s->ndata == 0 ? ST_OK : ST_CORRUPT;
     }
-    bool ok = t->first_seq >= s->base_seq && t->last_seq >= t->first_seq && t->last_seq - s->base_seq <= SEG_SPAN_MAX &&
+    bool ok = t->first_seq >= s->base_seq && t->last_seq >= t->first_seq &&
+              t->last_seq - s->base_seq <= SEG_SPAN_MAX &&
               t->nmsgs - 1 <= t->last_seq - t->first_seq && s->ndata != 0;
     return ok ? ST_OK : ST_CORRUPT;
 }
 
-/* Blocks ascend in offset and sequence, do not overlap, and hold as many messages as the totals say. */
+/* Blocks ascend in offset and sequence, do not overlap, and hold as many messages as the totals
+ * say. */
 static enum st check_bidx(const struct seg_sect *s)
 {
     uint64_t msgs = 0;
@@ -64,7 +68,8 @@ static enum st check_bidx(const struct seg_sect *s)
     uint64_t next_seq = s->totals.first_seq;
     struct seg_bidx_disk e;
     for (uint32_t i = 0; i < s->ndata; i++) {
-        enum st st = seg_bidx_get(s->part[SEG_PART_BIDX].p + (size_t)i * SEG_BIDX_SIZE, s->base_seq, &e);
+        enum st st =
+            seg_bidx_get(s->part[SEG_PART_BIDX].p + (size_t)i * SEG_BIDX_SIZE, s->base_seq, &e);
         if (st != ST_OK) {
             return st;
         }
@@ -103,15 +108,17 @@ enum st seg_sect_parse(const uint8_t *body, size_t len, struct seg_sect *s)
     s->ndata = get_u32le(body + 24);
     s->nsections = get_u32le(body + 28);
     s->first_data = get_u32le(body + 32);
-    if (nparts > SEG_PARTS_MAX || s->base_seq == 0 || s->base_seq > UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX) {
+    if (nparts > SEG_PARTS_MAX || s->base_seq == 0 ||
+        s->base_seq > UINT64_MAX - 2 * (uint64_t)SEG_SPAN_MAX) {
         return ST_CORRUPT;
     }
     enum st st = parse_parts(body, len, nparts, s);
     if (st != ST_OK) {
         return st;
     }
-    if (s->part[SEG_PART_BIDX].p == NULL || s->part[SEG_PART_DICT].p == NULL || s->part[SEG_PART_POST].p == NULL ||
-        s->part[SEG_PART_REMOVED].p == NULL || s->part[SEG_PART_BIDX].len != (uint64_t)s->ndata * SEG_BIDX_SIZE) {
+    if (s->part[SEG_PART_BIDX].p == NULL || s->part[SEG_PART_DICT].p == NULL ||
+        s->part[SEG_PART_POST].p == NULL || s->part[SEG_PART_REMOVED].p == NULL ||
+        s->part[SEG_PART_BIDX].len != (uint64_t)s->ndata * SEG_BIDX_SIZE) {
         return ST_CORRUPT;
     }
     st = parse_totals(s);
@@ -121,11 +128,12 @@ enum st seg_sect_parse(const uint8_t *body, size_t len, struct seg_sect *s)
 void seg_sect_block(const struct seg_sect *s, uint32_t i, struct seg_bidx_disk *e_out)
 {
     ASSERT(i < s->ndata);
-    enum st st = seg_bidx_get(s->part[SEG_PART_BIDX].p + (size_t)i * SEG_BIDX_SIZE, s->base_seq, e_out);
+    enum st st =
+        seg_bidx_get(s->part[SEG_PART_BIDX].p + (size_t)i * SEG_BIDX_SIZE, s->base_seq, e_out);
     ASSERT(st == ST_OK); /* seg_sect_parse has seen it */
 }
 
-/* --- dictionary and postings --------------------------------------------------------------------------------------------- */
+/* --- dictionary and postings ------------------------------------------------------------------ */
 
 struct cursor {
     const uint8_t *p;
@@ -274,7 +282,8 @@ static bool take_name(struct cursor *d, bool restart, uint8_t *name, size_t *nam
 {
     uint64_t shared = take(d);
     uint64_t suffix = take(d);
-    if (d->bad || shared > *name_len || suffix > UINT16_MAX - shared || suffix > d->left || (restart && shared != 0)) {
+    if (d->bad || shared > *name_len || suffix > UINT16_MAX - shared || suffix > d->left ||
+        (restart && shared != 0)) {
         return false;
     }
     /* sorted: the first byte that differs is greater, or the name before is a prefix */
@@ -297,7 +306,8 @@ static bool take_entry(struct cursor *d, const struct seg_sect *s, struct subjec
     e->min_size = take(d);
     e->one_size = (post & SEG_POST_ONE_SIZE) != 0;
     e->size_len = e->one_size ? 0 : take(d);
-    if (d->bad || e->count == 0 || e->count > s->totals.nmsgs || first > SEG_SPAN_MAX || span > SEG_SPAN_MAX) {
+    if (d->bad || e->count == 0 || e->count > s->totals.nmsgs || first > SEG_SPAN_MAX ||
+        span > SEG_SPAN_MAX) {
         return false;
     }
     e->first = s->base_seq + first;
@@ -348,7 +358,7 @@ enum st seg_sect_subjects(const struct seg_sect *s, seg_subject_fn fn, void *arg
     return ok && total == s->totals.nmsgs && post.left == 0 && d.left == 0 ? ST_OK : ST_CORRUPT;
 }
 
-/* --- expiries and removals ---------------------------------------------------------------------------------------------------- */
+/* --- expiries and removals -------------------------------------------------------------------- */
 
 enum st seg_sect_ttl(const struct seg_sect *s, seg_ttl_fn fn, void *arg)
 {
@@ -371,7 +381,8 @@ enum st seg_sect_ttl(const struct seg_sect *s, seg_ttl_fn fn, void *arg)
             return ST_CORRUPT;
         }
         seq += gap;
-        if (seq < s->totals.first_seq || after > (uint64_t)INT64_MAX - (base & INT64_MAX) || base > INT64_MAX) {
+        if (seq < s->totals.first_seq || after > (uint64_t)INT64_MAX - (base & INT64_MAX) ||
+            base > INT64_MAX) {
             return ST_CORRUPT;
         }
         if (fn != NULL) {

@@ -1,8 +1,10 @@
-/* Going through a segment without its index: for rebuilds and for the check (segment_impl.h; STORAGE 12.1).
+/* Going through a segment without its index: for rebuilds and for the check (segment_impl.h;
+ * STORAGE 12.1).
  *
- * Blocks follow each other on 8 B, sections on 4 KiB, zeros between. Where no header verifies, the next one is looked
- * for in 8 B steps: its checksum covers file and place, so bytes of a payload cannot pass for one. What lay between is
- * known from the chain: prev_last_seq of the block found, and prev_hdr_crc, which names the block right before it. */
+ * Blocks follow each other on 8 B, sections on 4 KiB, zeros between. Where no header verifies, the
+ * next one is looked for in 8 B steps: its checksum covers file and place, so bytes of a payload
+ * cannot pass for one. What lay between is known from the chain: prev_last_seq of the block found,
+ * and prev_hdr_crc, which names the block right before it. */
 #include "engine/segment_impl.h"
 
 #define SCAN_BYTES (32u * 1024u)
@@ -11,11 +13,11 @@ struct walk {
     const struct seg_io *io;
     const struct seg_walk_ops *ops;
     struct seg_scratch *sc;
-    uint8_t *buf;          /* owned; SCAN_BYTES */
-    uint64_t last_seq;     /* of the last good or known block */
-    uint64_t max_seq;      /* of the row: nothing durable is above it */
+    uint8_t *buf;      /* owned; SCAN_BYTES */
+    uint64_t last_seq; /* of the last good or known block */
+    uint64_t max_seq;  /* of the row: nothing durable is above it */
     uint32_t prev_hdr_crc;
-    bool started;          /* a block was seen */
+    bool started; /* a block was seen */
 };
 
 /* True when [off, end) is zero. */
@@ -48,7 +50,8 @@ static bool head_at(const struct walk *w, uint64_t off, struct seg_bh *bh)
     if (off + SEG_BLOCK_HEAD + bh->stored_len > w->io->limit) {
         return false;
     }
-    return bh->type != SEG_BT_DATA || (bh->first_seq > w->last_seq && seg_bh_last_seq(bh) <= w->max_seq);
+    return bh->type != SEG_BT_DATA ||
+           (bh->first_seq > w->last_seq && seg_bh_last_seq(bh) <= w->max_seq);
 }
 
 /* The next good header at or after off; limit when there is none. */
@@ -65,7 +68,8 @@ static uint64_t scan(struct walk *w, uint64_t off, struct seg_bh *bh)
         for (; i + SEG_BLOCK_HEAD <= n; i += SEG_ALIGN) {
             struct seg_bh got;
             if (w->buf[i] == 'M' && w->buf[i + 1] == 'B' &&
-                seg_bh_get(w->buf + i, w->io->uuid, off + i, &got) == ST_OK && head_at(w, off + i, bh)) {
+                seg_bh_get(w->buf + i, w->io->uuid, off + i, &got) == ST_OK &&
+                head_at(w, off + i, bh)) {
                 return off + i;
             }
         }
@@ -98,7 +102,8 @@ static void note_gap(struct walk *w, uint64_t off, uint64_t end, uint64_t last)
     w->last_seq = u64_max(w->last_seq, last);
 }
 
-/* Finds the header that stands at pos, behind padding, or behind damage. limit when there is none. */
+/* Finds the header that stands at pos, behind padding, or behind damage. limit when there is none.
+ */
 static uint64_t next_head(struct walk *w, uint64_t pos, struct seg_bh *bh)
 {
     uint64_t page = align_up(pos, SEG_PAGE);
@@ -169,11 +174,12 @@ static enum st walk_all(struct walk *w, struct err *err)
     return ST_OK;
 }
 
-enum st seg_walk(const struct seg_io *io, uint64_t first_seq, uint64_t last_seq, struct seg_scratch *sc,
-                 const struct seg_walk_ops *ops, struct err *err)
+enum st seg_walk(const struct seg_io *io, uint64_t first_seq, uint64_t last_seq,
+                 struct seg_scratch *sc, const struct seg_walk_ops *ops, struct err *err)
 {
     ASSERT(first_seq > 0 && first_seq <= last_seq);
-    struct walk w = {.io = io, .ops = ops, .sc = sc, .last_seq = first_seq - 1, .max_seq = last_seq};
+    struct walk w = {
+        .io = io, .ops = ops, .sc = sc, .last_seq = first_seq - 1, .max_seq = last_seq};
     w.buf = base_malloc(SCAN_BYTES);
     enum st st = walk_all(&w, err);
     base_free(w.buf);

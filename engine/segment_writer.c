@@ -1,8 +1,8 @@
 /* Writing one segment file (segment_impl.h; segment_flush.c and segment_compact.c drive it).
  *
- * Bytes gather in a buffer of about 1 MiB and go out in file order. A new file's header page is the first of them.
- * What a crash leaves: any part of what was written, past every durable_len that the catalogue knows; the next flush
- * of the segment starts at the same place and overwrites it.
+ * Bytes gather in a buffer of about 1 MiB and go out in file order. A new file's header page is the
+ * first of them. What a crash leaves: any part of what was written, past every durable_len that the
+ * catalogue knows; the next flush of the segment starts at the same place and overwrites it.
  *
  * Point of no return: none. Until the caller commits the row, nothing refers to these bytes. */
 #include "engine/segment_impl.h"
@@ -19,29 +19,29 @@ struct seg_writer {
     struct seg_writer_opts o;
     struct env_file *file;
     struct seg_file *sf;
-    struct seg_row row;      /* as it will be; base: the continued view's */
+    struct seg_row row;         /* as it will be; base: the continued view's */
     const struct seg_view *old; /* continued; borrowed; NULL for a new file */
     struct seg_header head;
     uint64_t base_seq;
-    uint64_t off;            /* file offset of out[0] */
-    uint8_t *out;            /* owned */
+    uint64_t off; /* file offset of out[0] */
+    uint8_t *out; /* owned */
     size_t out_len, out_cap;
-    uint8_t *raw;            /* owned; the open block */
+    uint8_t *raw; /* owned; the open block */
     size_t raw_len;
-    struct seg_bh open;      /* of the open block: sequences, times, count */
-    uint8_t *packed;         /* owned; compressed body */
+    struct seg_bh open; /* of the open block: sequences, times, count */
+    uint8_t *packed;    /* owned; compressed body */
     size_t packed_cap;
-    ZSTD_CCtx *cctx;         /* owned */
+    ZSTD_CCtx *cctx; /* owned */
     uint32_t prev_hdr_crc;
     uint64_t prev_last_seq;
     uint32_t sections;
     uint32_t ndata_before;
-    struct segidx idx;       /* of this flush */
+    struct segidx idx; /* of this flush */
     uint64_t bytes;
     bool ended;
 };
 
-/* --- out buffer ---------------------------------------------------------------------------------------------------------- */
+/* --- out buffer ------------------------------------------------------------------------------- */
 
 static enum st out_flush(struct seg_writer *w, struct err *err)
 {
@@ -57,7 +57,10 @@ static enum st out_flush(struct seg_writer *w, struct err *err)
     return st;
 }
 
-static uint64_t out_at(const struct seg_writer *w) { return w->off + w->out_len; }
+static uint64_t out_at(const struct seg_writer *w)
+{
+    return w->off + w->out_len;
+}
 
 static enum st out_put(struct seg_writer *w, const void *p, size_t n, struct err *err)
 {
@@ -88,7 +91,7 @@ static enum st out_pad(struct seg_writer *w, uint32_t to, struct err *err)
     return out_put(w, zeros, (size_t)(align_up(out_at(w), to) - out_at(w)), err);
 }
 
-/* --- begin ------------------------------------------------------------------------------------------------------------------- */
+/* --- begin ------------------------------------------------------------------------------------ */
 
 static struct seg_writer *writer_new(struct segs *s, const struct seg_writer_opts *o)
 {
@@ -181,8 +184,9 @@ static enum st create_file(struct seg_writer *w, struct err *err)
     return st;
 }
 
-enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno, uint32_t gen,
-                         uint64_t base_seq, uint64_t prev_last_seq, struct seg_writer **w_out, struct err *err)
+enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64_t segno,
+                         uint32_t gen, uint64_t base_seq, uint64_t prev_last_seq,
+                         struct seg_writer **w_out, struct err *err)
 {
     *w_out = NULL;
     struct seg_writer *w = writer_new(s, o);
@@ -211,8 +215,8 @@ enum st seg_writer_begin(struct segs *s, const struct seg_writer_opts *o, uint64
     return ST_OK;
 }
 
-enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, const struct seg_view *v,
-                            struct seg_writer **w_out, struct err *err)
+enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o,
+                            const struct seg_view *v, struct seg_writer **w_out, struct err *err)
 {
     *w_out = NULL;
     ASSERT(v->row.state == SEG_ACTIVE);
@@ -231,7 +235,8 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, con
     uint64_t size = 0;
     struct env_file *file = NULL;
     enum st st = atomic_load(&v->file->written_len) > v->row.durable_len
-                     ? err_set(err, ST_CLOSED, 0, "segment %llu is not to be continued", (unsigned long long)v->row.segno)
+                     ? err_set(err, ST_CLOSED, 0, "segment %llu is not to be continued",
+                               (unsigned long long)v->row.segno)
                      : env_open(s->env, path, ENV_RDWR, &file, err);
     if (st == ST_OK) {
         st = env_size(s->env, file, &size, err);
@@ -252,10 +257,11 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o, con
     return ST_OK;
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 /* Compresses into w->packed when that saves more than 12 %; gives what is to be stored. */
-static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_len, struct seg_bh *bh)
+static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_len,
+                           struct seg_bh *bh)
 {
     bh->codec = SEG_CODEC_RAW;
     bh->raw_len = (uint32_t)raw_len;
@@ -289,8 +295,8 @@ static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_
 }
 
 /* Writes head and body; *bh gets the lengths, CRCs and chain fields. *off_out: where. */
-static enum st put_block(struct seg_writer *w, struct seg_bh *bh, const uint8_t *raw, size_t raw_len,
-                         uint64_t *off_out, struct err *err)
+static enum st put_block(struct seg_writer *w, struct seg_bh *bh, const uint8_t *raw,
+                         size_t raw_len, uint64_t *off_out, struct err *err)
 {
     const uint8_t *stored = pack(w, raw, raw_len, bh);
     uint64_t off = out_at(w);
@@ -357,14 +363,17 @@ static void open_note(struct seg_bh *bh, const struct msg *m)
 bool seg_writer_full(const struct seg_writer *w)
 {
     /* what compresses very well is bounded by what it is when read again */
-    return out_at(w) + w->raw_len / 2 >= w->o.segment_bytes || w->idx.totals.raw_bytes >= 8 * w->o.segment_bytes;
+    return out_at(w) + w->raw_len / 2 >= w->o.segment_bytes ||
+           w->idx.totals.raw_bytes >= 8 * w->o.segment_bytes;
 }
 
-static enum st source_msg(const struct seg_writer *w, const struct seg_src *src, struct msg *m, struct err *err)
+static enum st source_msg(const struct seg_writer *w, const struct seg_src *src, struct msg *m,
+                          struct err *err)
 {
     enum st st = msg_get(src->msg, src->len, m);
     uint64_t last = w->open.nmsgs != 0 ? seg_bh_last_seq(&w->open) : w->prev_last_seq;
-    if (st != ST_OK || m->data + m->data_len != src->msg + src->len || m->seq <= last || m->seq < w->base_seq) {
+    if (st != ST_OK || m->data + m->data_len != src->msg + src->len || m->seq <= last ||
+        m->seq < w->base_seq) {
         return err_set(err, ST_CORRUPT, 0, "message to be flushed after sequence %llu is not valid",
                        (unsigned long long)last);
     }
@@ -405,11 +414,11 @@ void seg_writer_removed(struct seg_writer *w, uint64_t floor, const struct seq_r
     segidx_add_removed(&w->idx, floor, runs);
 }
 
-/* --- end ------------------------------------------------------------------------------------------------------------------------- */
+/* --- end -------------------------------------------------------------------------------------- */
 
-static enum st put_index(struct seg_writer *w, enum seg_block_type type, struct segidx *x, uint64_t prev_section,
-                         uint32_t nsections, uint32_t first_data, struct seg_bh *bh, uint64_t *off_out,
-                         struct err *err)
+static enum st put_index(struct seg_writer *w, enum seg_block_type type, struct segidx *x,
+                         uint64_t prev_section, uint32_t nsections, uint32_t first_data,
+                         struct seg_bh *bh, uint64_t *off_out, struct err *err)
 {
     enum st st = out_pad(w, SEG_PAGE, err);
     if (st != ST_OK) {
@@ -419,7 +428,8 @@ static enum st put_index(struct seg_writer *w, enum seg_block_type type, struct 
     size_t len = 0;
     st = segidx_encode(x, prev_section, nsections, first_data, &body, &len);
     if (st != ST_OK) {
-        return err_set(err, st, 0, "index of segment %llu is too large", (unsigned long long)w->row.segno);
+        return err_set(err, st, 0, "index of segment %llu is too large",
+                       (unsigned long long)w->row.segno);
     }
     const struct seg_totals *t = &x->totals;
     *bh = (struct seg_bh){
@@ -438,8 +448,10 @@ static enum st put_index(struct seg_writer *w, enum seg_block_type type, struct 
 /* The sections of the continued part, for the footer. Not ST_OK: there cannot be one. */
 static enum st load_old(struct seg_writer *w, struct segidx *all, struct err *err)
 {
-    struct seg_io io = {
-        .env = w->segs->env, .f = w->file, .uuid = w->row.seg_uuid, .limit = w->old->row.durable_len};
+    struct seg_io io = {.env = w->segs->env,
+                        .f = w->file,
+                        .uuid = w->row.seg_uuid,
+                        .limit = w->old->row.durable_len};
     struct seg_scratch sc = {0};
     struct seg_sect_list l = {0};
     enum st st = seg_sect_load_chain(&io, w->old->row.last_section, &sc, &l, err);
@@ -454,8 +466,8 @@ static enum st load_old(struct seg_writer *w, struct segidx *all, struct err *er
     return st;
 }
 
-static enum st put_trailer(struct seg_writer *w, const struct segidx *x, const struct seg_bh *bh, uint64_t footer_off,
-                           uint64_t prev_section, struct err *err)
+static enum st put_trailer(struct seg_writer *w, const struct segidx *x, const struct seg_bh *bh,
+                           uint64_t footer_off, uint64_t prev_section, struct err *err)
 {
     uint8_t page[SEG_PAGE];
     struct seg_trailer t = {
@@ -483,7 +495,8 @@ static enum st put_trailer(struct seg_writer *w, const struct segidx *x, const s
 /* The copy in the last page is that of the first page, creation time and names as they were. */
 static void reread_head(struct seg_writer *w)
 {
-    struct seg_io io = {.env = w->segs->env, .f = w->file, .uuid = w->row.seg_uuid, .limit = w->row.durable_len};
+    struct seg_io io = {
+        .env = w->segs->env, .f = w->file, .uuid = w->row.seg_uuid, .limit = w->row.durable_len};
     uint8_t page[SEG_HALF];
     struct seg_header h;
     if (w->old != NULL && seg_io_read(&io, page, sizeof(page), 0, NULL) == ST_OK &&
@@ -512,15 +525,16 @@ static enum st write_section(struct seg_writer *w, struct err *err)
     struct seg_bh bh;
     uint64_t off = 0;
     uint64_t prev = w->old != NULL ? w->old->row.last_section : 0;
-    enum st st = put_index(w, SEG_BT_INDEX, &w->idx, prev, w->sections + 1, w->ndata_before, &bh, &off, err);
+    enum st st =
+        put_index(w, SEG_BT_INDEX, &w->idx, prev, w->sections + 1, w->ndata_before, &bh, &off, err);
     w->row.nblocks++;
     w->sections++;
     w->row.last_section = off;
     return st;
 }
 
-/* A sealed file has one footer over everything. When the earlier sections cannot be read, the file stays without one:
- * closed, and read through what is good. */
+/* A sealed file has one footer over everything. When the earlier sections cannot be read, the file
+ * stays without one: closed, and read through what is good. */
 static enum st write_sealed(struct seg_writer *w, struct err *err)
 {
     if (w->old == NULL) {
@@ -588,7 +602,8 @@ static struct seg_view *make_view(struct seg_writer *w)
     return v;
 }
 
-enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out, uint64_t *bytes_out, struct err *err)
+enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out,
+                       uint64_t *bytes_out, struct err *err)
 {
     enum st st = w->open.nmsgs != 0 ? put_data(w, w->raw, w->raw_len, err) : ST_OK;
     if (st == ST_OK) {

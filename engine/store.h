@@ -1,15 +1,18 @@
-/* The store: streams and consumers as broker, kv and objstore see them. One interface, submit and complete; the engine
- * implements it (engine/engine.h opens one), raft/ will wrap it. Nobody above this header knows segments, journal or
- * SQLite.
+/* The store: streams and consumers as broker, kv and objstore see them. One interface, submit and
+ * complete; the engine implements it (engine/engine.h opens one), raft/ will wrap it. Nobody above
+ * this header knows segments, journal or SQLite.
  *
- * Thread: everything here is called on the owner thread (the loop), and every callback runs there, never inside the call
- * that started it, but from store_poll() or store_turn(). A submitted operation completes exactly once.
+ * Thread: everything here is called on the owner thread (the loop), and every callback runs there,
+ * never inside the call that started it, but from store_poll() or store_turn(). A submitted
+ * operation completes exactly once.
  *
- * Durability: state that a call returns at once (store_stream_state, store_cons_state, lookups) may rest on records that
- * are not durable yet. Before anything of it leaves the process, wait with store_stream_barrier(). Callbacks of operations
- * have waited already. Messages are never delivered before they are durable (as the stream's policy has it).
+ * Durability: state that a call returns at once (store_stream_state, store_cons_state, lookups) may
+ * rest on records that are not durable yet. Before anything of it leaves the process, wait with
+ * store_stream_barrier(). Callbacks of operations have waited already. Messages are never delivered
+ * before they are durable (as the stream's policy has it).
  *
- * Times are store time in unix ns unless a name ends in _boot_ns. Strings in configs are owned by the config. */
+ * Times are store time in unix ns unless a name ends in _boot_ns. Strings in configs are owned by
+ * the config. */
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
@@ -17,17 +20,23 @@
 
 struct store;
 struct store_stream; /* handle; valid until stream_delete is called or the store closes */
-struct store_cons;   /* handle; valid until cons_delete (or stream_delete of its stream) is called */
+struct store_cons; /* handle; valid until cons_delete (or stream_delete of its stream) is called */
 
-/* ---- configuration -------------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 enum store_storage { STORAGE_FILE = 0, STORAGE_MEMORY = 1 };
 enum store_retention { RETENTION_LIMITS = 0, RETENTION_INTEREST = 1, RETENTION_WORKQUEUE = 2 };
 enum store_discard { DISCARD_OLD = 0, DISCARD_NEW = 1 };
 enum store_compression { COMPRESSION_NONE = 0, COMPRESSION_S2 = 1 };
 enum store_persist { PERSIST_DEFAULT = 0, PERSIST_ASYNC = 1 };
-/* What an acknowledgement means; follows from the stream's persist mode and the store's sync_interval. */
-enum store_durability { DURABILITY_DURABLE, DURABILITY_RELAXED, DURABILITY_ASYNC, DURABILITY_MEMORY };
+/* What an acknowledgement means; follows from the stream's persist mode and the store's
+ * sync_interval. */
+enum store_durability {
+    DURABILITY_DURABLE,
+    DURABILITY_RELAXED,
+    DURABILITY_ASYNC,
+    DURABILITY_MEMORY
+};
 
 struct store_kv {
     char *key, *value; /* owned */
@@ -35,9 +44,9 @@ struct store_kv {
 
 /* Limits: -1 = none, as on the wire. */
 struct stream_cfg {
-    char *account, *name;     /* owned */
-    char *description;        /* owned or NULL */
-    char **subjects;          /* owned */
+    char *account, *name; /* owned */
+    char *description;    /* owned or NULL */
+    char **subjects;      /* owned */
     size_t nsubjects;
     enum store_retention retention;
     enum store_storage storage;
@@ -45,75 +54,84 @@ struct stream_cfg {
     enum store_compression compression;
     enum store_persist persist;
     int64_t max_consumers, max_msgs, max_bytes, max_msgs_per_subject;
-    int64_t max_age_ns;       /* 0 = none */
-    int32_t max_msg_size;     /* -1 = none */
-    int64_t duplicates_ns;    /* dedup window */
-    uint64_t first_seq;       /* 0 or 1 = starts at 1 */
+    int64_t max_age_ns;    /* 0 = none */
+    int32_t max_msg_size;  /* -1 = none */
+    int64_t duplicates_ns; /* dedup window */
+    uint64_t first_seq;    /* 0 or 1 = starts at 1 */
     uint32_t replicas;
-    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct, discard_new_per_subject;
+    bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
+        discard_new_per_subject;
     bool allow_msg_ttl;
     int64_t subject_delete_marker_ttl_ns;
     struct store_kv *metadata; /* owned */
     size_t nmetadata;
-    uint8_t *opaque;           /* owned: what only the broker knows; the engine stores it untouched */
+    uint8_t *opaque; /* owned: what only the broker knows; the engine stores it untouched */
     size_t opaque_len;
 };
 
-enum cons_deliver { DELIVER_ALL, DELIVER_LAST, DELIVER_NEW, DELIVER_BY_START_SEQ, DELIVER_BY_START_TIME, DELIVER_LAST_PER_SUBJECT };
+enum cons_deliver {
+    DELIVER_ALL,
+    DELIVER_LAST,
+    DELIVER_NEW,
+    DELIVER_BY_START_SEQ,
+    DELIVER_BY_START_TIME,
+    DELIVER_LAST_PER_SUBJECT
+};
 enum cons_ack_policy { ACK_NONE = 0, ACK_ALL = 1, ACK_EXPLICIT = 2 };
 enum cons_replay { REPLAY_INSTANT = 0, REPLAY_ORIGINAL = 1 };
 
 struct cons_cfg {
-    char *name;                /* owned; always set (the broker makes up names of ephemerals) */
-    bool durable;              /* durable_name was given */
-    char *description;         /* owned or NULL */
+    char *name;        /* owned; always set (the broker makes up names of ephemerals) */
+    bool durable;      /* durable_name was given */
+    char *description; /* owned or NULL */
     enum cons_deliver deliver;
     enum cons_ack_policy ack;
     enum cons_replay replay;
     uint64_t opt_start_seq;
     int64_t opt_start_time_ns;
-    int64_t ack_wait_ns;       /* 0 where ack policy is none */
-    int64_t max_deliver;       /* -1 = no limit */
-    int64_t *backoff_ns;       /* owned */
+    int64_t ack_wait_ns; /* 0 where ack policy is none */
+    int64_t max_deliver; /* -1 = no limit */
+    int64_t *backoff_ns; /* owned */
     size_t nbackoff;
-    char **filters;            /* owned; none = everything */
+    char **filters; /* owned; none = everything */
     size_t nfilters;
-    bool single_filter;        /* given as filter_subject, not filter_subjects */
-    int64_t max_ack_pending;   /* -1 = no limit */
-    int64_t max_waiting;       /* pull */
+    bool single_filter;      /* given as filter_subject, not filter_subjects */
+    int64_t max_ack_pending; /* -1 = no limit */
+    int64_t max_waiting;     /* pull */
     int64_t max_batch, max_bytes;
     int64_t max_expires_ns;
-    char *deliver_subject;     /* owned; NULL = pull */
-    char *deliver_group;       /* owned or NULL */
+    char *deliver_subject; /* owned; NULL = pull */
+    char *deliver_group;   /* owned or NULL */
     bool flow_control, headers_only, mem_storage, direct;
     int64_t heartbeat_ns, inactive_threshold_ns;
     uint64_t rate_limit_bps;
-    char *sample_freq;         /* owned or NULL */
+    char *sample_freq; /* owned or NULL */
     uint32_t replicas;
     struct store_kv *metadata; /* owned */
     size_t nmetadata;
-    uint8_t *opaque;           /* owned */
+    uint8_t *opaque; /* owned */
     size_t opaque_len;
 };
 
 void stream_cfg_init(struct stream_cfg *c); /* all limits -1, replicas 1, zero elsewhere */
 void stream_cfg_fini(struct stream_cfg *c);
-void stream_cfg_copy(struct stream_cfg *to, const struct stream_cfg *from); /* `to` is initialised by this */
+void stream_cfg_copy(struct stream_cfg *to,
+                     const struct stream_cfg *from); /* `to` is initialised by this */
 void cons_cfg_init(struct cons_cfg *c);
 void cons_cfg_fini(struct cons_cfg *c);
 void cons_cfg_copy(struct cons_cfg *to, const struct cons_cfg *from);
 
-/* ---- state ------------------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 struct stream_state {
-    uint64_t msgs, bytes;       /* bytes by nats' formula */
+    uint64_t msgs, bytes; /* bytes by nats' formula */
     uint64_t first_seq, last_seq;
     int64_t first_ts_ns, last_ts_ns; /* 0 = none */
     uint64_t nsubjects, ndeleted;
     uint64_t nconsumers;
     int64_t created_ns;
     enum store_durability durability;
-    uint64_t damaged_msgs;      /* messages known to be lost to damage */
+    uint64_t damaged_msgs; /* messages known to be lost to damage */
 };
 
 struct cons_state {
@@ -125,45 +143,46 @@ struct cons_state {
     int64_t created_ns;
 };
 
-/* ---- operations --------------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 /* Why a publish was refused. The broker turns it into the API error. */
 enum append_verdict {
     APPEND_STORED,
-    APPEND_DUPLICATE,          /* seq is the original's */
-    APPEND_MAX_MSGS,           /* discard new: "maximum messages exceeded" */
-    APPEND_MAX_BYTES,          /* "maximum bytes exceeded" */
+    APPEND_DUPLICATE,            /* seq is the original's */
+    APPEND_MAX_MSGS,             /* discard new: "maximum messages exceeded" */
+    APPEND_MAX_BYTES,            /* "maximum bytes exceeded" */
     APPEND_MAX_MSGS_PER_SUBJECT, /* "maximum messages per subject exceeded" */
-    APPEND_MSG_TOO_BIG,        /* over max_msg_size: 10054 */
-    APPEND_WRONG_LAST_SEQ,     /* `actual` is the last sequence: 10071 */
-    APPEND_WRONG_LAST_SUBJ_SEQ,/* `actual` is the subject's last sequence: 10071 */
-    APPEND_WRONG_LAST_MSGID,   /* actual_id: 10070 */
-    APPEND_SEALED,             /* 10109 */
-    APPEND_ROLLUP_DENIED,      /* rollup not permitted: 10111 */
-    APPEND_NO_STORE,           /* file storage limit of server or disk low water: 10047 */
-    APPEND_NO_MEMORY,          /* memory storage limit: 10028 */
-    APPEND_FAILED,             /* poisoned: the outcome is not known; never "not stored" */
+    APPEND_MSG_TOO_BIG,          /* over max_msg_size: 10054 */
+    APPEND_WRONG_LAST_SEQ,       /* `actual` is the last sequence: 10071 */
+    APPEND_WRONG_LAST_SUBJ_SEQ,  /* `actual` is the subject's last sequence: 10071 */
+    APPEND_WRONG_LAST_MSGID,     /* actual_id: 10070 */
+    APPEND_SEALED,               /* 10109 */
+    APPEND_ROLLUP_DENIED,        /* rollup not permitted: 10111 */
+    APPEND_NO_STORE,             /* file storage limit of server or disk low water: 10047 */
+    APPEND_NO_MEMORY,            /* memory storage limit: 10028 */
+    APPEND_FAILED,               /* poisoned: the outcome is not known; never "not stored" */
 };
 
 struct store_append {
     const char *subject;
     const uint8_t *hdr, *data; /* hdr: whole block as it is to be stored; copied by the call */
     uint32_t subject_len, hdr_len, data_len;
-    const char *msg_id;        /* Nats-Msg-Id, or NULL */
+    const char *msg_id; /* Nats-Msg-Id, or NULL */
     uint32_t msg_id_len;
     const char *expected_last_msgid; /* or NULL */
     uint32_t expected_last_msgid_len;
-    const char *expected_subject;    /* Nats-Expected-Last-Subject-Sequence-Subject; NULL = subject. May be a filter */
+    const char *expected_subject; /* Nats-Expected-Last-Subject-Sequence-Subject; NULL = subject.
+                                     May be a filter */
     uint32_t expected_subject_len;
     bool has_expected_last_seq, has_expected_last_subj_seq;
     uint64_t expected_last_seq, expected_last_subj_seq;
-    uint8_t rollup;            /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
-    uint16_t flags;            /* MSG_HDR and MSG_MSGID are set by the engine */
+    uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
+    uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine */
 };
 struct store_append_result {
     enum append_verdict verdict;
-    uint64_t seq;        /* stored: the new one; duplicate: the original's */
-    uint64_t actual;     /* see verdicts */
+    uint64_t seq;          /* stored: the new one; duplicate: the original's */
+    uint64_t actual;       /* see verdicts */
     const char *actual_id; /* WRONG_LAST_MSGID; valid during the callback */
 };
 typedef void (*store_append_fn)(void *arg, const struct store_append_result *r);
@@ -179,26 +198,29 @@ struct store_get {
     const char *subject;
     uint32_t subject_len;
 };
-/* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk), ST_POISONED. */
+/* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk),
+ * ST_POISONED. */
 typedef void (*store_get_fn)(void *arg, enum st st, const struct msg *m);
 /* n: purge: messages removed. */
 typedef void (*store_done_fn)(void *arg, enum st st, uint64_t n, const struct err *err);
-typedef void (*store_stream_fn)(void *arg, enum st st, struct store_stream *s, const struct err *err);
+typedef void (*store_stream_fn)(void *arg, enum st st, struct store_stream *s,
+                                const struct err *err);
 typedef void (*store_cons_fn)(void *arg, enum st st, struct store_cons *c, const struct err *err);
 
 struct store_purge {
-    const char *filter;   /* NULL or empty: everything */
+    const char *filter; /* NULL or empty: everything */
     uint32_t filter_len;
-    uint64_t seq;         /* 0, or: only sequences below */
-    uint64_t keep;        /* 0, or: keep this many newest (of what matches) */
+    uint64_t seq;  /* 0, or: only sequences below */
+    uint64_t keep; /* 0, or: keep this many newest (of what matches) */
 };
 
-/* A message about to be delivered. Valid until the next call on the same consumer or the end of the turn. */
+/* A message about to be delivered. Valid until the next call on the same consumer or the end of the
+ * turn. */
 struct cons_peek {
     struct msg m;
-    uint64_t cseq;       /* consumer sequence it will have (redeliveries: a new one, as upstream) */
-    uint64_t dcount;     /* 1 = first delivery */
-    uint64_t num_pending;/* matching messages behind it */
+    uint64_t cseq;   /* consumer sequence it will have (redeliveries: a new one, as upstream) */
+    uint64_t dcount; /* 1 = first delivery */
+    uint64_t num_pending; /* matching messages behind it */
 };
 
 enum cons_ack_kind {
@@ -211,7 +233,8 @@ enum cons_ack_kind {
 /* Told by the engine; from store_poll/turn/timers. */
 struct cons_events {
     void *arg;
-    /* Something may be deliverable now: new messages, a redelivery is due, max_ack_pending has room, a read is done. */
+    /* Something may be deliverable now: new messages, a redelivery is due, max_ack_pending has
+     * room, a read is done. */
     void (*ready)(void *arg, struct store_cons *c);
     /* max_deliver was reached for this message (advisory). */
     void (*max_deliver)(void *arg, struct store_cons *c, uint64_t stream_seq, uint64_t dcount);
@@ -223,31 +246,41 @@ struct store_usage {
 };
 
 struct store_ops {
-    /* streams. create/update copy cfg. Name and account are unique together: ST_EXISTS. ST_NOSPACE, ST_POISONED. The
-     * broker has validated the config; the engine refuses what it does not serve (ST_UNSUPPORTED with text). */
+    /* streams. create/update copy cfg. Name and account are unique together: ST_EXISTS. ST_NOSPACE,
+     * ST_POISONED. The broker has validated the config; the engine refuses what it does not serve
+     * (ST_UNSUPPORTED with text). */
     void (*stream_create)(struct store *, const struct stream_cfg *, store_stream_fn, void *arg);
-    void (*stream_update)(struct store *, struct store_stream *, const struct stream_cfg *, store_stream_fn, void *arg);
+    void (*stream_update)(struct store *, struct store_stream *, const struct stream_cfg *,
+                          store_stream_fn, void *arg);
     void (*stream_delete)(struct store *, struct store_stream *, store_done_fn, void *arg);
     struct store_stream *(*stream_find)(struct store *, const char *account, const char *name);
-    /* Iterates in order of (account, name); prev NULL = first of the account; NULL = end. account NULL = all. */
-    struct store_stream *(*stream_next)(struct store *, const char *account, struct store_stream *prev);
+    /* Iterates in order of (account, name); prev NULL = first of the account; NULL = end. account
+     * NULL = all. */
+    struct store_stream *(*stream_next)(struct store *, const char *account,
+                                        struct store_stream *prev);
     const struct stream_cfg *(*stream_cfg)(struct store_stream *);
     void (*stream_state)(struct store_stream *, struct stream_state *out);
     /* Calls fn when everything the stream's state rests on is durable. */
     void (*stream_barrier)(struct store_stream *, store_done_fn, void *arg);
-    /* Calls fn(arg, subject, len, count) for each subject that matches (NULL: all); stops when fn returns false. */
+    /* Calls fn(arg, subject, len, count) for each subject that matches (NULL: all); stops when fn
+     * returns false. */
     void (*stream_subjects)(struct store_stream *, const char *filter, uint32_t filter_len,
-                            bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count), void *arg);
+                            bool (*fn)(void *arg, const char *subject, uint32_t len,
+                                       uint64_t count),
+                            void *arg);
     /* Appends the deleted sequences between first and last, at most max of them. */
     void (*stream_deleted)(struct store_stream *, struct seq_runs *out, uint64_t max);
-    void *(*stream_user)(struct store_stream *);            /* broker's pointer */
+    void *(*stream_user)(struct store_stream *); /* broker's pointer */
     void (*stream_set_user)(struct store_stream *, void *);
 
-    /* messages. append copies during the call. ST_OK: fn will be called (also for refusals). ST_FULL: the journal window is
-     * full: nothing was taken, stop reading publishers and try again after the next store_poll. fn may be NULL. */
-    enum st (*append)(struct store_stream *, const struct store_append *, store_append_fn, void *arg);
+    /* messages. append copies during the call. ST_OK: fn will be called (also for refusals).
+     * ST_FULL: the journal window is full: nothing was taken, stop reading publishers and try again
+     * after the next store_poll. fn may be NULL. */
+    enum st (*append)(struct store_stream *, const struct store_append *, store_append_fn,
+                      void *arg);
     void (*get)(struct store_stream *, const struct store_get *, store_get_fn, void *arg);
-    void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn, void *arg); /* ST_NOTFOUND */
+    void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
+                       void *arg); /* ST_NOTFOUND */
     void (*purge)(struct store_stream *, const struct store_purge *, store_done_fn, void *arg);
 
     /* consumers */
@@ -255,29 +288,35 @@ struct store_ops {
     void (*cons_update)(struct store_cons *, const struct cons_cfg *, store_cons_fn, void *arg);
     void (*cons_delete)(struct store_cons *, store_done_fn, void *arg);
     struct store_cons *(*cons_find)(struct store_stream *, const char *name);
-    struct store_cons *(*cons_next_of)(struct store_stream *, struct store_cons *prev); /* by name order */
+    struct store_cons *(*cons_next_of)(struct store_stream *,
+                                       struct store_cons *prev); /* by name order */
     const struct cons_cfg *(*cons_cfg)(struct store_cons *);
     struct store_stream *(*cons_stream)(struct store_cons *);
     void (*cons_state)(struct store_cons *, struct cons_state *out);
-    void (*cons_attach)(struct store_cons *, const struct cons_events *); /* copied; NULL detaches */
+    void (*cons_attach)(struct store_cons *,
+                        const struct cons_events *); /* copied; NULL detaches */
     void *(*cons_user)(struct store_cons *);
     void (*cons_set_user)(struct store_cons *, void *);
-    /* The next message to deliver. ST_OK; ST_NOTFOUND = nothing now; ST_FULL = max_ack_pending reached; ST_AGAIN = being
-     * read from disk. For all but ST_OK the ready event tells when to ask again. Damaged messages are skipped. */
+    /* The next message to deliver. ST_OK; ST_NOTFOUND = nothing now; ST_FULL = max_ack_pending
+     * reached; ST_AGAIN = being read from disk. For all but ST_OK the ready event tells when to ask
+     * again. Damaged messages are skipped. */
     enum st (*cons_peek)(struct store_cons *, struct cons_peek *out);
     /* Marks what the last peek gave as delivered. */
     void (*cons_take)(struct store_cons *);
-    /* fn (may be NULL) is called once the ack is durable; ST_NOTFOUND when there was nothing to ack (still answered);
-     * ST_INVALID for a sequence that was not delivered: upstream does not answer that, and neither may the broker. */
-    void (*cons_ack)(struct store_cons *, enum cons_ack_kind, uint64_t stream_seq, uint64_t consumer_seq, int64_t delay_ns,
-                     store_done_fn, void *arg);
+    /* fn (may be NULL) is called once the ack is durable; ST_NOTFOUND when there was nothing to ack
+     * (still answered); ST_INVALID for a sequence that was not delivered: upstream does not answer
+     * that, and neither may the broker. */
+    void (*cons_ack)(struct store_cons *, enum cons_ack_kind, uint64_t stream_seq,
+                     uint64_t consumer_seq, int64_t delay_ns, store_done_fn, void *arg);
 
-    void (*usage)(struct store *, const char *account, struct store_usage *out); /* account NULL = all */
+    void (*usage)(struct store *, const char *account,
+                  struct store_usage *out); /* account NULL = all */
     /* Failed for good (lane poisoned)? Fills err. */
     enum st (*health)(struct store *, struct err *err);
 
-    /* driving. turn: at the end of each loop turn (seals what was written, runs due callbacks). poll: after the doorbell.
-     * timers: runs what is due, returns the boot_ns of the next deadline (INT64_MAX = none). */
+    /* driving. turn: at the end of each loop turn (seals what was written, runs due callbacks).
+     * poll: after the doorbell. timers: runs what is due, returns the boot_ns of the next deadline
+     * (INT64_MAX = none). */
     void (*turn)(struct store *);
     void (*poll)(struct store *);
     int64_t (*timers)(struct store *);

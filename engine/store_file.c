@@ -73,7 +73,8 @@ static enum page_state page_decode(struct page *pg)
     return PAGE_GOOD;
 }
 
-static enum st page_read(struct env *env, const char *root, const char *name, struct page *pg, struct err *err)
+static enum st page_read(struct env *env, const char *root, const char *name, struct page *pg,
+                         struct err *err)
 {
     char path[STORE_PATH_MAX];
     struct env_file *f = NULL;
@@ -117,7 +118,8 @@ static enum st page_read(struct env *env, const char *root, const char *name, st
     return ST_OK;
 }
 
-/* Picks the file that serves, or says why none may. *good_out is its index, -1 when neither exists. */
+/* Picks the file that serves, or says why none may. *good_out is its index, -1 when neither exists.
+ */
 static enum st pages_judge(struct page pages[2], int *good_out, struct err *err)
 {
     *good_out = -1;
@@ -150,8 +152,8 @@ static enum st pages_judge(struct page pages[2], int *good_out, struct err *err)
 }
 
 /* Writes one of the files whole: temporary name, sync, rename. The caller syncs the directory. */
-static enum st page_write(struct env *env, const char *root, int index, const uint8_t bytes[BASE_PAGE],
-                          struct err *err)
+static enum st page_write(struct env *env, const char *root, int index,
+                          const uint8_t bytes[BASE_PAGE], struct err *err)
 {
     char tmp[STORE_PATH_MAX], path[STORE_PATH_MAX];
     struct env_file *f = NULL;
@@ -179,19 +181,22 @@ static enum st page_write(struct env *env, const char *root, int index, const ui
     return st;
 }
 
-static enum st store_create(struct env *env, const char *root, struct store_ident *ident_out, struct err *err)
+static enum st store_create(struct env *env, const char *root, struct store_ident *ident_out,
+                            struct err *err)
 {
     uint8_t page[BASE_PAGE];
     struct store_ident id = {.created_ns = env_real_ns(env), .lanes = 1};
     enum st st;
 
     env_random(env, id.store_uuid, sizeof(id.store_uuid));
-    id.store_uuid[6] = (uint8_t)((id.store_uuid[6] & 0x0f) | 0x40); /* a random UUID, RFC 9562 version 4 */
+    id.store_uuid[6] =
+        (uint8_t)((id.store_uuid[6] & 0x0f) | 0x40); /* a random UUID, RFC 9562 version 4 */
     id.store_uuid[8] = (uint8_t)((id.store_uuid[8] & 0x3f) | 0x80);
     env_random(env, &id.crc_seed, sizeof(id.crc_seed));
     page_encode(page, &id);
     if ((st = page_write(env, root, 0, page, err)) != ST_OK ||
-        (st = page_write(env, root, 1, page, err)) != ST_OK || (st = env_dirsync(env, root, err)) != ST_OK) {
+        (st = page_write(env, root, 1, page, err)) != ST_OK ||
+        (st = env_dirsync(env, root, err)) != ST_OK) {
         return st;
     }
     *ident_out = id;
@@ -203,11 +208,13 @@ static void any_content(void *arg, const char *name, bool is_dir)
 {
     bool *begun = arg;
     (void)is_dir;
-    *begun = *begun || strncmp(name, "meta.", 5) == 0 || strcmp(name, "journal") == 0 || strcmp(name, "s") == 0;
+    *begun = *begun || strncmp(name, "meta.", 5) == 0 || strcmp(name, "journal") == 0 ||
+             strcmp(name, "s") == 0;
 }
 
-enum st store_file_open(struct env *env, const char *root, bool create, struct store_ident *ident_out,
-                        enum store_file_note *note_out, struct err *err)
+enum st store_file_open(struct env *env, const char *root, bool create,
+                        struct store_ident *ident_out, enum store_file_note *note_out,
+                        struct err *err)
 {
     struct page pages[2];
     int good = -1;
@@ -228,7 +235,8 @@ enum st store_file_open(struct env *env, const char *root, bool create, struct s
             return st;
         }
         if (begun) { /* a new identity would make strangers of the files that lie here */
-            return err_set(err, ST_CORRUPT, 0, "STORE and STORE.2 are missing, but there is data; nothing was changed");
+            return err_set(err, ST_CORRUPT, 0,
+                           "STORE and STORE.2 are missing, but there is data; nothing was changed");
         }
         *note_out = STORE_FILE_CREATED;
         return store_create(env, root, ident_out, err);
@@ -263,7 +271,8 @@ enum st store_file_open(struct env *env, const char *root, bool create, struct s
 }
 
 enum st store_file_check(struct env *env, const char *root, struct store_ident *ident_out,
-                         void (*fn)(void *arg, const char *file, const char *text), void *arg, struct err *err)
+                         void (*fn)(void *arg, const char *file, const char *text), void *arg,
+                         struct err *err)
 {
     struct page pages[2];
     int good = -1;

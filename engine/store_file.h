@@ -5,9 +5,10 @@
  *   off 16  store_uuid 16               off 48  node_id 16 (0 = single server)
  *   off 32  created_ns i64              off 4092 crc-32c of 0..4091, unseeded
  *
- * Bytes in between are zero. Written once; either file serves, and the other is repaired. A file that is whole but
- * foreign (no magic), newer, or of the wrong size while its twin does not serve is refused by name and not touched.
- * Starting thread only; blocking. A crash while creating leaves no STORE, or one or both good ones. */
+ * Bytes in between are zero. Written once; either file serves, and the other is repaired. A file
+ * that is whole but foreign (no magic), newer, or of the wrong size while its twin does not serve
+ * is refused by name and not touched. Starting thread only; blocking. A crash while creating leaves
+ * no STORE, or one or both good ones. */
 #ifndef ENGINE_STORE_FILE_H
 #define ENGINE_STORE_FILE_H
 
@@ -28,20 +29,23 @@ struct store_ident {
 
 enum store_file_note {
     STORE_FILE_OK,
-    STORE_FILE_CREATED,  /* neither file was there and create was set, or an earlier making had been cut off behind them */
+    STORE_FILE_CREATED,  /* neither file was there and create was set, or an earlier making had been
+                            cut off behind them */
     STORE_FILE_REPAIRED, /* one was missing or damaged and was written again from the other */
 };
 
-/* Reads the identity from root/STORE or root/STORE.2, repairing the other, or creates both when neither exists and
- * create is set. note_out tells which. The root directory must exist and its LOCK be held.
- * ST_NOTFOUND (neither, create not set), ST_CORRUPT, ST_FOREIGN, ST_VERSION, ST_MISMATCH (two whole files that
- * differ), ST_IO, ST_NOSPACE, ST_DENIED. */
-MUST_USE enum st store_file_open(struct env *env, const char *root, bool create, struct store_ident *ident_out,
-                                 enum store_file_note *note_out, struct err *err);
+/* Reads the identity from root/STORE or root/STORE.2, repairing the other, or creates both when
+ * neither exists and create is set. note_out tells which. The root directory must exist and its
+ * LOCK be held. ST_NOTFOUND (neither, create not set), ST_CORRUPT, ST_FOREIGN, ST_VERSION,
+ * ST_MISMATCH (two whole files that differ), ST_IO, ST_NOSPACE, ST_DENIED. */
+MUST_USE enum st store_file_open(struct env *env, const char *root, bool create,
+                                 struct store_ident *ident_out, enum store_file_note *note_out,
+                                 struct err *err);
 
-/* Reads without altering anything. Calls fn (may be NULL) for each of the two files that is missing or damaged. */
+/* Reads without altering anything. Calls fn (may be NULL) for each of the two files that is missing
+ * or damaged. */
 MUST_USE enum st store_file_check(struct env *env, const char *root, struct store_ident *ident_out,
-                                  void (*fn)(void *arg, const char *file, const char *text), void *arg,
-                                  struct err *err);
+                                  void (*fn)(void *arg, const char *file, const char *text),
+                                  void *arg, struct err *err);
 
 #endif

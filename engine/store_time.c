@@ -6,7 +6,8 @@
 #define DOWNTIME_MAX_NS (30 * 24 * 3600 * NS_PER_S)
 #define STEP_SLACK_NS NS_PER_S
 
-void store_time_init(struct store_time *t, int64_t real_ns, int64_t boot_ns, int64_t floor_ns, int64_t hold_ns)
+void store_time_init(struct store_time *t, int64_t real_ns, int64_t boot_ns, int64_t floor_ns,
+                     int64_t hold_ns)
 {
     memset(t, 0, sizeof *t);
     t->hold_ns = hold_ns;
@@ -30,7 +31,8 @@ int64_t store_time_read(struct store_time *t, int64_t real_ns, int64_t boot_ns)
         t->alarm = TIME_FINE;
     } else if (ahead > FOLLOW_NS) {
         int64_t wanted = real_ns - boot_ns;
-        bool same = t->step_since_boot_ns != 0 && wanted - t->step_ns < STEP_SLACK_NS && t->step_ns - wanted < STEP_SLACK_NS;
+        bool same = t->step_since_boot_ns != 0 && wanted - t->step_ns < STEP_SLACK_NS &&
+                    t->step_ns - wanted < STEP_SLACK_NS;
         if (!same) {
             t->step_ns = wanted;
             t->step_since_boot_ns = boot_ns;

@@ -1,8 +1,10 @@
-/* Streams: the state in memory and the one way it changes (see stream.h). This file: making and freeing, applying
- * records, logging removals, reading. Admission of publishes is in stream_append.c, requests in stream_ops.c.
+/* Streams: the state in memory and the one way it changes (see stream.h). This file: making and
+ * freeing, applying records, logging removals, reading. Admission of publishes is in
+ * stream_append.c, requests in stream_ops.c.
  *
- * Invariants: 1. msgs and bytes are the sums over live messages (I14). 2. A live sequence stands in liveset, message map
- * and subject index, and in the tail or below flushed_seq. 3. Every change but visibility is a record first. */
+ * Invariants: 1. msgs and bytes are the sums over live messages (I14). 2. A live sequence stands in
+ * liveset, message map and subject index, and in the tail or below flushed_seq. 3. Every change but
+ * visibility is a record first. */
 #include "engine/eng.h"
 
 #include <stdio.h>
@@ -21,8 +23,8 @@ struct read_wait {
 
 static void drop_all(struct store_stream *s, uint64_t first_seq);
 
-struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg, uint32_t cfg_version,
-                                 int64_t created_ns)
+struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg,
+                                 uint32_t cfg_version, int64_t created_ns)
 {
     struct store_stream *s = base_calloc(1, sizeof *s);
     s->magic = STREAM_MAGIC;
@@ -54,10 +56,10 @@ void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32
     }
     s->cfg_version = cfg_version;
     s->memory = s->cfg.storage == STORAGE_MEMORY;
-    s->durability = s->memory                              ? DURABILITY_MEMORY
-                    : s->cfg.persist == PERSIST_ASYNC      ? DURABILITY_ASYNC
-                    : s->eng->opts.sync_interval_ns != 0   ? DURABILITY_RELAXED
-                                                           : DURABILITY_DURABLE;
+    s->durability = s->memory                            ? DURABILITY_MEMORY
+                    : s->cfg.persist == PERSIST_ASYNC    ? DURABILITY_ASYNC
+                    : s->eng->opts.sync_interval_ns != 0 ? DURABILITY_RELAXED
+                                                         : DURABILITY_DURABLE;
 }
 
 void stream_gut(struct store_stream *s)
@@ -128,8 +130,9 @@ void stream_note_damage(struct store_stream *s, uint64_t lo, uint64_t hi, const 
     s->damage = base_realloc(s->damage, (s->ndamage + 1) * sizeof *s->damage);
     s->damage[s->ndamage++] = (struct eng_damage){lo, hi, base_strdup(text)};
     s->ckpt_dirty = true; /* the next lap writes it down */
-    /* Damage without known sequences counts as one message only as long as nothing better is known: a lost record is often
-     * told twice, with its sequence by the journal's index and as a gap in the stream's ordinals. */
+    /* Damage without known sequences counts as one message only as long as nothing better is known:
+     * a lost record is often told twice, with its sequence by the journal's index and as a gap in
+     * the stream's ordinals. */
     if (lo != 0 && hi >= lo) {
         s->damaged_msgs = (s->damage_vague ? 0 : s->damaged_msgs) + (hi - lo + 1);
         s->damage_vague = false;
@@ -145,7 +148,7 @@ const struct sidx_entry *stream_entry(const struct store_stream *s, uint64_t seq
     return msgmap_get(&s->map, seq, &id, &size) ? sidx_by_id(s->idx, id) : NULL;
 }
 
-/* --- applying ------------------------------------------------------------------------------------------------------ */
+/* --- applying --------------------------------------------------------------------------------- */
 
 static void account_bytes(struct store_stream *s, int64_t delta)
 {
@@ -189,7 +192,8 @@ static bool remove_one(struct store_stream *s, uint64_t seq, const struct store_
     return true;
 }
 
-uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *runs, const struct store_cons *except)
+uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *runs,
+                              const struct store_cons *except)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < runs->n; i++) {
@@ -250,8 +254,8 @@ void stream_apply_skip(struct store_stream *s, uint64_t last_seq)
     }
 }
 
-void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_chunk *chunk, uint32_t off,
-                         uint64_t new_floor, const struct seq_runs *evicted)
+void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_chunk *chunk,
+                         uint32_t off, uint64_t new_floor, const struct seq_runs *evicted)
 {
     ASSERT(m->seq > s->last_seq);
     uint64_t size = msg_logical_size(m->subj_len, m->hdr_len, m->data_len);
@@ -262,7 +266,8 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
     liveset_append(s->live, m->seq);
     sidx_add(s->idx, subject, m->subj_len, m->seq);
     msgmap_set(&s->map, m->seq, sidx_id(sidx_find(s->idx, subject, m->subj_len)), (uint32_t)size);
-    tail_add(&s->tail, m->seq, chunk, off, (uint32_t)msg_size(m->subj_len, m->hdr_len, m->data_len));
+    tail_add(&s->tail, m->seq, chunk, off,
+             (uint32_t)msg_size(m->subj_len, m->hdr_len, m->data_len));
     account_bytes(s, (int64_t)size);
     s->msgs++;
     s->last_seq = m->seq;
@@ -276,15 +281,16 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
     set_first(s);
 }
 
-/* --- logging ------------------------------------------------------------------------------------------------------- */
+/* --- logging ---------------------------------------------------------------------------------- */
 
 static bool needs_sync(const struct store_stream *s, bool sync)
 {
     return s->durability == DURABILITY_DURABLE || (s->durability == DURABILITY_RELAXED && sync);
 }
 
-enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, uint32_t sub, const uint8_t *body,
-                   size_t body_len, const struct seq_runs *removed, bool sync, bool urgent)
+enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, uint32_t sub,
+                   const uint8_t *body, size_t body_len, const struct seq_runs *removed, bool sync,
+                   bool urgent)
 {
     struct eng *e = s->eng;
     bool durable_anyway = type == REC_CFG || type == REC_DROP || type == REC_SKIP;
@@ -307,9 +313,14 @@ enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, ui
     }
     s->oseq++;
     rec_seal(p, type, flags, s->gid, sub, (uint32_t)s->oseq, 0, body_len, e->ident.crc_seed);
-    struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq,
-                       .last_seq = s->memory ? s->reserved_seq : s->last_seq, .floor = s->first_seq,
-                       .removed = removed, .type = type, .flags = flags,
+    struct jw_rec r = {.user = s,
+                       .gid = s->gid,
+                       .oseq = s->oseq,
+                       .last_seq = s->memory ? s->reserved_seq : s->last_seq,
+                       .floor = s->first_seq,
+                       .removed = removed,
+                       .type = type,
+                       .flags = flags,
                        .sync = needs_sync(s, sync) || durable_anyway};
     if (type == REC_SKIP && body_len >= 8) {
         r.last_seq = get_u64le(body);
@@ -324,18 +335,21 @@ enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, ui
 }
 
 /* DELETE body: reason u8, secure u8, zero u16 x3, runs. */
-static enum st log_delete(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason, bool more)
+static enum st log_delete(struct store_stream *s, const struct seq_runs *runs,
+                          enum rec_reason reason, bool more)
 {
     size_t len = 8 + seq_runs_size(runs);
     uint8_t *body = base_calloc(1, len);
     body[0] = (uint8_t)reason;
     len = 8 + seq_runs_put(body + 8, runs);
-    enum st st = stream_log(s, REC_DELETE, more ? REC_BATCH_MORE : 0, 0, body, len, runs, true, true);
+    enum st st =
+        stream_log(s, REC_DELETE, more ? REC_BATCH_MORE : 0, 0, body, len, runs, true, true);
     base_free(body);
     return st;
 }
 
-enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs, enum rec_reason reason)
+enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs,
+                             enum rec_reason reason)
 {
     for (size_t i = 0; i < runs->n; i += DELETE_RUNS_MAX) {
         size_t n = runs->n - i < DELETE_RUNS_MAX ? runs->n - i : DELETE_RUNS_MAX;
@@ -349,7 +363,8 @@ enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs
     return ST_OK;
 }
 
-enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason, uint8_t flags)
+enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec_reason reason,
+                            uint8_t flags)
 {
     uint8_t body[16] = {0};
     put_u64le(body, first_seq);
@@ -361,7 +376,8 @@ enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec
     return st;
 }
 
-/* Sequences of a memory stream are used only below a durable reservation, so that a restart never issues one twice. */
+/* Sequences of a memory stream are used only below a durable reservation, so that a restart never
+ * issues one twice. */
 enum st stream_reserve_seqs(struct store_stream *s)
 {
     enum { RESERVE = 65536 };
@@ -379,15 +395,15 @@ enum st stream_reserve_seqs(struct store_stream *s)
     return st;
 }
 
-/* --- replay --------------------------------------------------------------------------------------------------------- */
+/* --- replay ----------------------------------------------------------------------------------- */
 
 static enum st corrupt(struct err *err, const struct rec *r, const char *what)
 {
     return err_set(err, ST_CORRUPT, 0, "record of type %d: %s", (int)r->type, what);
 }
 
-static enum st replay_append(struct store_stream *s, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                             struct err *err)
+static enum st replay_append(struct store_stream *s, const struct rec *r, const uint8_t *bytes,
+                             struct jr_chunk *chunk, struct err *err)
 {
     struct msg m;
     uint64_t floor = 0;
@@ -422,8 +438,8 @@ static enum st replay_delta(struct store_stream *s, const struct rec *r, struct 
     return st == ST_OK ? ST_OK : corrupt(err, r, "consumer delta cannot be decoded");
 }
 
-enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                      struct err *err)
+enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes,
+                      struct jr_chunk *chunk, struct err *err)
 {
     struct seq_runs runs = {0};
     enum st st = ST_OK;
@@ -463,7 +479,7 @@ enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t
     }
 }
 
-/* --- what became durable ------------------------------------------------------------------------------------------ */
+/* --- what became durable ---------------------------------------------------------------------- */
 
 void stream_set_visible(struct store_stream *s, uint64_t seq)
 {
@@ -489,20 +505,22 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
     }
     s->newest_lsn = entry->last_lsn;
     if (s->memory) {
-        s->reserved_done_seq = u64_max(s->reserved_done_seq, entry->last_seq); /* SKIP says it there */
+        s->reserved_done_seq =
+            u64_max(s->reserved_done_seq, entry->last_seq); /* SKIP says it there */
     } else if (!s->dropped) {
         stream_set_visible(s, entry->last_seq);
     }
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 4 };
 
 static void hold(struct store_stream *s, struct block *b)
 {
     if (s->blocks[s->block_next] != NULL) {
-        eng_hold_block(s->eng, s->blocks[s->block_next]); /* somebody may still look into it this turn */
+        eng_hold_block(s->eng,
+                       s->blocks[s->block_next]); /* somebody may still look into it this turn */
     }
     s->blocks[s->block_next] = b;
     s->block_next = (s->block_next + 1) % HELD_BLOCKS;
@@ -533,10 +551,12 @@ static void read_done(void *arg, enum st st, struct block *b, const struct err *
     if (st == ST_OK) {
         block_acquire(b);
         hold(w->s, b);
-    } else if (st != ST_CLOSED) { /* closed: the segment was dropped meanwhile, and the message with it */
+    } else if (st !=
+               ST_CLOSED) { /* closed: the segment was dropped meanwhile, and the message with it */
         char text[300];
-        snprintf(text, sizeof text, "block of sequences %llu..%llu cannot be read: %s", (unsigned long long)w->lo,
-                 (unsigned long long)w->hi, err != NULL && err->msg[0] != 0 ? err->msg : st_text(st));
+        snprintf(text, sizeof text, "block of sequences %llu..%llu cannot be read: %s",
+                 (unsigned long long)w->lo, (unsigned long long)w->hi,
+                 err != NULL && err->msg[0] != 0 ? err->msg : st_text(st));
         eng_note_damage(w->s->eng, w->s->gid, w->lo, w->hi, text);
     }
     stream_read_fn fn = w->fn;
@@ -585,8 +605,8 @@ static enum stream_read from_block(struct block *b, uint64_t seq, struct msg *m_
     return st == ST_OK ? STREAM_READ_OK : STREAM_READ_DAMAGED; /* live, but not there: lost */
 }
 
-enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_sequential, struct msg *m_out,
-                             stream_read_fn fn, void *arg)
+enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_sequential,
+                             struct msg *m_out, stream_read_fn fn, void *arg)
 {
     if (!liveset_is_live(s->live, seq)) {
         return STREAM_READ_GONE;
@@ -618,7 +638,8 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct read_wait *w = base_malloc(sizeof *w);
     *w = (struct read_wait){s, fn, arg, 0, 0, s->reads};
     seg_view_block_range(v, block_no, &w->lo, &w->hi);
-    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? READ_AHEAD_BLOCKS : 0, read_done, w);
+    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? READ_AHEAD_BLOCKS : 0,
+                               read_done, w);
     if (st == ST_OK) {
         s->reads = w;
         return STREAM_READ_PENDING;

@@ -1,5 +1,6 @@
-/* Admission of a publish: checks, then one record that holds the message and everything it evicts, applied at once.
- * Nothing is changed before the last check has passed; nothing fails after the record was reserved. */
+/* Admission of a publish: checks, then one record that holds the message and everything it evicts,
+ * applied at once. Nothing is changed before the last check has passed; nothing fails after the
+ * record was reserved. */
 #include "engine/eng.h"
 #include "engine/base/subject.h"
 #include "engine/msg_header.h"
@@ -7,7 +8,7 @@
 /* What a message pushes out. */
 struct evict {
     struct seq_runs runs;
-    uint64_t floor;     /* 0 = unchanged */
+    uint64_t floor; /* 0 = unchanged */
     uint64_t msgs, bytes;
 };
 
@@ -35,7 +36,7 @@ static bool is_evicted(const struct evict *ev, uint64_t seq)
     return false;
 }
 
-/* --- expected-*, dedup --------------------------------------------------------------------------------------------- */
+/* --- expected-*, dedup ------------------------------------------------------------------------ */
 
 static uint64_t last_of_subject(const struct store_stream *s, const char *subject, size_t len)
 {
@@ -52,7 +53,8 @@ static struct hash128 id_hash(const struct store_stream *s, const char *id, size
 }
 
 /* True when the publish is settled (duplicate or refused); *r says how. */
-static bool check_expected(struct store_stream *s, const struct store_append *a, struct store_append_result *r)
+static bool check_expected(struct store_stream *s, const struct store_append *a,
+                           struct store_append_result *r)
 {
     if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
         dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
@@ -64,7 +66,8 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
     if (a->expected_last_msgid != NULL) {
         size_t len;
         const char *last = dedup_last_id(s->dedup, &len);
-        if (last == NULL || len != a->expected_last_msgid_len || memcmp(last, a->expected_last_msgid, len) != 0) {
+        if (last == NULL || len != a->expected_last_msgid_len ||
+            memcmp(last, a->expected_last_msgid, len) != 0) {
             r->verdict = APPEND_WRONG_LAST_MSGID; /* the caller adds the id */
             return true;
         }
@@ -86,7 +89,7 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
     return false;
 }
 
-/* --- limits ------------------------------------------------------------------------------------------------------------ */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static bool over(int64_t limit, uint64_t value)
 {
@@ -94,7 +97,8 @@ static bool over(int64_t limit, uint64_t value)
 }
 
 /* The oldest of the subject go until one more fits. */
-static void evict_per_subject(struct store_stream *s, const struct sidx_entry *entry, struct evict *ev)
+static void evict_per_subject(struct store_stream *s, const struct sidx_entry *entry,
+                              struct evict *ev)
 {
     uint64_t count = sidx_count(entry), max = (uint64_t)s->cfg.max_msgs_per_subject;
     for (uint64_t i = 0; count + 1 > max + i; i++) {
@@ -116,11 +120,14 @@ static void evict_rollup(struct store_stream *s, const struct store_append *a, s
     }
 }
 
-/* Takes from the front until the new message fits; it may push out itself (a message above max_bytes). */
+/* Takes from the front until the new message fits; it may push out itself (a message above
+ * max_bytes). */
 static void evict_front(struct store_stream *s, uint64_t size, struct evict *ev)
 {
-    uint64_t seq = liveset_next(s->live, u64_max(s->first_seq, ev->floor)); /* a rollup has counted what lies below */
-    while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) || over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
+    uint64_t seq = liveset_next(
+        s->live, u64_max(s->first_seq, ev->floor)); /* a rollup has counted what lies below */
+    while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) ||
+           over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
         if (seq == 0) {
             ev->floor = s->last_seq + 2;
             return;
@@ -134,8 +141,8 @@ static void evict_front(struct store_stream *s, uint64_t size, struct evict *ev)
     }
 }
 
-static bool plan_limits(struct store_stream *s, const struct store_append *a, uint64_t size, struct evict *ev,
-                        struct store_append_result *r)
+static bool plan_limits(struct store_stream *s, const struct store_append *a, uint64_t size,
+                        struct evict *ev, struct store_append_result *r)
 {
     const struct stream_cfg *cfg = &s->cfg;
     if (a->rollup != 0) {
@@ -171,7 +178,7 @@ static bool plan_limits(struct store_stream *s, const struct store_append *a, ui
     return true;
 }
 
-/* --- interest ------------------------------------------------------------------------------------------------------------- */
+/* --- interest --------------------------------------------------------------------------------- */
 
 /* An interest stream keeps only what some consumer wants: else the message evicts itself. */
 static bool wanted_by_nobody(struct store_stream *s, const struct store_append *a)
@@ -192,12 +199,14 @@ static bool wanted_by_nobody(struct store_stream *s, const struct store_append *
     return true;
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 void stream_dedup_note(struct store_stream *s, const struct msg *m)
 {
     size_t len = 0;
-    const char *id = (m->flags & MSG_MSGID) != 0 ? msg_header_get(m->hdr, m->hdr_len, "Nats-Msg-Id", &len) : NULL;
+    const char *id = (m->flags & MSG_MSGID) != 0
+                         ? msg_header_get(m->hdr, m->hdr_len, "Nats-Msg-Id", &len)
+                         : NULL;
     if (id != NULL && s->cfg.duplicates_ns > 0) {
         dedup_add(s->dedup, id_hash(s, id, len), m->seq, m->ts_ns);
     }
@@ -205,7 +214,8 @@ void stream_dedup_note(struct store_stream *s, const struct msg *m)
 }
 
 /* Room for one record: in the journal's chunk, or in the stream's own for memory streams. */
-static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct jr_chunk **chunk, uint32_t *off)
+static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct jr_chunk **chunk,
+                       uint32_t *off)
 {
     if (!s->memory) {
         return jw_reserve(s->eng->jw, len, false, p, chunk, off);
@@ -230,8 +240,8 @@ static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct j
     return ST_OK;
 }
 
-static enum st write_append(struct store_stream *s, const struct store_append *a, const struct evict *ev, int64_t now,
-                            struct msg *m)
+static enum st write_append(struct store_stream *s, const struct store_append *a,
+                            const struct evict *ev, int64_t now, struct msg *m)
 {
     size_t ext = append_ext_size(ev->floor, &ev->runs);
     size_t body = (size_t)msg_size(a->subject_len, a->hdr_len, a->data_len);
@@ -247,9 +257,15 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     flags |= a->hdr_len > 0 ? MSG_HDR : 0;
     flags |= a->msg_id != NULL ? MSG_MSGID : 0;
     flags |= a->rollup == 1 ? MSG_ROLLUP_SUB : a->rollup == 2 ? MSG_ROLLUP_ALL : 0;
-    *m = (struct msg){.seq = s->last_seq + 1, .ts_ns = i64_max(now, s->last_ts_ns), .subj = (const uint8_t *)a->subject,
-                      .hdr = a->hdr, .data = a->data, .hdr_len = a->hdr_len, .data_len = a->data_len,
-                      .subj_len = (uint16_t)a->subject_len, .flags = flags};
+    *m = (struct msg){.seq = s->last_seq + 1,
+                      .ts_ns = i64_max(now, s->last_ts_ns),
+                      .subj = (const uint8_t *)a->subject,
+                      .hdr = a->hdr,
+                      .data = a->data,
+                      .hdr_len = a->hdr_len,
+                      .data_len = a->data_len,
+                      .subj_len = (uint16_t)a->subject_len,
+                      .flags = flags};
     append_ext_put(p + REC_HEAD_SIZE, ext, ev->floor, &ev->runs);
     msg_put(p + REC_HEAD_SIZE + ext, m, s->eng->ident.crc_seed);
     uint32_t msg_off = (uint32_t)(off + REC_HEAD_SIZE + ext);
@@ -259,8 +275,13 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     }
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
     if (!s->memory) {
-        struct jw_rec r = {.user = s, .gid = s->gid, .oseq = s->oseq, .last_seq = s->last_seq, .floor = s->first_seq,
-                           .removed = ev->runs.n > 0 ? &ev->runs : NULL, .type = REC_APPEND,
+        struct jw_rec r = {.user = s,
+                           .gid = s->gid,
+                           .oseq = s->oseq,
+                           .last_seq = s->last_seq,
+                           .floor = s->first_seq,
+                           .removed = ev->runs.n > 0 ? &ev->runs : NULL,
+                           .type = REC_APPEND,
                            .sync = s->durability == DURABILITY_DURABLE};
         s->ticket = jw_commit(s->eng->jw, &r, len);
         s->ckpt_dirty = true;
@@ -276,7 +297,8 @@ static enum append_verdict check_config(const struct store_stream *s, const stru
     if (s->cfg.sealed) {
         return APPEND_SEALED;
     }
-    if (s->cfg.max_msg_size >= 0 && (uint64_t)a->hdr_len + a->data_len > (uint64_t)s->cfg.max_msg_size) {
+    if (s->cfg.max_msg_size >= 0 &&
+        (uint64_t)a->hdr_len + a->data_len > (uint64_t)s->cfg.max_msg_size) {
         return APPEND_MSG_TOO_BIG;
     }
     if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
@@ -308,7 +330,8 @@ static void append_done(void *arg, enum st st, uint64_t n, const struct err *err
     base_free(w);
 }
 
-enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn, void *arg)
+enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
+                         void *arg)
 {
     struct eng *e = s->eng;
     struct store_append_result r = {.verdict = APPEND_STORED};
@@ -359,7 +382,8 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
         } else {
             struct append_wait *w = base_malloc(sizeof *w);
             size_t id_len = 0;
-            const char *id = r.verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
+            const char *id =
+                r.verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
             *w = (struct append_wait){fn, arg, r, id != NULL ? base_strndup(id, id_len) : NULL};
             w->r.actual_id = w->actual_id != NULL ? w->actual_id : "";
             eng_wait_own(e, wait_ticket, append_done, w, ST_OK, 0);

@@ -1,12 +1,14 @@
-/* Requests on a stream: get, delete, purge, state, and expiry by age. What is quoted waits for the ticket it rests on. */
+/* Requests on a stream: get, delete, purge, state, and expiry by age. What is quoted waits for the
+ * ticket it rests on. */
 #include "engine/eng.h"
 #include "engine/base/subject.h"
 
 #include <stdlib.h>
 
-/* --- get -------------------------------------------------------------------------------------------------------------- */
+/* --- get -------------------------------------------------------------------------------------- */
 
-/* A get under way: the message is fixed when the request comes, and held until the answer may leave. */
+/* A get under way: the message is fixed when the request comes, and held until the answer may
+ * leave. */
 struct get_op {
     struct store_stream *s; /* NULL when the stream went away */
     store_get_fn fn;
@@ -91,7 +93,8 @@ static uint64_t find(const struct store_stream *s, const struct store_get *g)
             const struct sidx_entry *e = sidx_find(s->idx, g->subject, g->subject_len);
             return e != NULL ? sidx_last(e) : 0;
         }
-        return any ? liveset_prev(s->live, s->last_seq) : sidx_last_match(s->idx, g->subject, g->subject_len);
+        return any ? liveset_prev(s->live, s->last_seq)
+                   : sidx_last_match(s->idx, g->subject, g->subject_len);
     case GET_NEXT_BY_SUBJ:
         return any ? liveset_next(s->live, u64_max(g->seq, 1))
                    : sidx_next_match(s->idx, g->subject, g->subject_len, u64_max(g->seq, 1));
@@ -114,8 +117,11 @@ void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_
     struct get_op *op = get_make(s, arg);
     op->fn = fn;
     op->seq = find(s, g);
-    /* An answer rests on the newest append only when it shows it; else on the newest removal that could have uncovered it. */
-    op->ticket = stream_ticket(s) == 0 ? 0 : op->seq > s->visible_seq ? s->ticket : s->removal_ticket;
+    /* An answer rests on the newest append only when it shows it; else on the newest removal that
+     * could have uncovered it. */
+    op->ticket = stream_ticket(s) == 0      ? 0
+                 : op->seq > s->visible_seq ? s->ticket
+                                            : s->removal_ticket;
     if (op->seq == 0) {
         op->st = ST_NOTFOUND;
         op->ticket = stream_ticket(s);
@@ -141,16 +147,18 @@ void stream_fail_gets(struct store_stream *s)
     }
 }
 
-/* --- delete, purge -------------------------------------------------------------------------------------------------------- */
+/* --- delete, purge ---------------------------------------------------------------------------- */
 
 static void fail(struct eng *e, store_done_fn fn, void *arg, enum st st)
 {
     eng_wait(e, 0, fn, arg, st, 0);
 }
 
-void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn, void *arg)
+void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
+                      void *arg)
 {
-    (void)secure; /* the record says so; segments are rewritten by the compactor when it comes (see README) */
+    (void)secure; /* the record says so; segments are rewritten by the compactor when it comes (see
+                     README) */
     if (s->eng->poisoned != ST_OK) {
         fail(s->eng, fn, arg, ST_POISONED);
         return;
@@ -229,7 +237,8 @@ static enum st purge_front(struct store_stream *s, const struct store_purge *p, 
     return st;
 }
 
-void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn, void *arg)
+void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn,
+                     void *arg)
 {
     if (s->eng->poisoned != ST_OK) {
         fail(s->eng, fn, arg, ST_POISONED);
@@ -242,7 +251,7 @@ void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_
     eng_wait(s->eng, st == ST_OK ? stream_ticket(s) : 0, fn, arg, st, n);
 }
 
-/* --- state -------------------------------------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 static void first_ts_nothing(void *arg)
 {
@@ -257,8 +266,9 @@ static void learn_first_ts(struct store_stream *s)
     }
     const uint8_t *p = tail_get(&s->tail, s->first_seq, NULL);
     struct msg m;
-    if (p != NULL ? msg_get(p, get_u32le(p), &m) == ST_OK
-                  : stream_read(s, s->first_seq, false, &m, first_ts_nothing, s) == STREAM_READ_OK) {
+    if (p != NULL
+            ? msg_get(p, get_u32le(p), &m) == ST_OK
+            : stream_read(s, s->first_seq, false, &m, first_ts_nothing, s) == STREAM_READ_OK) {
         s->first_ts_ns = m.ts_ns;
         s->first_ts_seq = s->first_seq;
     }
@@ -314,7 +324,8 @@ static bool each_subject(void *arg, const struct sidx_entry *e)
 }
 
 void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len,
-                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count), void *arg)
+                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count),
+                        void *arg)
 {
     struct subjects_arg a = {fn, arg};
     sidx_match(s->idx, filter, len, NULL, 0, each_subject, &a);
@@ -327,7 +338,7 @@ void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t ma
     }
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------------------- */
 
 static void expire_due(void *arg)
 {
@@ -339,8 +350,8 @@ static void expire_due(void *arg)
 /* At most this many go in one turn, so that a long backlog does not hold up the loop. */
 enum { EXPIRE_PER_TURN = 2048 };
 
-/* What expired while the server was down, or by a clock that stepped, goes at a pace an operator can still react to:
- * max(10,000 messages, 1 %) a second and stream (STORAGE 11.4). */
+/* What expired while the server was down, or by a clock that stepped, goes at a pace an operator
+ * can still react to: max(10,000 messages, 1 %) a second and stream (STORAGE 11.4). */
 static bool paced_out(struct store_stream *s, int64_t due_ns)
 {
     if (due_ns >= s->eng->pace_before_ns) {
@@ -397,7 +408,8 @@ static int64_t expire(struct store_stream *s)
 
 void stream_arm_expiry(struct store_stream *s)
 {
-    if (s->expiry_armed || s->dropped || s->cfg.max_age_ns <= 0 || s->msgs == 0 || s->eng->poisoned != ST_OK) {
+    if (s->expiry_armed || s->dropped || s->cfg.max_age_ns <= 0 || s->msgs == 0 ||
+        s->eng->poisoned != ST_OK) {
         return;
     }
     int64_t next = expire(s);

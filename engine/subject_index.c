@@ -1,4 +1,5 @@
-/* The tree of the subject index: nodes of 4, 16, 48 and 256 children with shared paths folded into them. */
+/* The tree of the subject index: nodes of 4, 16, 48 and 256 children with shared paths folded into
+ * them. */
 #include "engine/subject_index_impl.h"
 
 static const size_t node_bytes[] = {
@@ -9,12 +10,24 @@ static const size_t node_bytes[] = {
 };
 _Static_assert(sizeof(struct sidx_node4) == 48, "a small node is one allocator class of 48 B");
 
-static struct sidx_node4 *as4(struct sidx_node *n) { return (struct sidx_node4 *)(void *)n; }
-static struct sidx_node16 *as16(struct sidx_node *n) { return (struct sidx_node16 *)(void *)n; }
-static struct sidx_node48 *as48(struct sidx_node *n) { return (struct sidx_node48 *)(void *)n; }
-static struct sidx_node256 *as256(struct sidx_node *n) { return (struct sidx_node256 *)(void *)n; }
+static struct sidx_node4 *as4(struct sidx_node *n)
+{
+    return (struct sidx_node4 *)(void *)n;
+}
+static struct sidx_node16 *as16(struct sidx_node *n)
+{
+    return (struct sidx_node16 *)(void *)n;
+}
+static struct sidx_node48 *as48(struct sidx_node *n)
+{
+    return (struct sidx_node48 *)(void *)n;
+}
+static struct sidx_node256 *as256(struct sidx_node *n)
+{
+    return (struct sidx_node256 *)(void *)n;
+}
 
-/* --- reading nodes ------------------------------------------------------------------------------------------------ */
+/* --- reading nodes ---------------------------------------------------------------------------- */
 
 sidx_ref *node_child(struct sidx_node *n, uint8_t c)
 {
@@ -112,7 +125,7 @@ static void set_path(struct sidx_node *n, const uint8_t *path, size_t len)
     memmove(n->prefix, path, u64_min(len, NODE_PREFIX_MAX));
 }
 
-/* --- changing nodes ------------------------------------------------------------------------------------------------ */
+/* --- changing nodes --------------------------------------------------------------------------- */
 
 static struct sidx_node *node_create(struct sidx *x, enum sidx_node_type type)
 {
@@ -128,7 +141,10 @@ static void node_destroy(struct sidx *x, struct sidx_node *n)
     base_free(n);
 }
 
-static unsigned node_count(const struct sidx_node *n) { return n->type == NODE256 ? n->k.n256 : n->n; }
+static unsigned node_count(const struct sidx_node *n)
+{
+    return n->type == NODE256 ? n->k.n256 : n->n;
+}
 
 static bool node_full(const struct sidx_node *n)
 {
@@ -243,9 +259,12 @@ static void drop_child(struct sidx *x, sidx_ref *at, uint8_t c, size_t depth)
     }
 }
 
-/* --- entries -------------------------------------------------------------------------------------------------------- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
-static size_t entry_bytes(size_t len) { return offsetof(struct sidx_entry, subj) + len; }
+static size_t entry_bytes(size_t len)
+{
+    return offsetof(struct sidx_entry, subj) + len;
+}
 
 static uint32_t take_id(struct sidx *x, struct sidx_entry *e)
 {
@@ -296,10 +315,10 @@ static bool entry_is(const struct sidx_entry *e, const char *subj, size_t len)
     return e->len == len && memcmp(e->subj, subj, len) == 0;
 }
 
-/* Puts a node between *at (an entry or node whose path starts at depth) and its parent: they share `same` bytes from
- * depth on, then differ. `other` is one subject below *at. */
-static void split(struct sidx *x, sidx_ref *at, size_t depth, size_t same, const struct sidx_entry *other,
-                  struct sidx_entry *fresh)
+/* Puts a node between *at (an entry or node whose path starts at depth) and its parent: they share
+ * `same` bytes from depth on, then differ. `other` is one subject below *at. */
+static void split(struct sidx *x, sidx_ref *at, size_t depth, size_t same,
+                  const struct sidx_entry *other, struct sidx_entry *fresh)
 {
     struct sidx_node *n = node_create(x, NODE4);
     size_t branch = depth + same;
@@ -326,10 +345,12 @@ static struct sidx_entry *find_or_make(struct sidx *x, const char *subj, size_t 
             if (entry_is(e, subj, len)) {
                 return ref_entry(*at);
             }
-            while (depth + same < len && key_at(e->subj, e->len, depth + same) == (uint8_t)subj[depth + same]) {
+            while (depth + same < len &&
+                   key_at(e->subj, e->len, depth + same) == (uint8_t)subj[depth + same]) {
                 same++;
             }
-            ASSERT(key_at(e->subj, e->len, depth + same) != key_at(subj, len, depth + same)); /* no NUL in subjects */
+            ASSERT(key_at(e->subj, e->len, depth + same) !=
+                   key_at(subj, len, depth + same)); /* no NUL in subjects */
         } else {
             struct sidx_node *n = ref_node(*at);
             const uint8_t *path = node_path(n, depth);
@@ -360,8 +381,10 @@ static struct sidx_entry *find_or_make(struct sidx *x, const char *subj, size_t 
     return fresh;
 }
 
-/* Where the tree refers to the entry, with the place of its parent node and that one's depth; NULL = not there. */
-static sidx_ref *lookup(struct sidx *x, const char *subj, size_t len, sidx_ref **parent_out, size_t *depth_out)
+/* Where the tree refers to the entry, with the place of its parent node and that one's depth; NULL
+ * = not there. */
+static sidx_ref *lookup(struct sidx *x, const char *subj, size_t len, sidx_ref **parent_out,
+                        size_t *depth_out)
 {
     sidx_ref *at = &x->root;
     size_t depth = 0;
@@ -371,7 +394,8 @@ static sidx_ref *lookup(struct sidx *x, const char *subj, size_t len, sidx_ref *
         *parent_out = at;
         *depth_out = depth;
         size_t stored = u64_min(n->plen, NODE_PREFIX_MAX);
-        /* the entry at the end is compared in full: bytes of a path that are not stored need no look here */
+        /* the entry at the end is compared in full: bytes of a path that are not stored need no
+         * look here */
         if (depth + n->plen > len || memcmp(n->prefix, subj + depth, stored) != 0) {
             return NULL;
         }
@@ -400,9 +424,12 @@ static void drop_entry(struct sidx *x, struct sidx_entry *e)
     entry_destroy(x, e);
 }
 
-/* --- public ------------------------------------------------------------------------------------------------------- */
+/* --- public ----------------------------------------------------------------------------------- */
 
-struct sidx *sidx_create(void) { return base_calloc(1, sizeof(struct sidx)); }
+struct sidx *sidx_create(void)
+{
+    return base_calloc(1, sizeof(struct sidx));
+}
 
 void sidx_clear(struct sidx *x)
 {
@@ -428,7 +455,8 @@ void sidx_clear(struct sidx *x)
             break;
         }
         uint8_t c = 0;
-        r = stack[depth - 1].from > 255 ? 0 : node_next(stack[depth - 1].n, stack[depth - 1].from, &c);
+        r = stack[depth - 1].from > 255 ? 0
+                                        : node_next(stack[depth - 1].n, stack[depth - 1].from, &c);
         stack[depth - 1].from = c + 1u;
         if (r == 0) {
             node_destroy(x, stack[--depth].n);
@@ -448,7 +476,8 @@ void sidx_destroy(struct sidx *x)
     }
 }
 
-const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len, const uint64_t *seqs, size_t n)
+const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len,
+                                   const uint64_t *seqs, size_t n)
 {
     ASSERT(n > 0 && seqs[0] > 0);
     struct sidx_entry *e = find_or_make(x, subj, len);
@@ -512,7 +541,8 @@ const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_
     size_t depth = 0;
     while (r != 0 && !ref_is_entry(r)) {
         struct sidx_node *n = ref_node(r);
-        if (depth + n->plen > len || memcmp(n->prefix, subj + depth, u64_min(n->plen, NODE_PREFIX_MAX)) != 0) {
+        if (depth + n->plen > len ||
+            memcmp(n->prefix, subj + depth, u64_min(n->plen, NODE_PREFIX_MAX)) != 0) {
             return NULL;
         }
         depth += n->plen;
@@ -523,14 +553,22 @@ const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_
     return r != 0 && entry_is(ref_entry(r), subj, len) ? ref_entry(r) : NULL;
 }
 
-uint32_t sidx_id(const struct sidx_entry *e) { return e->id; }
+uint32_t sidx_id(const struct sidx_entry *e)
+{
+    return e->id;
+}
 
 const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id)
 {
-    return id == 0 || id >= x->ids_n || (x->by_id[id] & 1) != 0 ? NULL : (const struct sidx_entry *)x->by_id[id];
+    return id == 0 || id >= x->ids_n || (x->by_id[id] & 1) != 0
+               ? NULL
+               : (const struct sidx_entry *)x->by_id[id];
 }
 
-uint64_t sidx_last(const struct sidx_entry *e) { return e->last; }
+uint64_t sidx_last(const struct sidx_entry *e)
+{
+    return e->last;
+}
 
 const char *sidx_subject(const struct sidx_entry *e, size_t *len_out)
 {
@@ -540,6 +578,7 @@ const char *sidx_subject(const struct sidx_entry *e, size_t *len_out)
 
 void sidx_stats_get(const struct sidx *x, struct sidx_stats *out)
 {
-    *out = (struct sidx_stats){.subjects = x->subjects, .msgs = x->msgs,
+    *out = (struct sidx_stats){.subjects = x->subjects,
+                               .msgs = x->msgs,
                                .memory_bytes = sizeof *x + x->tree_bytes + x->posts_bytes};
 }

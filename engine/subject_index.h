@@ -1,15 +1,18 @@
 /* Subject index of one stream: which subjects live in it and at which sequences (STORAGE 9, I12).
  *
- * An adaptive radix tree over the bytes of the subject; one entry per subject that has messages. An entry knows count,
- * first and last and its postings: every live sequence of the subject, ascending. One or two lie in the entry itself;
- * more lie in arrays of u32 offsets to a u64 base, cut into chunks, so that taking from the front (limits), from the
- * middle (deletes) and appending are all cheap: about 4-5 B per message and 60-80 B per subject.
+ * An adaptive radix tree over the bytes of the subject; one entry per subject that has messages. An
+ * entry knows count, first and last and its postings: every live sequence of the subject,
+ * ascending. One or two lie in the entry itself; more lie in arrays of u32 offsets to a u64 base,
+ * cut into chunks, so that taking from the front (limits), from the middle (deletes) and appending
+ * are all cheap: about 4-5 B per message and 60-80 B per subject.
  *
- * The index is pure memory, rebuilt at start-up from segments' dictionaries and the journal; a crash leaves nothing of
- * it. Thread: owner of the stream. Subjects are literal and hold no NUL (subject_literal() has said so, also for what
- * comes from disk). Sequences are never 0. An entry stays where it is, with its id, until its last message is removed.
+ * The index is pure memory, rebuilt at start-up from segments' dictionaries and the journal; a
+ * crash leaves nothing of it. Thread: owner of the stream. Subjects are literal and hold no NUL
+ * (subject_literal() has said so, also for what comes from disk). Sequences are never 0. An entry
+ * stays where it is, with its id, until its last message is removed.
  *
- * Invariants: 1. an entry's postings ascend strictly; 2. no entry is empty; 3. sidx_stats().msgs is the sum of counts. */
+ * Invariants: 1. an entry's postings ascend strictly; 2. no entry is empty; 3. sidx_stats().msgs is
+ * the sum of counts. */
 #ifndef ENGINE_SUBJECT_INDEX_H
 #define ENGINE_SUBJECT_INDEX_H
 
@@ -31,25 +34,27 @@ void sidx_destroy(struct sidx *x); /* NULL is a no-op */
 /* Removes everything. */
 void sidx_clear(struct sidx *x);
 
-/* --- change --------------------------------------------------------------------------------------------------- */
-/* Adds a sequence, which must be above the subject's last (equal: already there, ignored). Returns the entry.
- * O(subject length). */
+/* --- change ----------------------------------------------------------------------------------- */
+/* Adds a sequence, which must be above the subject's last (equal: already there, ignored). Returns
+ * the entry. O(subject length). */
 const struct sidx_entry *sidx_add(struct sidx *x, const char *subj, size_t len, uint64_t seq);
-/* Start-up: adds n > 0 sequences, strictly ascending and above the subject's last, at once. Returns the entry. */
-const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len, const uint64_t *seqs, size_t n);
+/* Start-up: adds n > 0 sequences, strictly ascending and above the subject's last, at once. Returns
+ * the entry. */
+const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len,
+                                   const uint64_t *seqs, size_t n);
 /* Removes one sequence; the entry goes with its last one. Returns whether it was there. */
 bool sidx_remove(struct sidx *x, const char *subj, size_t len, uint64_t seq);
 /* The same for an entry at hand; only the last removal has to look the subject up. */
 bool sidx_remove_from(struct sidx *x, const struct sidx_entry *e, uint64_t seq);
-/* Removes every sequence below `floor`, of all subjects: for floors that move far at once. Returns how many went.
- * O(subjects). */
+/* Removes every sequence below `floor`, of all subjects: for floors that move far at once. Returns
+ * how many went. O(subjects). */
 uint64_t sidx_drop_below(struct sidx *x, uint64_t floor);
 
-/* --- one subject ------------------------------------------------------------------------------------------------ */
+/* --- one subject ------------------------------------------------------------------------------ */
 /* NULL when no live message has this subject. */
 const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_t len);
-/* A number for the entry, never 0, stable while the subject has messages (reused later); and the way back. The message
- * map keeps it for every live sequence. O(1). */
+/* A number for the entry, never 0, stable while the subject has messages (reused later); and the
+ * way back. The message map keeps it for every live sequence. O(1). */
 uint32_t sidx_id(const struct sidx_entry *e);
 const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id); /* NULL = no such entry */
 uint64_t sidx_count(const struct sidx_entry *e);
@@ -65,20 +70,22 @@ uint64_t sidx_prev(const struct sidx_entry *e, uint64_t to);
 /* Number of postings >= from. */
 uint64_t sidx_rank_from(const struct sidx_entry *e, uint64_t from);
 
-/* --- many subjects ---------------------------------------------------------------------------------------------- */
+/* --- many subjects ---------------------------------------------------------------------------- */
 /* fn returns false to stop. It must not change the index. */
 typedef bool (*sidx_fn)(void *arg, const struct sidx_entry *e);
-/* Calls fn for each entry whose subject matches, in byte order of subjects, descending only where something can match.
- * filter NULL: all. `after` (NULL: from the start) continues strictly behind that subject, which need not exist. */
-void sidx_match(const struct sidx *x, const char *filter, size_t len, const char *after, size_t after_len, sidx_fn fn,
-                void *arg);
-/* Live messages with sequence >= from_seq that match any of the filters; each counts once though filters overlap.
- * n = 0: everything. O(matching subjects). */
-uint64_t sidx_count_from(const struct sidx *x, const struct sidx_filter *filters, size_t n, uint64_t from_seq);
-/* Fills out with the lowest sequences >= from_seq that match any filter (n = 0: everything), ascending, at most max.
- * Returns how many. O(matching subjects + max log max). */
-size_t sidx_collect(const struct sidx *x, const struct sidx_filter *filters, size_t n, uint64_t from_seq,
-                    uint64_t *out, size_t max);
+/* Calls fn for each entry whose subject matches, in byte order of subjects, descending only where
+ * something can match. filter NULL: all. `after` (NULL: from the start) continues strictly behind
+ * that subject, which need not exist. */
+void sidx_match(const struct sidx *x, const char *filter, size_t len, const char *after,
+                size_t after_len, sidx_fn fn, void *arg);
+/* Live messages with sequence >= from_seq that match any of the filters; each counts once though
+ * filters overlap. n = 0: everything. O(matching subjects). */
+uint64_t sidx_count_from(const struct sidx *x, const struct sidx_filter *filters, size_t n,
+                         uint64_t from_seq);
+/* Fills out with the lowest sequences >= from_seq that match any filter (n = 0: everything),
+ * ascending, at most max. Returns how many. O(matching subjects + max log max). */
+size_t sidx_collect(const struct sidx *x, const struct sidx_filter *filters, size_t n,
+                    uint64_t from_seq, uint64_t *out, size_t max);
 /* Newest sequence that matches (filter NULL: of all); 0 = none. */
 uint64_t sidx_last_match(const struct sidx *x, const char *filter, size_t len);
 /* Lowest sequence >= from_seq that matches; 0 = none. */

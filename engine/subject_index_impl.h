@@ -1,11 +1,11 @@
-/* Insides of the subject index, shared by postings.c (one subject's sequences), subject_index.c (the tree) and
- * subject_match.c (walks). See subject_index.h. */
+/* Insides of the subject index, shared by postings.c (one subject's sequences), subject_index.c
+ * (the tree) and subject_match.c (walks). See subject_index.h. */
 #ifndef ENGINE_SUBJECT_INDEX_IMPL_H
 #define ENGINE_SUBJECT_INDEX_IMPL_H
 
 #include "engine/subject_index.h"
 
-/* --- one subject ------------------------------------------------------------------------------------------------ */
+/* --- one subject ------------------------------------------------------------------------------ */
 
 #define POSTS_CHUNK_MAX 4096u /* postings of one chunk */
 
@@ -27,7 +27,8 @@ struct posts_dir {
     struct posts_slot v[];
 };
 
-/* count 1, 2: the postings are `first` and `last`. Above: `ptr` is a posts_chunk, or a posts_dir with bit 0 set. */
+/* count 1, 2: the postings are `first` and `last`. Above: `ptr` is a posts_chunk, or a posts_dir
+ * with bit 0 set. */
 struct sidx_entry {
     uint64_t last;
     union {
@@ -48,15 +49,16 @@ uint64_t posts_drop_below(struct sidx_entry *e, uint64_t floor, uint64_t *mem);
 void posts_free(struct sidx_entry *e, uint64_t *mem);
 bool posts_check(const struct sidx_entry *e);
 
-/* --- the tree --------------------------------------------------------------------------------------------------- */
+/* --- the tree --------------------------------------------------------------------------------- */
 
 typedef uintptr_t sidx_ref; /* 0 = none; bit 0 set: an entry; else a node */
 
 enum sidx_node_type { NODE4, NODE16, NODE48, NODE256 };
 #define NODE_PREFIX_MAX 8u
 
-/* A path of plen bytes that all below share, then a branch on one byte. The end of a subject counts as byte 0. Of longer
- * paths only the first 8 bytes stand here; the rest is read from any entry below. Children are in byte order. */
+/* A path of plen bytes that all below share, then a branch on one byte. The end of a subject counts
+ * as byte 0. Of longer paths only the first 8 bytes stand here; the rest is read from any entry
+ * below. Children are in byte order. */
 struct sidx_node {
     uint16_t plen;
     uint8_t type;
@@ -94,11 +96,26 @@ struct sidx {
     uint32_t ids_n, ids_cap, free_id;
 };
 
-static inline bool ref_is_entry(sidx_ref r) { return (r & 1) != 0; }
-static inline struct sidx_entry *ref_entry(sidx_ref r) { return (struct sidx_entry *)(r & ~(uintptr_t)1); }
-static inline struct sidx_node *ref_node(sidx_ref r) { return (struct sidx_node *)r; }
-static inline sidx_ref entry_ref(struct sidx_entry *e) { return (uintptr_t)e | 1; }
-static inline sidx_ref node_ref(struct sidx_node *n) { return (uintptr_t)n; }
+static inline bool ref_is_entry(sidx_ref r)
+{
+    return (r & 1) != 0;
+}
+static inline struct sidx_entry *ref_entry(sidx_ref r)
+{
+    return (struct sidx_entry *)(r & ~(uintptr_t)1);
+}
+static inline struct sidx_node *ref_node(sidx_ref r)
+{
+    return (struct sidx_node *)r;
+}
+static inline sidx_ref entry_ref(struct sidx_entry *e)
+{
+    return (uintptr_t)e | 1;
+}
+static inline sidx_ref node_ref(struct sidx_node *n)
+{
+    return (uintptr_t)n;
+}
 /* Byte of a subject at depth; its end counts as 0. */
 static inline uint8_t key_at(const char *subj, size_t len, size_t depth)
 {

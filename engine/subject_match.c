@@ -1,8 +1,10 @@
-/* Walks over the subject index: entries that match a filter, in byte order, and what is counted or collected from them.
+/* Walks over the subject index: entries that match a filter, in byte order, and what is counted or
+ * collected from them.
  *
- * The filter is run as a small machine over the bytes of the path: a place in the filter, or ANYTHING once `>` was met.
- * In a literal place only one child can match, so the walk descends only into branches that hold matches (a `*` visits
- * every value of its token). The stack is explicit: subjects may be as deep as they are long. */
+ * The filter is run as a small machine over the bytes of the path: a place in the filter, or
+ * ANYTHING once `>` was met. In a literal place only one child can match, so the walk descends only
+ * into branches that hold matches (a `*` visits every value of its token). The stack is explicit:
+ * subjects may be as deep as they are long. */
 #include "engine/subject_index_impl.h"
 
 #include "engine/base/subject.h"
@@ -12,10 +14,10 @@
 
 struct frame {
     const struct sidx_node *n;
-    size_t depth;    /* of the branch byte */
-    size_t pos;      /* place in the filter before the branch byte */
-    unsigned from;   /* next branch byte to look at */
-    bool at_cursor;  /* the path equals the cursor's so far */
+    size_t depth;   /* of the branch byte */
+    size_t pos;     /* place in the filter before the branch byte */
+    unsigned from;  /* next branch byte to look at */
+    bool at_cursor; /* the path equals the cursor's so far */
 };
 struct walk {
     const char *filter;
@@ -60,7 +62,8 @@ static bool is_open(const struct walk *w, size_t pos)
     return pos == ANYTHING || is_token(w, pos, '>') || is_token(w, pos, '*');
 }
 
-static bool entry_matches(const struct walk *w, const struct sidx_entry *e, size_t depth, size_t pos, bool at_cursor)
+static bool entry_matches(const struct walk *w, const struct sidx_entry *e, size_t depth,
+                          size_t pos, bool at_cursor)
 {
     if (at_cursor) {
         size_t n = u64_min(e->len, w->after_len);
@@ -78,8 +81,10 @@ static bool entry_matches(const struct walk *w, const struct sidx_entry *e, size
     return pos == ANYTHING;
 }
 
-/* Enters a node whose path starts at depth; false when nothing below can match or all lies before the cursor. */
-static bool push(struct walk *w, const struct sidx_node *n, size_t depth, size_t pos, bool at_cursor)
+/* Enters a node whose path starts at depth; false when nothing below can match or all lies before
+ * the cursor. */
+static bool push(struct walk *w, const struct sidx_node *n, size_t depth, size_t pos,
+                 bool at_cursor)
 {
     const uint8_t *path = node_path(n, depth);
     for (size_t i = 0; i < n->plen; i++) {
@@ -116,8 +121,8 @@ static bool push(struct walk *w, const struct sidx_node *n, size_t depth, size_t
     return true;
 }
 
-static void walk_start(struct walk *w, const struct sidx *x, const char *filter, size_t len, const char *after,
-                       size_t after_len)
+static void walk_start(struct walk *w, const struct sidx *x, const char *filter, size_t len,
+                       const char *after, size_t after_len)
 {
     w->filter = filter == NULL ? ">" : filter;
     w->filter_len = filter == NULL ? 1 : len;
@@ -171,7 +176,8 @@ static const struct sidx_entry *walk_next(struct walk *w)
         }
         bool at_cursor = f->at_cursor && c == key_at(w->after, w->after_len, f->depth);
         if (ref_is_entry(r)) {
-            /* The entry runs the branch byte itself: at its end that byte is no byte of the subject. */
+            /* The entry runs the branch byte itself: at its end that byte is no byte of the
+             * subject. */
             if (entry_matches(w, ref_entry(r), f->depth, f->pos, at_cursor)) {
                 return ref_entry(r);
             }
@@ -185,8 +191,8 @@ static const struct sidx_entry *walk_next(struct walk *w)
     return NULL;
 }
 
-void sidx_match(const struct sidx *x, const char *filter, size_t len, const char *after, size_t after_len, sidx_fn fn,
-                void *arg)
+void sidx_match(const struct sidx *x, const char *filter, size_t len, const char *after,
+                size_t after_len, sidx_fn fn, void *arg)
 {
     struct walk w;
     walk_start(&w, x, filter, len, after, after_len);
@@ -203,7 +209,7 @@ void sidx_match(const struct sidx *x, const char *filter, size_t len, const char
     walk_end(&w);
 }
 
-/* --- several filters ------------------------------------------------------------------------------------------------ */
+/* --- several filters -------------------------------------------------------------------------- */
 
 struct multi {
     const struct sidx_filter *filters;
@@ -226,7 +232,8 @@ static bool multi_entry(void *arg, const struct sidx_entry *e)
 }
 
 /* Calls fn once for each entry that matches any filter; what fn returns is ignored. */
-static void match_any(const struct sidx *x, const struct sidx_filter *filters, size_t n, sidx_fn fn, void *arg)
+static void match_any(const struct sidx *x, const struct sidx_filter *filters, size_t n, sidx_fn fn,
+                      void *arg)
 {
     struct multi m = {.filters = filters, .fn = fn, .arg = arg};
     if (n == 0) {
@@ -256,7 +263,8 @@ static bool count_entry(void *arg, const struct sidx_entry *e)
     return true;
 }
 
-uint64_t sidx_count_from(const struct sidx *x, const struct sidx_filter *filters, size_t n, uint64_t from_seq)
+uint64_t sidx_count_from(const struct sidx *x, const struct sidx_filter *filters, size_t n,
+                         uint64_t from_seq)
 {
     struct counting c = {.from = from_seq};
     match_any(x, filters, n, count_entry, &c);
@@ -318,8 +326,8 @@ static bool collect_entry(void *arg, const struct sidx_entry *e)
     return true;
 }
 
-size_t sidx_collect(const struct sidx *x, const struct sidx_filter *filters, size_t n, uint64_t from_seq, uint64_t *out,
-                    size_t max)
+size_t sidx_collect(const struct sidx *x, const struct sidx_filter *filters, size_t n,
+                    uint64_t from_seq, uint64_t *out, size_t max)
 {
     struct collecting c = {.from = from_seq, .v = out, .max = max};
     if (max == 0) {
@@ -358,7 +366,7 @@ uint64_t sidx_next_match(const struct sidx *x, const char *filter, size_t len, u
     return sidx_collect(x, &f, filter == NULL ? 0 : 1, from_seq, &seq, 1) == 1 ? seq : 0;
 }
 
-/* --- check ------------------------------------------------------------------------------------------------------------- */
+/* --- check ------------------------------------------------------------------------------------ */
 
 struct checking {
     const struct sidx *x;
@@ -375,7 +383,8 @@ static bool check_entry(void *arg, const struct sidx_entry *e)
         int cmp = memcmp(b->subj, e->subj, u64_min(b->len, e->len));
         c->good = c->good && (cmp < 0 || (cmp == 0 && b->len < e->len));
     }
-    c->good = c->good && posts_check(e) && sidx_by_id(c->x, e->id) == e && sidx_find(c->x, e->subj, e->len) == e;
+    c->good = c->good && posts_check(e) && sidx_by_id(c->x, e->id) == e &&
+              sidx_find(c->x, e->subj, e->len) == e;
     c->before = e;
     c->subjects++;
     c->msgs += sidx_count(e);

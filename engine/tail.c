@@ -49,7 +49,8 @@ static void grow_chunks(struct tail *t)
     t->chunks_cap = cap;
 }
 
-/* The number of the chunk, taking a reference when it is new or was let go. Chunk numbers wrap; 0 is skipped. */
+/* The number of the chunk, taking a reference when it is new or was let go. Chunk numbers wrap; 0
+ * is skipped. */
 static uint32_t chunk_number(struct tail *t, struct jr_chunk *chunk)
 {
     if (t->chunks_n > 0) {
@@ -76,7 +77,8 @@ static uint32_t chunk_number(struct tail *t, struct jr_chunk *chunk)
     return number;
 }
 
-void tail_add(struct tail *t, uint64_t seq, struct jr_chunk *chunk, uint32_t off, uint32_t msg_bytes)
+void tail_add(struct tail *t, uint64_t seq, struct jr_chunk *chunk, uint32_t off,
+              uint32_t msg_bytes)
 {
     ASSERT(off % 8 == 0);
     if (t->n == 0) {

@@ -1,5 +1,6 @@
-/* The tail: where the messages that no checkpoint has flushed yet lie in memory (in journal chunks, by reference).
- * A dense deque of 8 B slots by sequence; a chunk is held as long as one of its messages is live here. Owner thread. */
+/* The tail: where the messages that no checkpoint has flushed yet lie in memory (in journal chunks,
+ * by reference). A dense deque of 8 B slots by sequence; a chunk is held as long as one of its
+ * messages is live here. Owner thread. */
 #ifndef ENGINE_TAIL_H
 #define ENGINE_TAIL_H
 
@@ -16,29 +17,34 @@ struct tail_slot {
 struct tail {
     struct tail_slot *slots; /* owned ring */
     size_t slots_cap, slots_head;
-    uint64_t first_seq;      /* of the first slot */
-    uint64_t n;              /* slots in use */
+    uint64_t first_seq;        /* of the first slot */
+    uint64_t n;                /* slots in use */
     struct tail_chunk *chunks; /* owned ring, by chunk number */
     size_t chunks_cap;
     uint32_t chunks_first, chunks_n;
-    uint64_t msgs;           /* live slots */
-    uint64_t bytes;          /* MSG bytes of live slots */
+    uint64_t msgs;  /* live slots */
+    uint64_t bytes; /* MSG bytes of live slots */
 };
 
 void tail_init(struct tail *t);
 void tail_fini(struct tail *t);
-/* Adds message `seq` whose MSG form lies 8 B aligned at chunk->base + off. Sequences only rise; gaps are dead slots
- * (a gap restarts an empty tail at no cost). */
-void tail_add(struct tail *t, uint64_t seq, struct jr_chunk *chunk, uint32_t off, uint32_t msg_bytes);
+/* Adds message `seq` whose MSG form lies 8 B aligned at chunk->base + off. Sequences only rise;
+ * gaps are dead slots (a gap restarts an empty tail at no cost). */
+void tail_add(struct tail *t, uint64_t seq, struct jr_chunk *chunk, uint32_t off,
+              uint32_t msg_bytes);
 /* Gives the bytes of a live message; NULL when it is not in the tail. */
 const uint8_t *tail_get(const struct tail *t, uint64_t seq, struct jr_chunk **chunk_out);
 /* Forgets one message; no-op when it is not there. */
 void tail_kill(struct tail *t, uint64_t seq);
 /* Forgets everything below seq. */
 void tail_trim(struct tail *t, uint64_t seq);
-/* Moves the live messages up to upto_seq into one chunk of their own, so that a few small messages do not pin journal
- * chunks. No-op when they fill at least half of what they pin, or memory is short. */
+/* Moves the live messages up to upto_seq into one chunk of their own, so that a few small messages
+ * do not pin journal chunks. No-op when they fill at least half of what they pin, or memory is
+ * short. */
 void tail_rehome(struct tail *t, uint64_t upto_seq);
-static inline uint64_t tail_end_seq(const struct tail *t) { return t->first_seq + t->n; }
+static inline uint64_t tail_end_seq(const struct tail *t)
+{
+    return t->first_seq + t->n;
+}
 
 #endif

@@ -43,7 +43,10 @@ static void sift_down(struct wheel *w, size_t i, struct wheel_node *node)
     place(w, i, node);
 }
 
-void wheel_init(struct wheel *w) { memset(w, 0, sizeof *w); }
+void wheel_init(struct wheel *w)
+{
+    memset(w, 0, sizeof *w);
+}
 
 void wheel_fini(struct wheel *w)
 {
@@ -97,7 +100,10 @@ void wheel_cancel(struct wheel *w, struct wheel_node *node)
     }
 }
 
-int64_t wheel_next(const struct wheel *w) { return w->n == 0 ? WHEEL_NEVER : w->heap[0]->at_boot_ns; }
+int64_t wheel_next(const struct wheel *w)
+{
+    return w->n == 0 ? WHEEL_NEVER : w->heap[0]->at_boot_ns;
+}
 
 struct wheel_node *wheel_pop(struct wheel *w, int64_t now_boot_ns)
 {

@@ -1,9 +1,10 @@
 /* Deadlines in boot_ns: ack_wait, redelivery delays, expiry checks, flush of acks (STORAGE 11.4).
  *
- * A 4-ary heap of pointers to nodes that lie in their owners: arm and cancel O(log n), next O(1), 8 B per armed node
- * plus the node. Many deadlines of one kind share a node (a consumer arms the earliest of its pending messages), so a
- * store has some tens of thousands of nodes, not millions. Exact deadlines also keep simulated runs deterministic:
- * equal deadlines come in the order they were armed.
+ * A 4-ary heap of pointers to nodes that lie in their owners: arm and cancel O(log n), next O(1), 8
+ * B per armed node plus the node. Many deadlines of one kind share a node (a consumer arms the
+ * earliest of its pending messages), so a store has some tens of thousands of nodes, not millions.
+ * Exact deadlines also keep simulated runs deterministic: equal deadlines come in the order they
+ * were armed.
  *
  * Thread: owner. A node must be cancelled before its memory goes. */
 #ifndef ENGINE_WHEEL_H
@@ -33,7 +34,10 @@ void wheel_arm(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns);
 /* Arms only when the node is not armed or armed for later. */
 void wheel_arm_earlier(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns);
 void wheel_cancel(struct wheel *w, struct wheel_node *node); /* not armed: no-op */
-static inline bool wheel_armed(const struct wheel_node *node) { return node->index != 0; }
+static inline bool wheel_armed(const struct wheel_node *node)
+{
+    return node->index != 0;
+}
 /* The earliest deadline, WHEEL_NEVER = none. */
 int64_t wheel_next(const struct wheel *w);
 /* Takes the earliest node that is due at `now_boot_ns` and disarms it; NULL = none is due. */

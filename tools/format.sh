@@ -7,14 +7,16 @@ if ! command -v clang-format >/dev/null 2>&1; then
     sh tools/setup.sh ci || exit 2
 fi
 files=$(git ls-files --cached --others --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$f" ] && echo "$f"; done)
-bad=0
-for f in $files; do
-    if [ "${1:-}" = 1 ]; then
-        clang-format -i "$f"
-    elif ! clang-format "$f" | cmp -s - "$f"; then
-        echo "$f: clang-format would change $(clang-format "$f" | diff "$f" - | grep -c '^>') lines"
-        bad=$((bad + 1))
-    fi
+if [ "${1:-}" = 1 ]; then
+    for _ in 1 2; do # a comment it breaks may need a second look
+        echo "$files" | xargs -P "$(nproc)" -n 16 clang-format -i
+    done
+    exit
+fi
+bad=$(echo "$files" | xargs -P "$(nproc)" -n 16 clang-format --dry-run 2>&1 |
+    grep -E 'warning: code should be' | cut -d: -f1 | sort -u)
+for f in $bad; do
+    echo "$f: clang-format would change $(clang-format "$f" | diff "$f" - | grep -c '^>') lines"
 done
-[ "${1:-}" = 1 ] || echo "format: $bad files differ"
-[ "$bad" = 0 ]
+echo "format: $(echo "$bad" | grep -c .) files differ"
+[ -z "$bad" ]

@@ -1,5 +1,6 @@
-/* jsadmin: looks after a stopped store, under its lock (engine/engine.h). `info DIR` tells what is in it, `check DIR` verifies
- * every checksum. Exit codes: 0 fine, 1 could not do it, 2 wrong usage, 3 damage was found. */
+/* jsadmin: looks after a stopped store, under its lock (engine/engine.h). `info DIR` tells what is
+ * in it, `check DIR` verifies every checksum. Exit codes: 0 fine, 1 could not do it, 2 wrong usage,
+ * 3 damage was found. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 static const char usage_text[] =
     "usage: jsadmin [--json] <command> DIR\n"
     "\n"
-    "Looks after the store of a server that is not running. DIR is the server's store directory (the\n"
+    "Looks after the store of a server that is not running. DIR is the server's store directory "
+    "(the\n"
     "folder that holds \"millrace\", printed by the server as Store Directory).\n"
     "\n"
     "  info DIR    streams, consumers, segments and journal\n"
@@ -21,7 +23,8 @@ static const char usage_text[] =
     "  --json      one JSON document instead of tables\n"
     "  -h, --help  this text\n"
     "\n"
-    "Neither command changes a message. A damaged second copy of STORE or of the catalogue is written\n"
+    "Neither command changes a message. A damaged second copy of STORE or of the catalogue is "
+    "written\n"
     "again from the good one, as at any start.\n";
 
 struct ctx {
@@ -32,7 +35,7 @@ struct ctx {
     const char *dir;
 };
 
-/* --- text helpers ------------------------------------------------------------------------------------------------------ */
+/* --- text helpers ----------------------------------------------------------------------------- */
 
 static const char *bytes_text(uint64_t n, char *buf, size_t len)
 {
@@ -77,13 +80,14 @@ static const char *durability_text(enum store_durability d)
     return "?";
 }
 
-/* --- info ------------------------------------------------------------------------------------------------------------------ */
+/* --- info ------------------------------------------------------------------------------------- */
 
 static void info_json_consumers(struct ctx *x, struct store_stream *s)
 {
     const struct store_ops *ops = x->store->ops;
     json_out_array(&x->out, "consumers");
-    for (struct store_cons *c = ops->cons_next_of(s, NULL); c != NULL; c = ops->cons_next_of(s, c)) {
+    for (struct store_cons *c = ops->cons_next_of(s, NULL); c != NULL;
+         c = ops->cons_next_of(s, c)) {
         struct cons_state st;
         ops->cons_state(c, &st);
         json_out_begin(&x->out);
@@ -135,7 +139,8 @@ static void info_json(struct ctx *x, const struct eng_info *info)
 
 static void info_streams_table(struct ctx *x)
 {
-    static const char *const head[] = {"Account", "Stream", "Acks", "Messages", "Bytes", "First", "Last", "Subjects",
+    static const char *const head[] = {"Account",  "Stream",  "Acks",       "Messages",
+                                       "Bytes",    "First",   "Last",       "Subjects",
                                        "Segments", "On disk", "In journal", "Damaged"};
     const struct store_ops *ops = x->store->ops;
     struct table t;
@@ -147,12 +152,13 @@ static void info_streams_table(struct ctx *x)
         char b[9][40];
         ops->stream_state(s, &st);
         eng_stream_space(s, &segs, &seg_bytes, &tail);
-        const char *row[] = {ops->stream_cfg(s)->account, ops->stream_cfg(s)->name, durability_text(st.durability),
-                             count_text(st.msgs, b[0], 40), bytes_text(st.bytes, b[1], 40),
-                             count_text(st.first_seq, b[2], 40), count_text(st.last_seq, b[3], 40),
-                             count_text(st.nsubjects, b[4], 40), count_text(segs, b[5], 40),
-                             bytes_text(seg_bytes, b[6], 40), count_text(tail, b[7], 40),
-                             count_text(st.damaged_msgs, b[8], 40)};
+        const char *row[] = {
+            ops->stream_cfg(s)->account,       ops->stream_cfg(s)->name,
+            durability_text(st.durability),    count_text(st.msgs, b[0], 40),
+            bytes_text(st.bytes, b[1], 40),    count_text(st.first_seq, b[2], 40),
+            count_text(st.last_seq, b[3], 40), count_text(st.nsubjects, b[4], 40),
+            count_text(segs, b[5], 40),        bytes_text(seg_bytes, b[6], 40),
+            count_text(tail, b[7], 40),        count_text(st.damaged_msgs, b[8], 40)};
         table_row(&t, row);
     }
     table_print(&t, stdout);
@@ -161,22 +167,29 @@ static void info_streams_table(struct ctx *x)
 
 static void info_consumers_table(struct ctx *x)
 {
-    static const char *const head[] = {"Account", "Stream", "Consumer", "Kind", "Delivered", "Ack floor", "Unacked",
-                                       "Redelivered", "Unprocessed"};
+    static const char *const head[] = {"Account", "Stream",      "Consumer",
+                                       "Kind",    "Delivered",   "Ack floor",
+                                       "Unacked", "Redelivered", "Unprocessed"};
     const struct store_ops *ops = x->store->ops;
     struct table t;
     table_init(&t, "Consumers", head, ARRAY_LEN(head), 4);
     for (struct store_stream *s = ops->stream_next(x->store, NULL, NULL); s != NULL;
          s = ops->stream_next(x->store, NULL, s)) {
-        for (struct store_cons *c = ops->cons_next_of(s, NULL); c != NULL; c = ops->cons_next_of(s, c)) {
+        for (struct store_cons *c = ops->cons_next_of(s, NULL); c != NULL;
+             c = ops->cons_next_of(s, c)) {
             struct cons_state st;
             char b[5][40];
             const struct cons_cfg *cfg = ops->cons_cfg(c);
             ops->cons_state(c, &st);
-            const char *row[] = {ops->stream_cfg(s)->account, ops->stream_cfg(s)->name, cfg->name,
-                                 cfg->deliver_subject != NULL ? "push" : "pull", count_text(st.delivered_sseq, b[0], 40),
-                                 count_text(st.floor_sseq, b[1], 40), count_text(st.num_ack_pending, b[2], 40),
-                                 count_text(st.num_redelivered, b[3], 40), count_text(st.num_pending, b[4], 40)};
+            const char *row[] = {ops->stream_cfg(s)->account,
+                                 ops->stream_cfg(s)->name,
+                                 cfg->name,
+                                 cfg->deliver_subject != NULL ? "push" : "pull",
+                                 count_text(st.delivered_sseq, b[0], 40),
+                                 count_text(st.floor_sseq, b[1], 40),
+                                 count_text(st.num_ack_pending, b[2], 40),
+                                 count_text(st.num_redelivered, b[3], 40),
+                                 count_text(st.num_pending, b[4], 40)};
             table_row(&t, row);
         }
     }
@@ -197,7 +210,8 @@ static int cmd_info(struct ctx *x)
     printf("Last stop     %s\n", info.clean ? "clean" : "not clean (the journal was replayed)");
     printf("Catalogue     generation %llu\n", (unsigned long long)info.generation);
     printf("Journal       %s records replayed", count_text(info.replayed_records, b, sizeof b));
-    printf(", %s torn at the end (never acknowledged)\n\n", bytes_text(info.torn_bytes, b, sizeof b));
+    printf(", %s torn at the end (never acknowledged)\n\n",
+           bytes_text(info.torn_bytes, b, sizeof b));
     if (info.streams == 0) {
         printf("No streams.\n");
         return 0;
@@ -210,7 +224,7 @@ static int cmd_info(struct ctx *x)
     return info.damaged_streams > 0 ? 3 : 0;
 }
 
-/* --- check ------------------------------------------------------------------------------------------------------------------- */
+/* --- check ------------------------------------------------------------------------------------ */
 
 static void on_finding(void *arg, const char *object, const char *text, bool lost)
 {
@@ -285,7 +299,7 @@ static int cmd_check(struct ctx *x)
     return findings > 0 ? 3 : 0;
 }
 
-/* --- main ---------------------------------------------------------------------------------------------------------------------- */
+/* --- main ------------------------------------------------------------------------------------- */
 
 static void no_doorbell(void *arg)
 {
@@ -301,13 +315,17 @@ static void count_entry(void *arg, const char *name, bool is_dir)
 
 static int run(struct ctx *x, struct env *env, const char *command)
 {
-    struct eng_opts o = {.store_dir = x->dir, .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX,
-                         .read_only_check = true, .doorbell = no_doorbell};
+    struct eng_opts o = {.store_dir = x->dir,
+                         .max_file_bytes = UINT64_MAX,
+                         .max_mem_bytes = UINT64_MAX,
+                         .read_only_check = true,
+                         .doorbell = no_doorbell};
     struct err err = {0};
     char path[4200];
     snprintf(path, sizeof path, "%s/millrace", x->dir);
     if (env_list(env, path, count_entry, &(int){0}, &err) != ST_OK) {
-        fprintf(stderr, "jsadmin: no store in \"%s\": there is no folder \"millrace\" in it\n", x->dir);
+        fprintf(stderr, "jsadmin: no store in \"%s\": there is no folder \"millrace\" in it\n",
+                x->dir);
         return 1;
     }
     enum st st = eng_open(env, &o, &x->store, &err);
@@ -330,7 +348,8 @@ static int run(struct ctx *x, struct env *env, const char *command)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     struct ctx x = {0};
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {

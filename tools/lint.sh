@@ -1,5 +1,5 @@
 #!/bin/sh
-# All lint rules over the tree; each is a small script under tools/lint/ and has samples in tests/lint/. Last line:
+# All lint rules over the tree; each is a small script under tools/lint/ and has samples in tests/lint/, then the format. Last line:
 # N passed, N failed (rules). `lint.sh ROOT` looks at another tree.
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -13,6 +13,13 @@ for rule in layers banned sizes text; do
         failed=$((failed + 1))
     fi
 done
+if [ "$root" = . ]; then # other trees are the samples of tests/lint, which are not formatted
+    if sh tools/format.sh; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+fi
 python3 -B tools/lint/untested.py "$root"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

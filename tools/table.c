@@ -20,7 +20,8 @@ static void widen(struct table *t, size_t column, const char *cell)
     t->width[column] = w > t->width[column] ? w : t->width[column];
 }
 
-void table_init(struct table *t, const char *title, const char *const *head, size_t columns, size_t left_columns)
+void table_init(struct table *t, const char *title, const char *const *head, size_t columns,
+                size_t left_columns)
 {
     ASSERT(columns <= TABLE_COLUMNS_MAX);
     memset(t, 0, sizeof *t);

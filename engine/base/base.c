@@ -149,8 +149,8 @@ size_t varint_get(const uint8_t *in, size_t len, uint64_t *v_out)
 /* --- checksums and hashes --- */
 uint32_t crc32c(uint32_t seed, const void *data, size_t len)
 {
-    /* ISA-L takes an int length, does not change the buffer in spite of its type, and leaves both inversions
-     * of the usual convention to us. */
+    /* ISA-L takes an int length, does not change the buffer in spite of its type, and leaves both
+     * inversions of the usual convention to us. */
     union {
         const void *in;
         unsigned char *isal;

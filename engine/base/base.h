@@ -10,7 +10,8 @@
 #include "engine/base/st.h"
 
 /* ASSERT stays on in every build; ASSERT_SLOW (walks structures) only with -DMR_SLOW_ASSERTS. */
-void base_assert_failed(const char *file, int line, const char *expr) __attribute__((noreturn, cold));
+void base_assert_failed(const char *file, int line, const char *expr)
+    __attribute__((noreturn, cold));
 #define ASSERT(e) ((e) ? (void)0 : base_assert_failed(__FILE__, __LINE__, #e))
 /* A place that is not reached, and why (clang refuses ASSERT(!"text")). */
 #define ASSERT_NEVER(why) base_assert_failed(__FILE__, __LINE__, why)
@@ -30,11 +31,12 @@ void base_assert_failed(const char *file, int line, const char *expr) __attribut
 #define BASE_PAGE 4096u
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* base_malloc & co never return NULL: small, long-lived things. On exhaustion they print one line and abort.
- * base_try_malloc may return NULL: for every size that comes from outside (payloads, counts in files).
- * All allocation of the program goes through here; tests install a hook that fails the n-th try-call. Any thread. */
+/* base_malloc & co never return NULL: small, long-lived things. On exhaustion they print one line
+ * and abort. base_try_malloc may return NULL: for every size that comes from outside (payloads,
+ * counts in files). All allocation of the program goes through here; tests install a hook that
+ * fails the n-th try-call. Any thread. */
 void *base_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *base_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *base_realloc(void *p, size_t size) __attribute__((returns_nonnull));
@@ -44,8 +46,8 @@ void *base_aligned(size_t align, size_t size) __attribute__((malloc, returns_non
 char *base_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *base_strndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull));
 void base_free(void *p);
-/* For tests: from now on the n-th try-call (1 = the next) returns NULL; 0 disarms. Resets the count, which counts
- * only while armed (UINT64_MAX counts and never fails). */
+/* For tests: from now on the n-th try-call (1 = the next) returns NULL; 0 disarms. Resets the
+ * count, which counts only while armed (UINT64_MAX counts and never fails). */
 void base_fail_try_alloc_at(uint64_t n);
 uint64_t base_try_alloc_count(void);
 
@@ -93,14 +95,26 @@ static inline void put_u64le(void *p, uint64_t v)
     memcpy(p, &v, 8);
 }
 
-static inline uint64_t u64_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static inline uint64_t u64_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static inline int64_t i64_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline uint64_t u64_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+static inline uint64_t u64_max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+static inline int64_t i64_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
 /* Rounds up to a power-of-two multiple; the caller has checked that it cannot overflow. */
-static inline uint64_t align_up(uint64_t v, uint64_t to) { return (v + to - 1) & ~(to - 1); }
+static inline uint64_t align_up(uint64_t v, uint64_t to)
+{
+    return (v + to - 1) & ~(to - 1);
+}
 
-/* Unsigned LEB128. put returns the bytes written (at most 10); get returns the bytes read, 0 when the input is
- * short or longer than 10 bytes. */
+/* Unsigned LEB128. put returns the bytes written (at most 10); get returns the bytes read, 0 when
+ * the input is short or longer than 10 bytes. */
 size_t varint_put(uint8_t *out, uint64_t v);
 size_t varint_get(const uint8_t *in, size_t len, uint64_t *v_out);
 

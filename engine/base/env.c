@@ -13,8 +13,8 @@ enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, size_t le
     return env_pwritev(e, f, &iov, 1, off, err);
 }
 
-enum st env_read_file(struct env *e, const char *path, size_t max, uint8_t **buf_out, size_t *len_out,
-                      struct err *err)
+enum st env_read_file(struct env *e, const char *path, size_t max, uint8_t **buf_out,
+                      size_t *len_out, struct err *err)
 {
     *buf_out = NULL;
     *len_out = 0;

@@ -1,6 +1,7 @@
-/* The world outside: clock, disk, randomness, tasks. Everything above is built on this and nothing else, so that
- * tests own time and disk (STYLE 73). Two implementations: env_real.c (the only caller of open(), time() & co) and
- * env_sim.c (deterministic; faults; power loss; see engine/base/env_sim.h).
+/* The world outside: clock, disk, randomness, tasks. Everything above is built on this and nothing
+ * else, so that tests own time and disk (STYLE 73). Two implementations: env_real.c (the only
+ * caller of open(), time() & co) and env_sim.c (deterministic; faults; power loss; see
+ * engine/base/env_sim.h).
  *
  * Disk calls block; only engine tasks (lane, flusher, readers, meta) and start-up may make them. */
 #ifndef ENGINE_BASE_ENV_H
@@ -33,16 +34,20 @@ typedef void (*env_list_fn)(void *arg, const char *name, bool is_dir);
 
 struct env_ops {
     /* clock */
-    int64_t (*real_ns)(struct env *);           /* wall clock, ns since 1970 UTC; may step */
-    int64_t (*boot_ns)(struct env *);           /* CLOCK_BOOTTIME; never steps */
-    void (*boot_id)(struct env *, uint8_t[16]); /* changes when the machine restarts, not when the process does */
+    int64_t (*real_ns)(struct env *); /* wall clock, ns since 1970 UTC; may step */
+    int64_t (*boot_ns)(struct env *); /* CLOCK_BOOTTIME; never steps */
+    void (*boot_id)(struct env *,
+                    uint8_t[16]); /* changes when the machine restarts, not when the process does */
     /* random */
     void (*random)(struct env *, void *, size_t);
     /* disk */
-    enum st (*open)(struct env *, const char *path, unsigned flags, struct env_file **, struct err *);
+    enum st (*open)(struct env *, const char *path, unsigned flags, struct env_file **,
+                    struct err *);
     void (*close)(struct env *, struct env_file *);
-    enum st (*pread)(struct env *, struct env_file *, void *, size_t, uint64_t off, size_t *got, struct err *);
-    enum st (*pwritev)(struct env *, struct env_file *, const struct iovec *, int, uint64_t off, struct err *);
+    enum st (*pread)(struct env *, struct env_file *, void *, size_t, uint64_t off, size_t *got,
+                     struct err *);
+    enum st (*pwritev)(struct env *, struct env_file *, const struct iovec *, int, uint64_t off,
+                       struct err *);
     enum st (*datasync)(struct env *, struct env_file *, struct err *);
     enum st (*fallocate)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
     enum st (*truncate)(struct env *, struct env_file *, uint64_t size, struct err *);
@@ -54,12 +59,13 @@ struct env_ops {
     enum st (*rmdir)(struct env *, const char *path, struct err *);
     enum st (*dirsync)(struct env *, const char *path, struct err *);
     enum st (*list)(struct env *, const char *path, env_list_fn, void *arg, struct err *);
-    enum st (*space)(struct env *, const char *path, uint64_t *free_bytes, uint64_t *total_bytes, struct err *);
+    enum st (*space)(struct env *, const char *path, uint64_t *free_bytes, uint64_t *total_bytes,
+                     struct err *);
     enum st (*lock)(struct env *, const char *path, struct env_lock **, struct err *);
     void (*unlock)(struct env *, struct env_lock *);
     /* tasks */
-    enum st (*task_start)(struct env *, const char *name, int nice, env_step_fn, void *arg, struct env_task **,
-                          struct err *);
+    enum st (*task_start)(struct env *, const char *name, int nice, env_step_fn, void *arg,
+                          struct env_task **, struct err *);
     void (*task_wake)(struct env *, struct env_task *);
     void (*task_stop)(struct env *, struct env_task *);
     const char *(*getenv)(struct env *, const char *name);
@@ -74,12 +80,27 @@ struct env {
 struct env *env_real_create(void);
 void env_real_destroy(struct env *);
 
-/* --- clock, random ------------------------------------------------------------------------------------------- */
-static inline int64_t env_real_ns(struct env *e) { return e->ops->real_ns(e); }
-static inline int64_t env_boot_ns(struct env *e) { return e->ops->boot_ns(e); }
-static inline void env_boot_id(struct env *e, uint8_t id[16]) { e->ops->boot_id(e, id); }
-static inline void env_random(struct env *e, void *p, size_t n) { e->ops->random(e, p, n); }
-static inline const char *env_getenv(struct env *e, const char *name) { return e->ops->getenv(e, name); }
+/* --- clock, random ---------------------------------------------------------------------------- */
+static inline int64_t env_real_ns(struct env *e)
+{
+    return e->ops->real_ns(e);
+}
+static inline int64_t env_boot_ns(struct env *e)
+{
+    return e->ops->boot_ns(e);
+}
+static inline void env_boot_id(struct env *e, uint8_t id[16])
+{
+    e->ops->boot_id(e, id);
+}
+static inline void env_random(struct env *e, void *p, size_t n)
+{
+    e->ops->random(e, p, n);
+}
+static inline const char *env_getenv(struct env *e, const char *name)
+{
+    return e->ops->getenv(e, name);
+}
 
 /* The machine's memory, bytes; 0 = not known. */
 static inline uint64_t env_memory_bytes(struct env *e)
@@ -87,10 +108,11 @@ static inline uint64_t env_memory_bytes(struct env *e)
     return e->ops->memory_bytes(e);
 }
 
-/* --- disk ---------------------------------------------------------------------------------------------------- */
-/* Opens a file. ST_NOTFOUND, ST_EXISTS, ST_DENIED, ST_NOSPACE, ST_IO. *file_out is NULL on failure. */
-MUST_USE static inline enum st env_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out,
-                                        struct err *err)
+/* --- disk ------------------------------------------------------------------------------------- */
+/* Opens a file. ST_NOTFOUND, ST_EXISTS, ST_DENIED, ST_NOSPACE, ST_IO. *file_out is NULL on failure.
+ */
+MUST_USE static inline enum st env_open(struct env *e, const char *path, unsigned flags,
+                                        struct env_file **file_out, struct err *err)
 {
     return e->ops->open(e, path, flags, file_out, err);
 }
@@ -102,35 +124,40 @@ static inline void env_close(struct env *e, struct env_file *f)
     }
 }
 /* Reads up to len bytes; *got_out is less only at the end of the file. */
-MUST_USE static inline enum st env_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
-                                         size_t *got_out, struct err *err)
+MUST_USE static inline enum st env_pread(struct env *e, struct env_file *f, void *buf, size_t len,
+                                         uint64_t off, size_t *got_out, struct err *err)
 {
     return e->ops->pread(e, f, buf, len, off, got_out, err);
 }
-/* Writes everything or fails (a short write is ST_IO, or ST_NOSPACE); a failed write may have written a part. */
-MUST_USE static inline enum st env_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, int n,
-                                           uint64_t off, struct err *err)
+/* Writes everything or fails (a short write is ST_IO, or ST_NOSPACE); a failed write may have
+ * written a part. */
+MUST_USE static inline enum st env_pwritev(struct env *e, struct env_file *f,
+                                           const struct iovec *iov, int n, uint64_t off,
+                                           struct err *err)
 {
     return e->ops->pwritev(e, f, iov, n, off, err);
 }
-MUST_USE enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, size_t len, uint64_t off,
-                            struct err *err);
-/* fdatasync. After a failure the file's unsynced pages must be taken as lost; never retry as if nothing happened. */
+MUST_USE enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, size_t len,
+                            uint64_t off, struct err *err);
+/* fdatasync. After a failure the file's unsynced pages must be taken as lost; never retry as if
+ * nothing happened. */
 MUST_USE static inline enum st env_datasync(struct env *e, struct env_file *f, struct err *err)
 {
     return e->ops->datasync(e, f, err);
 }
 /* Reserves [off, off+len), growing the file; new bytes read as zero. */
-MUST_USE static inline enum st env_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
-                                             struct err *err)
+MUST_USE static inline enum st env_fallocate(struct env *e, struct env_file *f, uint64_t off,
+                                             uint64_t len, struct err *err)
 {
     return e->ops->fallocate(e, f, off, len, err);
 }
-MUST_USE static inline enum st env_truncate(struct env *e, struct env_file *f, uint64_t size, struct err *err)
+MUST_USE static inline enum st env_truncate(struct env *e, struct env_file *f, uint64_t size,
+                                            struct err *err)
 {
     return e->ops->truncate(e, f, size, err);
 }
-MUST_USE static inline enum st env_size(struct env *e, struct env_file *f, uint64_t *size_out, struct err *err)
+MUST_USE static inline enum st env_size(struct env *e, struct env_file *f, uint64_t *size_out,
+                                        struct err *err)
 {
     return e->ops->size(e, f, size_out, err);
 }
@@ -139,8 +166,10 @@ static inline void env_drop_cache(struct env *e, struct env_file *f, uint64_t of
 {
     e->ops->drop_cache(e, f, off, len);
 }
-/* Renames, replacing an existing target. Durable only after env_dirsync of the directory (both, if they differ). */
-MUST_USE static inline enum st env_rename(struct env *e, const char *from, const char *to, struct err *err)
+/* Renames, replacing an existing target. Durable only after env_dirsync of the directory (both, if
+ * they differ). */
+MUST_USE static inline enum st env_rename(struct env *e, const char *from, const char *to,
+                                          struct err *err)
 {
     return e->ops->rename(e, from, to, err);
 }
@@ -163,7 +192,8 @@ MUST_USE static inline enum st env_dirsync(struct env *e, const char *path, stru
     return e->ops->dirsync(e, path, err);
 }
 /* Calls fn for each entry but . and .., in no particular order (sorted in the simulation). */
-MUST_USE static inline enum st env_list(struct env *e, const char *path, env_list_fn fn, void *arg, struct err *err)
+MUST_USE static inline enum st env_list(struct env *e, const char *path, env_list_fn fn, void *arg,
+                                        struct err *err)
 {
     return e->ops->list(e, path, fn, arg, err);
 }
@@ -172,10 +202,10 @@ MUST_USE static inline enum st env_space(struct env *e, const char *path, uint64
 {
     return e->ops->space(e, path, free_bytes_out, total_bytes_out, err);
 }
-/* Takes an exclusive lock on a file (made when missing) until unlock or process end, and writes our pid into it.
- * ST_BUSY names the holder's pid in err. */
-MUST_USE static inline enum st env_lock_take(struct env *e, const char *path, struct env_lock **lock_out,
-                                             struct err *err)
+/* Takes an exclusive lock on a file (made when missing) until unlock or process end, and writes our
+ * pid into it. ST_BUSY names the holder's pid in err. */
+MUST_USE static inline enum st env_lock_take(struct env *e, const char *path,
+                                             struct env_lock **lock_out, struct err *err)
 {
     return e->ops->lock(e, path, lock_out, err);
 }
@@ -186,20 +216,25 @@ static inline void env_lock_release(struct env *e, struct env_lock *l)
     }
 }
 /* Reads a whole file of at most max bytes into *buf_out (base_malloc'ed, owned by the caller). */
-MUST_USE enum st env_read_file(struct env *e, const char *path, size_t max, uint8_t **buf_out, size_t *len_out,
-                               struct err *err);
+MUST_USE enum st env_read_file(struct env *e, const char *path, size_t max, uint8_t **buf_out,
+                               size_t *len_out, struct err *err);
 
-/* --- tasks --------------------------------------------------------------------------------------------------- */
-/* Starts a task. `step` does what work there is and returns how many ns it may rest: ENV_STEP_AGAIN, ENV_STEP_IDLE
- * (until woken) or a duration. Real: one thread per task. Simulated: the test's scheduler calls step. A step must not
- * wait for another task (it returns and is woken), so that the simulation cannot deadlock. */
-MUST_USE static inline enum st env_task_start(struct env *e, const char *name, int nice, env_step_fn step, void *arg,
+/* --- tasks ------------------------------------------------------------------------------------ */
+/* Starts a task. `step` does what work there is and returns how many ns it may rest:
+ * ENV_STEP_AGAIN, ENV_STEP_IDLE (until woken) or a duration. Real: one thread per task. Simulated:
+ * the test's scheduler calls step. A step must not wait for another task (it returns and is woken),
+ * so that the simulation cannot deadlock. */
+MUST_USE static inline enum st env_task_start(struct env *e, const char *name, int nice,
+                                              env_step_fn step, void *arg,
                                               struct env_task **task_out, struct err *err)
 {
     return e->ops->task_start(e, name, nice, step, arg, task_out, err);
 }
 /* Makes the task step soon; coalesces. Any thread. */
-static inline void env_task_wake(struct env *e, struct env_task *t) { e->ops->task_wake(e, t); }
+static inline void env_task_wake(struct env *e, struct env_task *t)
+{
+    e->ops->task_wake(e, t);
+}
 /* Waits for the current step to end, never steps again, frees the task. NULL is a no-op. */
 static inline void env_task_stop(struct env *e, struct env_task *t)
 {

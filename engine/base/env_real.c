@@ -1,9 +1,10 @@
-/* The real world: Linux system calls behind struct env. The only file that calls open(), clock_gettime() &
- * co.
+/* The real world: Linux system calls behind struct env. The only file that calls open(),
+ * clock_gettime() & co.
  *
- * Disk calls loop over EINTR and short transfers, so callers see all or an error. Every descriptor is
- * O_CLOEXEC. Files are made 0600 and directories 0700: a store holds other people's messages. Tasks are
- * threads with all signals blocked (the main thread gets them) and a condition variable as doorbell. */
+ * Disk calls loop over EINTR and short transfers, so callers see all or an error. Every descriptor
+ * is O_CLOEXEC. Files are made 0600 and directories 0700: a store holds other people's messages.
+ * Tasks are threads with all signals blocked (the main thread gets them) and a condition variable
+ * as doorbell. */
 #include "engine/base/env.h"
 
 #include <dirent.h>
@@ -196,8 +197,8 @@ static int open_retry(const char *path, int flags)
     return fd;
 }
 
-static enum st real_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out,
-                         struct err *err)
+static enum st real_open(struct env *e, const char *path, unsigned flags,
+                         struct env_file **file_out, struct err *err)
 {
     (void)e;
     *file_out = NULL;
@@ -258,9 +259,11 @@ static void iov_advance(struct iovec **iov, int *count, size_t n)
     }
 }
 
-static enum st write_some(struct env_file *f, struct iovec *iov, int count, uint64_t off, struct err *err)
+static enum st write_some(struct env_file *f, struct iovec *iov, int count, uint64_t off,
+                          struct err *err)
 {
-    iov_advance(&iov, &count, 0); /* drops empty leading entries: a zero return then means no progress */
+    iov_advance(&iov, &count,
+                0); /* drops empty leading entries: a zero return then means no progress */
     while (count > 0) {
         ssize_t n = pwritev(f->fd, iov, count, (off_t)off);
         if (n < 0) {
@@ -270,8 +273,8 @@ static enum st write_some(struct env_file *f, struct iovec *iov, int count, uint
             return fail(err, errno, "could not write", f->path);
         }
         if (n == 0) {
-            return err_set(err, ST_IO, 0, "could not write \"%s\": no progress at offset %llu", f->path,
-                           (unsigned long long)off);
+            return err_set(err, ST_IO, 0, "could not write \"%s\": no progress at offset %llu",
+                           f->path, (unsigned long long)off);
         }
         off += (uint64_t)n;
         iov_advance(&iov, &count, (size_t)n);
@@ -279,8 +282,8 @@ static enum st write_some(struct env_file *f, struct iovec *iov, int count, uint
     return ST_OK;
 }
 
-static enum st real_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, int n, uint64_t off,
-                            struct err *err)
+static enum st real_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, int n,
+                            uint64_t off, struct err *err)
 {
     (void)e;
     enum { BATCH = 64 }; /* a private copy, since a short write makes us change entries */
@@ -310,7 +313,8 @@ static enum st real_datasync(struct env *e, struct env_file *f, struct err *err)
     return fdatasync(f->fd) == 0 ? ST_OK : fail(err, errno, "could not sync", f->path);
 }
 
-static enum st real_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len, struct err *err)
+static enum st real_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
+                              struct err *err)
 {
     (void)e;
     int rc;
@@ -393,7 +397,8 @@ static bool entry_is_dir(DIR *d, const struct dirent *de)
     return fstatat(dirfd(d), de->d_name, &sb, 0) == 0 && S_ISDIR(sb.st_mode);
 }
 
-static enum st real_list(struct env *e, const char *path, env_list_fn fn, void *arg, struct err *err)
+static enum st real_list(struct env *e, const char *path, env_list_fn fn, void *arg,
+                         struct err *err)
 {
     (void)e;
     DIR *d = opendir(path);
@@ -432,8 +437,8 @@ static enum st real_space(struct env *e, const char *path, uint64_t *free_out, u
 }
 
 /* --- lock --- */
-/* An open-file-description lock: it belongs to the descriptor, so that a second engine in the same process is
- * refused too, and goes away with the process however it ends. */
+/* An open-file-description lock: it belongs to the descriptor, so that a second engine in the same
+ * process is refused too, and goes away with the process however it ends. */
 static enum st lock_fd(int fd, const char *path, struct err *err)
 {
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -446,10 +451,12 @@ static enum st lock_fd(int fd, const char *path, struct err *err)
     char pid[24] = {0};
     ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
-    return err_set(err, ST_BUSY, 0, "\"%s\" is held by process pid=%s", path, n > 0 ? pid : "unknown");
+    return err_set(err, ST_BUSY, 0, "\"%s\" is held by process pid=%s", path,
+                   n > 0 ? pid : "unknown");
 }
 
-static enum st real_lock(struct env *e, const char *path, struct env_lock **lock_out, struct err *err)
+static enum st real_lock(struct env *e, const char *path, struct env_lock **lock_out,
+                         struct err *err)
 {
     (void)e;
     *lock_out = NULL;
@@ -464,7 +471,8 @@ static enum st real_lock(struct env *e, const char *path, struct env_lock **lock
     }
     char pid[24];
     int n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-    /* Only to be read by humans and by ST_BUSY above; a full disk must not stop us from starting. */
+    /* Only to be read by humans and by ST_BUSY above; a full disk must not stop us from starting.
+     */
     if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
         errno = 0;
     }
@@ -549,8 +557,8 @@ static struct env_task *task_new(const char *name, int nice, env_step_fn step, v
     return t;
 }
 
-static enum st real_task_start(struct env *e, const char *name, int nice, env_step_fn step, void *arg,
-                               struct env_task **task_out, struct err *err)
+static enum st real_task_start(struct env *e, const char *name, int nice, env_step_fn step,
+                               void *arg, struct env_task **task_out, struct err *err)
 {
     (void)e;
     *task_out = NULL;

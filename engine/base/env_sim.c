@@ -2,33 +2,37 @@
  *
  * THE FAULT MODEL. What the parts above must survive, and what they need not.
  *
- * The disk has a volatile image (page cache and directory tree, what calls see) and a durable one (what a
- * power loss leaves at worst). Between them stand unsynced changes.
- *  - A write, a growth (fallocate or a write past the end), a truncation becomes durable with datasync of the
- * file, the size with it. Data alone: datasync of a new file does not make its name durable.
- *  - A create, mkdir, rename, unlink, rmdir becomes durable with dirsync of its directory; a rename between
- * two directories with dirsync of the target's. A directory that was never synced into its parent goes with
- * everything in it.
+ * The disk has a volatile image (page cache and directory tree, what calls see) and a durable one
+ * (what a power loss leaves at worst). Between them stand unsynced changes.
+ *  - A write, a growth (fallocate or a write past the end), a truncation becomes durable with
+ * datasync of the file, the size with it. Data alone: datasync of a new file does not make its name
+ * durable.
+ *  - A create, mkdir, rename, unlink, rmdir becomes durable with dirsync of its directory; a rename
+ * between two directories with dirsync of the target's. A directory that was never synced into its
+ * parent goes with everything in it.
  *
- * Power loss keeps a subset, drawn by a seed from one of: nothing unsynced; everything; a prefix of the order
- * of changes, the next one torn; each sector and each name on its own chance (1/16, 1/2, 15/16); all names
- * and no data; all data and no names.
- *  - Sectors (512 or 4096 B) are atomic, and independent, within a write and across writes and files. A
- * sector holds the bytes of some moment: the durable ones, or those after any of the unsynced writes to it.
- *  - A file's size is that of some moment, independent of its sectors; bytes that did not arrive read as
- * zeros (or as before). No other file's bytes ever appear. A truncation is atomic with respect to the bytes
- * it cuts.
- *  - A rename is atomic: never both names, never neither. Operations on one name keep their order; a
- * directory is not removed before what emptied it. Other directory operations survive independently of each
- * other. A process crash keeps every change; the write under way may be cut at any sector. A failed datasync:
- * a part of the unsynced reached the device, the rest never will, and the next datasync says ok. Reads show
- * either what is on the device or (cached) the new bytes, until the cache is dropped. Not crash faults, only
- * by explicit order: EIO, ENOSPC, rot of durable bytes, lost writes, lying syncs. Not modelled: latency,
- * misdirected writes (use rot), hard links, symbolic links, permissions, sparse space accounting (a file
- * takes its size). Synced data never goes away by itself.
+ * Power loss keeps a subset, drawn by a seed from one of: nothing unsynced; everything; a prefix of
+ * the order of changes, the next one torn; each sector and each name on its own chance (1/16, 1/2,
+ * 15/16); all names and no data; all data and no names.
+ *  - Sectors (512 or 4096 B) are atomic, and independent, within a write and across writes and
+ * files. A sector holds the bytes of some moment: the durable ones, or those after any of the
+ * unsynced writes to it.
+ *  - A file's size is that of some moment, independent of its sectors; bytes that did not arrive
+ * read as zeros (or as before). No other file's bytes ever appear. A truncation is atomic with
+ * respect to the bytes it cuts.
+ *  - A rename is atomic: never both names, never neither. Operations on one name keep their order;
+ * a directory is not removed before what emptied it. Other directory operations survive
+ * independently of each other. A process crash keeps every change; the write under way may be cut
+ * at any sector. A failed datasync: a part of the unsynced reached the device, the rest never will,
+ * and the next datasync says ok. Reads show either what is on the device or (cached) the new bytes,
+ * until the cache is dropped. Not crash faults, only by explicit order: EIO, ENOSPC, rot of durable
+ * bytes, lost writes, lying syncs. Not modelled: latency, misdirected writes (use rot), hard links,
+ * symbolic links, permissions, sparse space accounting (a file takes its size). Synced data never
+ * goes away by itself.
  *
- * Time stands still but when told. Randomness is four independent streams (program, scheduler, faults, boot
- * ids) of one seed, so that a test that draws more of one does not change the others. */
+ * Time stands still but when told. Randomness is four independent streams (program, scheduler,
+ * faults, boot ids) of one seed, so that a test that draws more of one does not change the others.
+ */
 #include "engine/base/env_sim_world.h"
 
 #define SIM_START_REAL_NS (1767225600ll * NS_PER_S) /* 2026-01-01 */

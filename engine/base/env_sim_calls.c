@@ -1,5 +1,5 @@
-/* Disk calls of the simulated world: each passes the gate (counting, crash, faults), does its work on the
- * disk's volatile image and tells the trace. */
+/* Disk calls of the simulated world: each passes the gate (counting, crash, faults), does its work
+ * on the disk's volatile image and tells the trace. */
 #include "engine/base/env_sim_world.h"
 
 #include <errno.h>
@@ -52,7 +52,8 @@ static void gate_fault(struct call *c, const struct env_sim_fault *f)
         c->todo = DO_ALL;
         break;
     case ENV_SIM_LIE:
-        c->todo = sync || c->op.kind == ENV_SIM_DIRSYNC || c->op.kind == ENV_SIM_WRITE ? DO_LIE : DO_ALL;
+        c->todo =
+            sync || c->op.kind == ENV_SIM_DIRSYNC || c->op.kind == ENV_SIM_WRITE ? DO_LIE : DO_ALL;
         c->forced = ST_OK;
         break;
     }
@@ -102,8 +103,8 @@ static enum st gate(struct env_sim *sim, struct call *c, struct err *err)
 static enum st done(struct env_sim *sim, struct call *c, enum st st, struct err *err)
 {
     if (st == ST_OK && c->forced != ST_OK) {
-        st = err_set(err, c->forced, c->forced == ST_NOSPACE ? ENOSPC : EIO, "\"%s\": injected %s failure",
-                     c->op.path, env_sim_kind_name(c->op.kind));
+        st = err_set(err, c->forced, c->forced == ST_NOSPACE ? ENOSPC : EIO,
+                     "\"%s\": injected %s failure", c->op.path, env_sim_kind_name(c->op.kind));
     }
     c->op.result = st;
     if (sim->trace != NULL) {
@@ -114,15 +115,16 @@ static enum st done(struct env_sim *sim, struct call *c, enum st st, struct err 
 
 const char *env_sim_kind_name(enum env_sim_kind kind)
 {
-    static const char *const names[ENV_SIM_KINDS] = {"open",     "read",      "create",   "write",
-                                                     "datasync", "fallocate", "truncate", "rename",
-                                                     "unlink",   "mkdir",     "rmdir",    "dirsync"};
+    static const char *const names[ENV_SIM_KINDS] = {
+        "open",     "read",   "create", "write", "datasync", "fallocate",
+        "truncate", "rename", "unlink", "mkdir", "rmdir",    "dirsync"};
     ASSERT(kind < ENV_SIM_KINDS);
     return names[kind];
 }
 
 /* --- files --- */
-static struct env_file *file_new(struct env_sim *sim, struct sim_inode *ino, const char *path, unsigned flags)
+static struct env_file *file_new(struct env_sim *sim, struct sim_inode *ino, const char *path,
+                                 unsigned flags)
 {
     struct env_file *f = base_calloc(1, sizeof(*f));
     f->ino = ino;
@@ -133,7 +135,8 @@ static struct env_file *file_new(struct env_sim *sim, struct sim_inode *ino, con
     return f;
 }
 
-enum st sim_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out, struct err *err)
+enum st sim_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out,
+                 struct err *err)
 {
     struct env_sim *sim = sim_of(e);
     *file_out = NULL;
@@ -196,8 +199,8 @@ static enum st file_gate(struct env_sim *sim, const struct env_file *f, struct c
     return gate(sim, c, err);
 }
 
-enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off, size_t *got_out,
-                  struct err *err)
+enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                  size_t *got_out, struct err *err)
 {
     struct env_sim *sim = sim_of(e);
     *got_out = 0;
@@ -214,7 +217,8 @@ enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint
     return done(sim, &c, ST_OK, err);
 }
 
-/* A write that dies under way: what it did lies at its front and ends on a sector or anywhere inside. */
+/* A write that dies under way: what it did lies at its front and ends on a sector or anywhere
+ * inside. */
 static size_t part_of(struct env_sim *sim, uint64_t off, size_t len)
 {
     uint64_t end = off + prng_below(&sim->rng_faults, len + 1);
@@ -264,13 +268,15 @@ enum st sim_datasync(struct env *e, struct env_file *f, struct err *err)
     if (c.todo == DO_ALL) {
         sim_disk_sync(f->ino);
     } else if (c.todo == DO_SYNC_FAIL || c.todo == DO_SYNC_FAIL_CACHED) {
-        struct sim_loss loss = sim_loss_draw(sim->disk, prng_next(&sim->rng_faults), sim->sector_bytes);
+        struct sim_loss loss =
+            sim_loss_draw(sim->disk, prng_next(&sim->rng_faults), sim->sector_bytes);
         sim_disk_sync_fail(f->ino, &loss, c.todo == DO_SYNC_FAIL_CACHED);
     }
     return done(sim, &c, st, err);
 }
 
-enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len, struct err *err)
+enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
+                      struct err *err)
 {
     struct env_sim *sim = sim_of(e);
     struct call c = {.op = {.kind = ENV_SIM_FALLOCATE, .off = off, .len = len}};
@@ -393,7 +399,8 @@ enum st sim_dirsync(struct env *e, const char *path, struct err *err)
 }
 
 /* Finds a directory for a call that is not counted. */
-static enum st look_at_dir(struct env_sim *sim, const char *path, struct sim_at *at, struct err *err)
+static enum st look_at_dir(struct env_sim *sim, const char *path, struct sim_at *at,
+                           struct err *err)
 {
     if (sim->down) {
         return err_set(err, ST_IO, EIO, "\"%s\": the simulated machine is down", path);
@@ -427,7 +434,8 @@ enum st sim_list(struct env *e, const char *path, env_list_fn fn, void *arg, str
     return ST_OK;
 }
 
-enum st sim_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out, struct err *err)
+enum st sim_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out,
+                  struct err *err)
 {
     struct env_sim *sim = sim_of(e);
     struct sim_at at;

@@ -72,7 +72,8 @@ static void entries_copy(struct sim_entries *to, const struct sim_entries *from)
     for (size_t i = 0; i < from->v.len; i++) {
         struct sim_inode *ino = from->v.items[i].ino;
         sim_ref(ino);
-        VEC_PUSH(&to->v, (struct sim_entry){.name = base_strdup(from->v.items[i].name), .ino = ino});
+        VEC_PUSH(&to->v,
+                 (struct sim_entry){.name = base_strdup(from->v.items[i].name), .ino = ino});
     }
 }
 
@@ -219,7 +220,8 @@ static void entries_clone(struct sim_entries *to, const struct sim_entries *from
     for (size_t i = 0; i < from->v.len; i++) {
         struct sim_inode *ino = from->v.items[i].ino->twin;
         sim_ref(ino);
-        VEC_PUSH(&to->v, (struct sim_entry){.name = base_strdup(from->v.items[i].name), .ino = ino});
+        VEC_PUSH(&to->v,
+                 (struct sim_entry){.name = base_strdup(from->v.items[i].name), .ino = ino});
     }
 }
 
@@ -282,7 +284,8 @@ struct sim_disk *sim_disk_clone(struct sim_disk *d)
     {
         struct sim_inode *from = inode_of(n);
         from->twin = inode_new(to, from->is_dir);
-        from->twin->id = from->id; /* power loss draws by id: a clone loses what the original would */
+        from->twin->id =
+            from->id; /* power loss draws by id: a clone loses what the original would */
     }
     to->next_id = d->next_id;
     to->root = d->root->twin;
@@ -388,7 +391,8 @@ static void dirop_from(struct sim_dirop *op, struct sim_inode *dir, const char *
     sim_ref(dir);
 }
 
-static void vent_add(struct sim_disk *d, struct sim_inode *dir, const char *name, struct sim_inode *ino)
+static void vent_add(struct sim_disk *d, struct sim_inode *dir, const char *name,
+                     struct sim_inode *ino)
 {
     entry_set(&dir->vent, name, ino);
     vref(d, ino);
@@ -402,8 +406,8 @@ static void vent_remove(struct sim_disk *d, struct sim_inode *dir, const char *n
     entry_remove(&dir->vent, name);
 }
 
-enum st sim_disk_make(struct sim_disk *d, const struct sim_at *at, bool is_dir, struct sim_inode **ino_out,
-                      struct err *err)
+enum st sim_disk_make(struct sim_disk *d, const struct sim_at *at, bool is_dir,
+                      struct sim_inode **ino_out, struct err *err)
 {
     if (at->ino != NULL) {
         return err_set(err, ST_EXISTS, EEXIST, "\"%s\" exists", at->name);
@@ -465,7 +469,8 @@ static bool below(const struct sim_inode *top, const struct sim_inode *dir)
     return false;
 }
 
-static enum st rename_check(const struct sim_at *a, const struct sim_at *b, const char *from, struct err *err)
+static enum st rename_check(const struct sim_at *a, const struct sim_at *b, const char *from,
+                            struct err *err)
 {
     if (a->dir == NULL || b->dir == NULL) {
         return err_set(err, ST_BUSY, EBUSY, "could not rename \"%s\": the root", from);
@@ -481,7 +486,8 @@ static enum st rename_check(const struct sim_at *a, const struct sim_at *b, cons
                        "could not rename \"%s\": other kind", from);
     }
     if (b->ino->vent.v.len > 0) {
-        return err_set(err, ST_BUSY, ENOTEMPTY, "could not rename \"%s\": target is not empty", from);
+        return err_set(err, ST_BUSY, ENOTEMPTY, "could not rename \"%s\": target is not empty",
+                       from);
     }
     return ST_OK;
 }
@@ -523,15 +529,17 @@ static bool touches(const struct sim_dirop *op, const struct sim_inode *dir, con
 /* A directory that changes its parent: taken out of order, two such moves could make a loop. */
 static bool moves_directory(const struct sim_dirop *op)
 {
-    return op->ino->is_dir && op->to_dir != NULL && op->from_dir != NULL && op->to_dir != op->from_dir;
+    return op->ino->is_dir && op->to_dir != NULL && op->from_dir != NULL &&
+           op->to_dir != op->from_dir;
 }
 
-/* What must be durable before `op` can be: earlier operations on the same names; for the removal of a
- * directory, everything that emptied it. No file system loses a file in between. */
+/* What must be durable before `op` can be: earlier operations on the same names; for the removal of
+ * a directory, everything that emptied it. No file system loses a file in between. */
 static bool must_precede(const struct sim_dirop *e, const struct sim_dirop *op)
 {
     return touches(e, op->to_dir, op->to_name) || touches(e, op->from_dir, op->from_name) ||
-           (op->is_rmdir && (e->to_dir == op->ino || e->from_dir == op->ino)) || moves_directory(op);
+           (op->is_rmdir && (e->to_dir == op->ino || e->from_dir == op->ino)) ||
+           moves_directory(op);
 }
 
 static struct sim_dirop *find_preceding(struct sim_disk *d, const struct sim_dirop *op)
@@ -574,8 +582,8 @@ enum st sim_disk_dirsync(struct sim_disk *d, const char *path, struct err *err)
     if (!at.ino->is_dir) {
         return err_set(err, ST_INVALID, ENOTDIR, "\"%s\" is not a directory", path);
     }
-    /* Applying may take earlier ones with it, so the walk starts over. A rename into another directory waits
-     * for the sync of its target. */
+    /* Applying may take earlier ones with it, so the walk starts over. A rename into another
+     * directory waits for the sync of its target. */
     for (bool again = true; again;) {
         again = false;
         LIST_EACH(&d->dirops, n)
@@ -596,13 +604,15 @@ static void release_unnamed(struct sim_disk *d)
 {
     LIST_EACH(&d->inodes, n)
     {
-        sim_unref(inode_of(n)); /* frees itself and earlier ones at most: later ones are still held */
+        sim_unref(
+            inode_of(n)); /* frees itself and earlier ones at most: later ones are still held */
     }
 }
 
 void sim_dirops_settle(struct sim_disk *d, const struct sim_loss *loss, sim_keep_fn keep)
 {
-    /* The decision is taken per operation, before any is applied: applying one may take earlier ones with it.
+    /* The decision is taken per operation, before any is applied: applying one may take earlier
+     * ones with it.
      */
     for (bool again = true; again;) {
         again = false;
@@ -660,8 +670,9 @@ static struct sim_buf *buf_of(const uint8_t *data, size_t len)
 static uint64_t end_max(const struct sim_disk *d, const struct sim_inode *ino)
 {
     uint64_t have = space_of(ino->vol.size);
-    return have +
-           (d->total_bytes > d->used_bytes ? (d->total_bytes - d->used_bytes) / BASE_PAGE * BASE_PAGE : 0);
+    return have + (d->total_bytes > d->used_bytes
+                       ? (d->total_bytes - d->used_bytes) / BASE_PAGE * BASE_PAGE
+                       : 0);
 }
 
 enum st sim_disk_write(struct sim_disk *d, struct sim_inode *ino, uint64_t off, const uint8_t *data,
@@ -672,7 +683,8 @@ enum st sim_disk_write(struct sim_disk *d, struct sim_inode *ino, uint64_t off, 
         return ST_OK;
     }
     if (off > SIM_FILE_BYTES_MAX || len > SIM_FILE_BYTES_MAX - off) {
-        return err_set(err, ST_TOOBIG, EFBIG, "offset %llu is beyond any file", (unsigned long long)off);
+        return err_set(err, ST_TOOBIG, EFBIG, "offset %llu is beyond any file",
+                       (unsigned long long)off);
     }
     uint64_t end = u64_min(off + len, end_max(d, ino));
     if (end < off + len) {
@@ -686,10 +698,12 @@ enum st sim_disk_write(struct sim_disk *d, struct sim_inode *ino, uint64_t off, 
     set_vol_size(d, ino, u64_max(ino->vol.size, end));
     if (durable) {
         change_add(d, ino,
-                   (struct sim_change){.kind = SIM_WRITE, .off = off, .len = len, .buf = buf_of(data, len)});
+                   (struct sim_change){
+                       .kind = SIM_WRITE, .off = off, .len = len, .buf = buf_of(data, len)});
     } else {
-        change_add(d, ino,
-                   (struct sim_change){.kind = SIM_GROW, .off = end}); /* the size is metadata: not lost */
+        change_add(
+            d, ino,
+            (struct sim_change){.kind = SIM_GROW, .off = end}); /* the size is metadata: not lost */
     }
     return st;
 }
@@ -701,7 +715,8 @@ enum st sim_disk_allocate(struct sim_disk *d, struct sim_inode *ino, uint64_t of
         return err_set(err, ST_INVALID, EINVAL, "allocation of nothing");
     }
     if (off > SIM_FILE_BYTES_MAX || len > SIM_FILE_BYTES_MAX - off) {
-        return err_set(err, ST_TOOBIG, EFBIG, "offset %llu is beyond any file", (unsigned long long)off);
+        return err_set(err, ST_TOOBIG, EFBIG, "offset %llu is beyond any file",
+                       (unsigned long long)off);
     }
     if (off + len > end_max(d, ino)) {
         return err_set(err, ST_NOSPACE, ENOSPC, "no space left on the simulated disk");
@@ -727,7 +742,8 @@ void sim_disk_truncate(struct sim_disk *d, struct sim_inode *ino, uint64_t size)
 }
 
 /* Calls for each page of a write. */
-static void share_pages(struct sim_image *to, const struct sim_image *from, uint64_t off, uint64_t len)
+static void share_pages(struct sim_image *to, const struct sim_image *from, uint64_t off,
+                        uint64_t len)
 {
     for (uint64_t i = off / BASE_PAGE; i <= (off + len - 1) / BASE_PAGE; i++) {
         sim_image_share_page(to, from, i);

@@ -1,13 +1,13 @@
-/* The simulated disk: what is there (volatile: page cache and directory tree as the process sees them), what
- * a power loss would leave (durable), and the unsynced changes between the two. The fault model is written in
- * env_sim.c. Private to env_sim*.c and their tests. Single-threaded.
+/* The simulated disk: what is there (volatile: page cache and directory tree as the process sees
+ * them), what a power loss would leave (durable), and the unsynced changes between the two. The
+ * fault model is written in env_sim.c. Private to env_sim*.c and their tests. Single-threaded.
  *
  * Invariants
- *  1. volatile = durable with all pending changes and directory operations applied, but for pages that a lost
- * write or a failed sync left in the page cache (see sim_disk_sync_fail); sim_disk_forget brings those back
- * to the durable.
- *  2. An inode lives while a directory entry of either image, a pending operation, or an open handle names
- * it. */
+ *  1. volatile = durable with all pending changes and directory operations applied, but for pages
+ * that a lost write or a failed sync left in the page cache (see sim_disk_sync_fail);
+ * sim_disk_forget brings those back to the durable.
+ *  2. An inode lives while a directory entry of either image, a pending operation, or an open
+ * handle names it. */
 #ifndef ENGINE_BASE_ENV_SIM_DISK_H
 #define ENGINE_BASE_ENV_SIM_DISK_H
 
@@ -58,7 +58,8 @@ struct sim_inode {
     struct sim_inode *twin;         /* only while a clone is made */
 };
 
-/* A directory operation that no dirsync has made durable: an entry set, an entry removed, or both (a rename).
+/* A directory operation that no dirsync has made durable: an entry set, an entry removed, or both
+ * (a rename).
  */
 struct sim_dirop {
     struct list_node link; /* disk->dirops, by seq */
@@ -108,36 +109,38 @@ enum st sim_disk_walk(struct sim_disk *d, const char *path, struct sim_at *at_ou
 enum st sim_disk_find(struct sim_disk *d, const char *path, struct sim_at *at_out, struct err *err);
 
 /* Directory operations on the volatile image; each leaves a pending operation. */
-enum st sim_disk_make(struct sim_disk *d, const struct sim_at *at, bool is_dir, struct sim_inode **ino_out,
-                      struct err *err);
+enum st sim_disk_make(struct sim_disk *d, const struct sim_at *at, bool is_dir,
+                      struct sim_inode **ino_out, struct err *err);
 enum st sim_disk_unlink(struct sim_disk *d, const char *path, struct err *err);
 enum st sim_disk_rmdir(struct sim_disk *d, const char *path, struct err *err);
 enum st sim_disk_rename(struct sim_disk *d, const char *from, const char *to, struct err *err);
 enum st sim_disk_dirsync(struct sim_disk *d, const char *path, struct err *err);
 
-/* File operations. A write may be cut short by a full disk (ST_NOSPACE, a part written). `durable` false: a
- * lost write, in the page cache and never on the device. */
+/* File operations. A write may be cut short by a full disk (ST_NOSPACE, a part written). `durable`
+ * false: a lost write, in the page cache and never on the device. */
 enum st sim_disk_write(struct sim_disk *d, struct sim_inode *ino, uint64_t off, const uint8_t *data,
                        size_t len, bool durable, struct err *err);
 enum st sim_disk_allocate(struct sim_disk *d, struct sim_inode *ino, uint64_t off, uint64_t len,
                           struct err *err);
 void sim_disk_truncate(struct sim_disk *d, struct sim_inode *ino, uint64_t size);
 void sim_disk_sync(struct sim_inode *ino);
-/* A failed fdatasync: a part reached the device, the rest never will. keep_cache: reads go on showing the new
- * bytes (ext4); else they show what is on the device (btrfs, and ext4 after eviction). */
+/* A failed fdatasync: a part reached the device, the rest never will. keep_cache: reads go on
+ * showing the new bytes (ext4); else they show what is on the device (btrfs, and ext4 after
+ * eviction). */
 void sim_disk_sync_fail(struct sim_inode *ino, const struct sim_loss *loss, bool keep_cache);
 /* Drops clean cached pages of a range. */
 void sim_disk_forget(struct sim_inode *ino, uint64_t off, uint64_t len);
 
-/* For env_sim_loss.c: applies those pending directory operations that `keep` takes, forgets the others, makes
- * the volatile tree the durable one. Frees inodes. */
+/* For env_sim_loss.c: applies those pending directory operations that `keep` takes, forgets the
+ * others, makes the volatile tree the durable one. Frees inodes. */
 typedef bool (*sim_keep_fn)(const struct sim_loss *loss, const struct sim_dirop *op);
 void sim_dirops_settle(struct sim_disk *d, const struct sim_loss *loss, sim_keep_fn keep);
 void sim_changes_clear(struct sim_inode *ino);
 void sim_count_space(struct sim_disk *d);
 
 struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed, size_t sector_bytes);
-/* Makes a legal subset of the unsynced durable, forgets the rest; volatile = durable. No handle may be open.
+/* Makes a legal subset of the unsynced durable, forgets the rest; volatile = durable. No handle may
+ * be open.
  */
 void sim_disk_power_loss(struct sim_disk *d, const struct sim_loss *loss);
 

@@ -1,5 +1,5 @@
-/* File contents of the simulated disk: sparse, copy-on-write, so that a whole disk is cloned by counting
- * references. Private to env_sim*.c. Single-threaded. */
+/* File contents of the simulated disk: sparse, copy-on-write, so that a whole disk is cloned by
+ * counting references. Private to env_sim*.c. Single-threaded. */
 #ifndef ENGINE_BASE_ENV_SIM_IMAGE_H
 #define ENGINE_BASE_ENV_SIM_IMAGE_H
 

@@ -21,7 +21,8 @@ enum st env_sim_file_size(struct env_sim *sim, const char *path, uint64_t *size_
     return st;
 }
 
-enum st env_sim_file_read(struct env_sim *sim, const char *path, uint64_t off, void *buf, size_t len)
+enum st env_sim_file_read(struct env_sim *sim, const char *path, uint64_t off, void *buf,
+                          size_t len)
 {
     struct sim_inode *ino;
     enum st st = look_at_file(sim, path, &ino);
@@ -31,7 +32,8 @@ enum st env_sim_file_read(struct env_sim *sim, const char *path, uint64_t off, v
     return st;
 }
 
-enum st env_sim_file_rot(struct env_sim *sim, const char *path, uint64_t off, const void *data, size_t len)
+enum st env_sim_file_rot(struct env_sim *sim, const char *path, uint64_t off, const void *data,
+                         size_t len)
 {
     struct sim_inode *ino;
     enum st st = look_at_file(sim, path, &ino);
@@ -77,7 +79,8 @@ static void each_file(const struct sim_inode *dir, const char *prefix,
     }
 }
 
-void env_sim_each_file(struct env_sim *sim, void (*fn)(void *arg, const char *path, uint64_t size), void *arg)
+void env_sim_each_file(struct env_sim *sim, void (*fn)(void *arg, const char *path, uint64_t size),
+                       void *arg)
 {
     each_file(sim->disk->root, "", fn, arg);
 }

@@ -1,5 +1,5 @@
-/* What a power loss leaves: a legal subset of the unsynced, drawn from a seed without keeping state, by
- * hashing (seed, file, sector). The rules are in env_sim.c. */
+/* What a power loss leaves: a legal subset of the unsynced, drawn from a seed without keeping
+ * state, by hashing (seed, file, sector). The rules are in env_sim.c. */
 #include "engine/base/env_sim_disk.h"
 
 enum { LOSE_ALL, KEEP_ALL, PREFIX, RANDOM, LOSE_DATA, LOSE_NAMES, POLICIES };
@@ -68,8 +68,8 @@ static uint64_t sector_cut(const struct sim_loss *l, const struct sim_inode *ino
     return first - 1 + (h >> 16) % (last - first + 2);
 }
 
-/* A truncation is one step of metadata: if it happened, the old bytes are gone; if not, nothing written into
- * the space after it can be there. */
+/* A truncation is one step of metadata: if it happened, the old bytes are gone; if not, nothing
+ * written into the space after it can be there. */
 static uint64_t cut_after_shrinks(const struct sim_inode *ino, uint64_t cut, uint64_t size_cut,
                                   uint64_t sector_end)
 {
@@ -89,8 +89,8 @@ static void lose_write(struct sim_inode *ino, const struct sim_loss *l, const st
     while (at < end) {
         uint64_t sector = at / l->sector_bytes;
         uint64_t stop = u64_min((sector + 1) * l->sector_bytes, end);
-        uint64_t cut =
-            cut_after_shrinks(ino, sector_cut(l, ino, sector), size_cut, (sector + 1) * l->sector_bytes);
+        uint64_t cut = cut_after_shrinks(ino, sector_cut(l, ino, sector), size_cut,
+                                         (sector + 1) * l->sector_bytes);
         if (c->seq <= cut) {
             sim_image_write(&ino->dur, at, c->buf == NULL ? NULL : c->buf->data + (at - c->off),
                             (size_t)(stop - at));

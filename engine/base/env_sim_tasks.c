@@ -8,7 +8,8 @@ enum st sim_task_start(struct env *e, const char *name, int nice, env_step_fn st
     struct env_sim *sim = sim_of(e);
     *task_out = NULL;
     if (sim->down) {
-        return err_set(err, ST_IO, 0, "could not start task \"%s\": the simulated machine is down", name);
+        return err_set(err, ST_IO, 0, "could not start task \"%s\": the simulated machine is down",
+                       name);
     }
     struct env_task *t = base_calloc(1, sizeof(*t));
     t->step = step;
@@ -63,7 +64,8 @@ static void task_step(struct env_sim *sim, struct env_task *t)
         t->woken = true;
     }
     /* "Idle" and far future alike: no timer. */
-    t->due_ns = rest >= (uint64_t)(INT64_MAX - sim->boot_ns) ? INT64_MAX : sim->boot_ns + (int64_t)rest;
+    t->due_ns =
+        rest >= (uint64_t)(INT64_MAX - sim->boot_ns) ? INT64_MAX : sim->boot_ns + (int64_t)rest;
 }
 
 bool env_sim_step_one(struct env_sim *sim)
@@ -123,7 +125,8 @@ bool env_sim_advance_to_timer(struct env_sim *sim)
     return true;
 }
 
-bool env_sim_run_until(struct env_sim *sim, bool (*is_done)(void *arg), void *arg, uint64_t max_steps)
+bool env_sim_run_until(struct env_sim *sim, bool (*is_done)(void *arg), void *arg,
+                       uint64_t max_steps)
 {
     for (uint64_t i = 0; i < max_steps && !is_done(arg); i++) {
         if (!env_sim_step_one(sim) && !env_sim_advance_to_timer(sim)) {

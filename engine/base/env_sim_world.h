@@ -81,12 +81,13 @@ void sim_lock_kill(struct env_sim *sim, struct env_lock *l);
 enum st sim_open(struct env *e, const char *path, unsigned flags, struct env_file **file_out,
                  struct err *err);
 void sim_close(struct env *e, struct env_file *f);
-enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off, size_t *got_out,
-                  struct err *err);
+enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                  size_t *got_out, struct err *err);
 enum st sim_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, int n, uint64_t off,
                     struct err *err);
 enum st sim_datasync(struct env *e, struct env_file *f, struct err *err);
-enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len, struct err *err);
+enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
+                      struct err *err);
 enum st sim_truncate(struct env *e, struct env_file *f, uint64_t size, struct err *err);
 enum st sim_size(struct env *e, struct env_file *f, uint64_t *size_out, struct err *err);
 void sim_drop_cache(struct env *e, struct env_file *f, uint64_t off, uint64_t len);
@@ -96,7 +97,8 @@ enum st sim_mkdir(struct env *e, const char *path, struct err *err);
 enum st sim_rmdir(struct env *e, const char *path, struct err *err);
 enum st sim_dirsync(struct env *e, const char *path, struct err *err);
 enum st sim_list(struct env *e, const char *path, env_list_fn fn, void *arg, struct err *err);
-enum st sim_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out, struct err *err);
+enum st sim_space(struct env *e, const char *path, uint64_t *free_out, uint64_t *total_out,
+                  struct err *err);
 enum st sim_lock(struct env *e, const char *path, struct env_lock **lock_out, struct err *err);
 void sim_unlock(struct env *e, struct env_lock *l);
 enum st sim_task_start(struct env *e, const char *name, int nice, env_step_fn step, void *arg,

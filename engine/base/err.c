@@ -34,7 +34,8 @@ void err_prefix(struct err *err, const char *fmt, ...)
     if (n < 0) {
         return;
     }
-    /* The reason at the end matters more than the context in front: a long prefix is cut, not the message. */
+    /* The reason at the end matters more than the context in front: a long prefix is cut, not the
+     * message. */
     size_t msg_len = strnlen(err->msg, sizeof(err->msg) - 1);
     size_t len = (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
     size_t room = sizeof(err->msg) - 1 - msg_len;

@@ -13,7 +13,8 @@ struct err {
     char msg[256];
 };
 
-/* Fills *err (may be NULL) and returns `code`, so that `return err_set(err, ST_IO, errno, "...")` reads well. */
+/* Fills *err (may be NULL) and returns `code`, so that `return err_set(err, ST_IO, errno, "...")`
+ * reads well. */
 enum st err_set(struct err *err, enum st code, int os_errno, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Puts "<text>: " before the message of *err (may be NULL). */

@@ -1,13 +1,16 @@
 /* Every limit of the program: unit, why this value, and how the limits hang together (STYLE 44).
  *
- * A default that the config can change ends in _DEFAULT; what it may be changed to, in _MAX or _MIN. A value that
- * nats-server documents is its value, so that clients and tools meet no surprise. At each bound stands what happens
- * there: refuse (an error to the caller), close (the connection), or wait (backpressure). */
+ * A default that the config can change ends in _DEFAULT; what it may be changed to, in _MAX or
+ * _MIN. A value that nats-server documents is its value, so that clients and tools meet no
+ * surprise. At each bound stands what happens there: refuse (an error to the caller), close (the
+ * connection), or wait (backpressure). */
 #ifndef ENGINE_BASE_LIMITS_H
 #define ENGINE_BASE_LIMITS_H
 
 #include "engine/base/base.h"
 
+/* One line a limit, however long. */
+/* clang-format off */
 /* --- protocol (as nats-server) --- */
 #define LIM_PAYLOAD_BYTES_DEFAULT (1 * MIB) /* headers and payload of one message; beyond: close */
 #define LIM_PAYLOAD_BYTES_MAX (64 * MIB)    /* what the config may ask for, and what is tested */
@@ -97,4 +100,5 @@ _Static_assert(LIM_SEGMENT_BYTES_TARGET <= LIM_SEGMENT_BYTES_MAX, "target under 
 _Static_assert(LIM_BLOCK_BYTES_BUCKET <= LIM_BLOCK_BYTES_TARGET, "buckets use smaller blocks");
 _Static_assert(LIM_LOW_WATER_PERCENT <= LIM_LOW_WATER_PERCENT_MAX, "the ceiling is above");
 
+/* clang-format on */
 #endif

@@ -1,5 +1,5 @@
-/* An intrusive doubly linked list: the node lies in the object, so that linking cannot fail and unlinking is
- * O(1). Not thread-safe. A zeroed node is "not linked"; list_remove leaves it so. */
+/* An intrusive doubly linked list: the node lies in the object, so that linking cannot fail and
+ * unlinking is O(1). Not thread-safe. A zeroed node is "not linked"; list_remove leaves it so. */
 #ifndef ENGINE_BASE_LIST_H
 #define ENGINE_BASE_LIST_H
 
@@ -72,8 +72,8 @@ static inline struct list_node *list_pop_front(struct list *l)
 }
 
 /* Walks; the current node may be removed (or freed) in the body, no other. */
-#define LIST_EACH(l, n)                                                                                      \
-    for (struct list_node *n = (l)->head.next, *n##_next = n->next; n != &(l)->head;                         \
+#define LIST_EACH(l, n)                                                                            \
+    for (struct list_node *n = (l)->head.next, *n##_next = n->next; n != &(l)->head;               \
          n = n##_next, n##_next = n->next)
 
 #endif

@@ -57,8 +57,8 @@ bool log_enabled(enum log_level level)
     return true;
 }
 
-size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level, const char *line,
-                  size_t len)
+size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level,
+                  const char *line, size_t len)
 {
     static const char tags[][4] = {"FTL", "ERR", "WRN", "INF", "DBG", "TRC"};
     ASSERT(out_size >= 64);
@@ -85,7 +85,8 @@ size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level le
 static void default_sink(enum log_level level, const char *line, size_t len)
 {
     char out[LOG_LINE_MAX + 128];
-    size_t n = log_layout(out, sizeof(out), log_clock ? log_clock(log_clock_arg) : -1, level, line, len);
+    size_t n =
+        log_layout(out, sizeof(out), log_clock ? log_clock(log_clock_arg) : -1, level, line, len);
     ssize_t w = write(STDERR_FILENO, out, n); /* nobody to tell when stderr is gone */
     (void)w;
 }

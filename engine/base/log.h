@@ -1,6 +1,6 @@
-/* Log lines as nats-server writes them: `[pid] 2026/01/02 15:04:05.000000 [INF] text`. One sink per process, set by
- * main (stderr or a file); tests capture. Any thread; a line is written with one call. Never a secret, never per
- * message (but for -V). */
+/* Log lines as nats-server writes them: `[pid] 2026/01/02 15:04:05.000000 [INF] text`. One sink per
+ * process, set by main (stderr or a file); tests capture. Any thread; a line is written with one
+ * call. Never a secret, never per message (but for -V). */
 #ifndef ENGINE_BASE_LOG_H
 #define ENGINE_BASE_LOG_H
 
@@ -16,13 +16,15 @@ enum log_level { LOG_FTL, LOG_ERR, LOG_WRN, LOG_INF, LOG_DBG, LOG_TRC };
 typedef int64_t (*log_clock_fn)(void *arg);
 typedef void (*log_sink_fn)(void *arg, enum log_level level, const char *line, size_t len);
 
-/* NULL sets the default sink: the layout above to stderr. Sinks run one at a time and must not log. */
+/* NULL sets the default sink: the layout above to stderr. Sinks run one at a time and must not log.
+ */
 void log_set_sink(log_sink_fn sink, void *arg);
 /* The wall clock of the default sink, set by main; without one its lines have no time. */
 void log_set_clock(log_clock_fn real_ns, void *arg);
-/* Writes `[pid] date time [TAG] line\n` into out (cut to fit, always ends in a newline, no NUL); for sinks.
- * real_ns < 0: no time. Local time, as nats-server. Returns the length. */
-size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level, const char *line, size_t len);
+/* Writes `[pid] date time [TAG] line\n` into out (cut to fit, always ends in a newline, no NUL);
+ * for sinks. real_ns < 0: no time. Local time, as nats-server. Returns the length. */
+size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level,
+                  const char *line, size_t len);
 void log_set_level(bool debug, bool trace);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

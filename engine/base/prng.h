@@ -1,4 +1,5 @@
-/* splitmix64: a seeded generator for simulation and tests. Never for nonces or keys (those come from env_random). */
+/* splitmix64: a seeded generator for simulation and tests. Never for nonces or keys (those come
+ * from env_random). */
 #ifndef ENGINE_BASE_PRNG_H
 #define ENGINE_BASE_PRNG_H
 
@@ -20,6 +21,9 @@ static inline uint64_t prng_next(struct prng *p)
     return prng_mix(p->state);
 }
 /* Uniform enough in [0, n); n > 0. */
-static inline uint64_t prng_below(struct prng *p, uint64_t n) { return prng_next(p) % n; }
+static inline uint64_t prng_below(struct prng *p, uint64_t n)
+{
+    return prng_next(p) % n;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* Status codes: the one list of what can go wrong below the API (STYLE 29).
  *
- * Every fallible function returns `enum st`. The table gives each code a text and an advice, so that a
- * layer that only passes an error on can still say whether a retry makes sense. */
+ * Every fallible function returns `enum st`. The table gives each code a text and an advice, so
+ * that a layer that only passes an error on can still say whether a retry makes sense. */
 #ifndef ENGINE_BASE_ST_H
 #define ENGINE_BASE_ST_H
 
@@ -45,7 +45,8 @@ const char *st_text(enum st code);
 /* Returns the static name of a code ("ST_NOSPACE"); never NULL. Any thread. */
 const char *st_name(enum st code);
 enum st_advice st_advice(enum st code);
-/* Returns the error to report when `next` happens after `first`: the first error wins, fatal outranks all. */
+/* Returns the error to report when `next` happens after `first`: the first error wins, fatal
+ * outranks all. */
 enum st st_merge(enum st first, enum st next);
 
 #endif

@@ -8,7 +8,8 @@ struct token {
     size_t len;
 };
 
-/* Walks the tokens of a subject; `at` is one past the end plus one when the last token was taken. */
+/* Walks the tokens of a subject; `at` is one past the end plus one when the last token was taken.
+ */
 struct walk {
     const char *s;
     size_t len, at;

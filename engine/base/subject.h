@@ -1,15 +1,18 @@
-/* Subjects: tokens separated by dots; `*` matches one token, `>` the rest (at least one). The one matcher of the
- * program, used by the engine's filters and the broker's interest. Bytes are opaque (UTF-8 not required); space, tab,
- * CR, LF and NUL never stand in a valid subject. Any thread; no allocation.
+/* Subjects: tokens separated by dots; `*` matches one token, `>` the rest (at least one). The one
+ * matcher of the program, used by the engine's filters and the broker's interest. Bytes are opaque
+ * (UTF-8 not required); space, tab, CR, LF and NUL never stand in a valid subject. Any thread; no
+ * allocation.
  *
- * A `*` or `>` inside a longer token is an ordinary byte, as in nats-server: `foo*` is a literal subject. */
+ * A `*` or `>` inside a longer token is an ordinary byte, as in nats-server: `foo*` is a literal
+ * subject. */
 #ifndef ENGINE_BASE_SUBJECT_H
 #define ENGINE_BASE_SUBJECT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True for a subject one may subscribe to: non-empty tokens, wildcards only as whole tokens, `>` only last. */
+/* True for a subject one may subscribe to: non-empty tokens, wildcards only as whole tokens, `>`
+ * only last. */
 bool subject_valid(const char *s, size_t len);
 /* True for a valid subject without wildcards (one may publish to it). */
 bool subject_literal(const char *s, size_t len);

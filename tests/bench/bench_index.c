@@ -1,5 +1,5 @@
-/* Micro benchmarks of the in-memory structures of a stream; one JSON line each. Not part of `make test`. Build by
- * `make build/release/tests/bench/bench_index`. */
+/* Micro benchmarks of the in-memory structures of a stream; one JSON line each. Not part of `make
+ * test`. Build by `make build/release/tests/bench/bench_index`. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,12 +11,15 @@
 static struct env *env;
 static int64_t started_ns;
 
-static void start(void) { started_ns = env_boot_ns(env); }
+static void start(void)
+{
+    started_ns = env_boot_ns(env);
+}
 static void report(const char *what, uint64_t ops, double bytes_per)
 {
     double ns = (double)(env_boot_ns(env) - started_ns);
-    printf("{\"bench\":\"%s\",\"ops\":%llu,\"ms\":%.2f,\"ns_per_op\":%.1f,\"bytes_per\":%.1f}\n", what,
-           (unsigned long long)ops, ns / 1e6, ns / (double)ops, bytes_per);
+    printf("{\"bench\":\"%s\",\"ops\":%llu,\"ms\":%.2f,\"ns_per_op\":%.1f,\"bytes_per\":%.1f}\n",
+           what, (unsigned long long)ops, ns / 1e6, ns / (double)ops, bytes_per);
     fflush(stdout);
 }
 
@@ -53,7 +56,8 @@ static void bench_few_subjects(void)
     report("load_5M_over_10k", (uint64_t)SUBJECTS * PER, bytes_per(x, (uint64_t)SUBJECTS * PER));
     start();
     for (uint64_t k = 0; k < 1000000; k++) {
-        (void)sidx_add(x, s, (size_t)sprintf(s, "orders.eu.%05u", (unsigned)rnd(SUBJECTS)), 5000001 + k);
+        (void)sidx_add(x, s, (size_t)sprintf(s, "orders.eu.%05u", (unsigned)rnd(SUBJECTS)),
+                       5000001 + k);
     }
     report("add_1M", 1000000, bytes_per(x, 6000000));
     struct sidx_filter f = {"orders.*.0*", 11}, g = {"orders.>", 8};
@@ -70,7 +74,8 @@ static void bench_few_subjects(void)
     report("collect_256_of_10k_subjects", 100, 0);
     start();
     for (uint64_t k = 1; k <= 1000000; k++) { /* limits: always the oldest */
-        (void)sidx_remove(x, s, (size_t)sprintf(s, "orders.eu.%05u", (unsigned)((k - 1) % SUBJECTS)), k);
+        (void)sidx_remove(x, s,
+                          (size_t)sprintf(s, "orders.eu.%05u", (unsigned)((k - 1) % SUBJECTS)), k);
     }
     report("evict_1M", 1000000, bytes_per(x, 5000000));
     start();
@@ -85,7 +90,10 @@ static void bench_many_subjects(void)
     struct sidx *x = sidx_create();
     start();
     for (uint64_t i = 1; i <= SUBJECTS; i++) {
-        (void)sidx_add(x, s, (size_t)sprintf(s, "device.%04u.sensor.%05u", (unsigned)rnd(10000), (unsigned)rnd(100)), i);
+        (void)sidx_add(
+            x, s,
+            (size_t)sprintf(s, "device.%04u.sensor.%05u", (unsigned)rnd(10000), (unsigned)rnd(100)),
+            i);
     }
     struct sidx_stats st;
     sidx_stats_get(x, &st);
@@ -93,7 +101,8 @@ static void bench_many_subjects(void)
     start();
     uint64_t hits = 0;
     for (uint64_t i = 0; i < 1000000; i++) {
-        size_t len = (size_t)sprintf(s, "device.%04u.sensor.%05u", (unsigned)rnd(10000), (unsigned)rnd(100));
+        size_t len =
+            (size_t)sprintf(s, "device.%04u.sensor.%05u", (unsigned)rnd(10000), (unsigned)rnd(100));
         hits += sidx_find(x, s, len) != NULL;
     }
     report("find_1M", hits, 0);

@@ -2,8 +2,9 @@
  *
  *   bench_journal [--bytes 128] [--seconds 3] [--outstanding 1000000] [--tail-mib 100] [--dir DIR]
  *
- * Every record asks for a sync. `outstanding` bounds what is committed and not yet durable (1 = a lone synchronous
- * publisher). Prints one JSON line; then how long a recovery of what was written takes. */
+ * Every record asks for a sync. `outstanding` bounds what is committed and not yet durable (1 = a
+ * lone synchronous publisher). Prints one JSON line; then how long a recovery of what was written
+ * takes. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,7 +77,13 @@ static bool put(struct run *r)
     }
     size_t body = msg_put(p + REC_HEAD_SIZE, &m, 1);
     rec_seal(p, REC_APPEND, 0, 1, 0, (uint32_t)r->oseq, 0, body, 1);
-    struct jw_rec w = {.user = r, .gid = 1, .oseq = r->oseq, .last_seq = m.seq, .floor = 1, .type = REC_APPEND, .sync = true};
+    struct jw_rec w = {.user = r,
+                       .gid = 1,
+                       .oseq = r->oseq,
+                       .last_seq = m.seq,
+                       .floor = 1,
+                       .type = REC_APPEND,
+                       .sync = true};
     (void)jw_commit(r->jw, &w, len);
     r->oseq++;
     return true;
@@ -86,11 +93,12 @@ static double cpu_s(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-static enum st count_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                            uint64_t wall_ns, struct err *err)
+static enum st count_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                            struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     uint64_t *n = arg;
     (void)lsn;
@@ -154,8 +162,10 @@ static void recovery(struct run *r, const struct jr_opts *o, uint64_t from_lsn)
     TEST_OK(jr_open(r->env, o, &r->jr, &err), &err);
     TEST_OK(jr_recover(r->jr, from_lsn, 0, &v, &rec, &err), &err);
     double took = (double)(env_boot_ns(r->env) - from) * 1e-9;
-    printf("{\"name\":\"journal_recovery\",\"records\":%llu,\"bytes\":%llu,\"seconds\":%.3f,\"records_per_s\":%.0f}\n",
-           (unsigned long long)n, (unsigned long long)(rec.end_lsn - from_lsn), took, (double)n / took);
+    printf("{\"name\":\"journal_recovery\",\"records\":%llu,\"bytes\":%llu,\"seconds\":%.3f,"
+           "\"records_per_s\":%.0f}\n",
+           (unsigned long long)n, (unsigned long long)(rec.end_lsn - from_lsn), took,
+           (double)n / took);
     jr_close(r->jr);
 }
 
@@ -207,14 +217,17 @@ int main(int argc, char **argv)
     cpu = cpu_s() - cpu;
     struct jr_stats s;
     jr_stats_get(r->jr, &s);
-    printf("{\"name\":\"journal_write\",\"record_bytes\":%u,\"outstanding\":%llu,\"durability\":\"every ticket synced\","
-           "\"records\":%llu,\"seconds\":%.3f,\"records_per_s\":%.0f,\"records_per_cpu_s\":%.0f,\"syncs\":%llu,"
-           "\"sync_us_mean\":%.0f,\"bytes_written\":%llu,\"mb_per_s\":%.1f,\"files_created\":%llu,\"files_recycled\":%llu}\n",
-           r->len, (unsigned long long)outstanding, (unsigned long long)r->durable, took, (double)r->durable / took,
-           (double)r->durable / cpu, (unsigned long long)s.syncs,
-           s.syncs != 0 ? (double)s.sync_ns_total / (double)s.syncs / 1000 : 0, (unsigned long long)s.bytes_written,
-           (double)s.bytes_written / took / 1e6, (unsigned long long)s.files_created,
-           (unsigned long long)s.files_recycled);
+    printf("{\"name\":\"journal_write\",\"record_bytes\":%u,\"outstanding\":%llu,\"durability\":"
+           "\"every ticket synced\","
+           "\"records\":%llu,\"seconds\":%.3f,\"records_per_s\":%.0f,\"records_per_cpu_s\":%.0f,"
+           "\"syncs\":%llu,"
+           "\"sync_us_mean\":%.0f,\"bytes_written\":%llu,\"mb_per_s\":%.1f,\"files_created\":%llu,"
+           "\"files_recycled\":%llu}\n",
+           r->len, (unsigned long long)outstanding, (unsigned long long)r->durable, took,
+           (double)r->durable / took, (double)r->durable / cpu, (unsigned long long)s.syncs,
+           s.syncs != 0 ? (double)s.sync_ns_total / (double)s.syncs / 1000 : 0,
+           (unsigned long long)s.bytes_written, (double)s.bytes_written / took / 1e6,
+           (unsigned long long)s.files_created, (unsigned long long)s.files_recycled);
     uint64_t end;
     uint64_t tail_from = r->last_lsn;
     fill_tail(r, tail_mib * MIB);

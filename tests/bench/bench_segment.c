@@ -1,6 +1,6 @@
-/* Segments: 5 M messages of 128 B over 10 k subjects are flushed, opened as at start-up, read in order and at random.
- * One JSON line. Not part of `make test`. Build by `make build/release/tests/bench/bench_segment`; an argument sets the
- * number of messages. */
+/* Segments: 5 M messages of 128 B over 10 k subjects are flushed, opened as at start-up, read in
+ * order and at random. One JSON line. Not part of `make test`. Build by `make
+ * build/release/tests/bench/bench_segment`; an argument sets the number of messages. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,9 +39,11 @@ static size_t make(uint8_t *out, uint64_t seq)
     char subj[32];
     char body[129];
     int subj_len = snprintf(subj, sizeof(subj), "orders.eu.%05u", (unsigned)rnd(SUBJECTS));
-    int len = snprintf(body, sizeof(body), "{\"id\":\"%016llx\",\"n\":%llu,\"state\":\"received\",\"sum\":%u.%02u,\"to\":\"",
-                       (unsigned long long)rnd(UINT64_MAX), (unsigned long long)seq, (unsigned)rnd(1000),
-                       (unsigned)rnd(100));
+    int len =
+        snprintf(body, sizeof(body),
+                 "{\"id\":\"%016llx\",\"n\":%llu,\"state\":\"received\",\"sum\":%u.%02u,\"to\":\"",
+                 (unsigned long long)rnd(UINT64_MAX), (unsigned long long)seq, (unsigned)rnd(1000),
+                 (unsigned)rnd(100));
     while (len < 128) {
         body[len++] = (char)('a' + rnd(16));
     }
@@ -58,7 +60,8 @@ static void flush(struct seg_fix *f, struct stream *s, const struct seg_src *src
 {
     struct seg_view *last = s->n != 0 ? s->v[s->n - 1] : NULL;
     struct seg_flush_req req = {.gid = FIX_GID,
-                                .active = last != NULL && last->row.state == SEG_ACTIVE ? last : NULL,
+                                .active =
+                                    last != NULL && last->row.state == SEG_ACTIVE ? last : NULL,
                                 .next_segno = last != NULL ? last->row.segno + 1 : 1,
                                 .msgs = src,
                                 .n = n};
@@ -77,7 +80,10 @@ static void flush(struct seg_fix *f, struct stream *s, const struct seg_src *src
     seg_flush_result_fini(&out);
 }
 
-static double ms_since(struct env *env, int64_t start) { return (double)(env_boot_ns(env) - start) / 1e6; }
+static double ms_since(struct env *env, int64_t start)
+{
+    return (double)(env_boot_ns(env) - start) / 1e6;
+}
 
 static double write_all(struct seg_fix *f, struct stream *s, size_t total)
 {
@@ -172,12 +178,15 @@ int main(int argc, char **argv)
         blocks += s.v[i]->ndata;
         seg_view_release(s.v[i]);
     }
-    printf("{\"bench\":\"segment\",\"msgs\":%zu,\"segments\":%zu,\"blocks\":%llu,\"bytes_per_msg\":%.1f,"
-           "\"write_ms\":%.0f,\"write_msgs_s\":%.0f,\"open_ms\":%.1f,\"open_ns_per_msg\":%.1f,\"read_ms\":%.0f,"
+    printf("{\"bench\":\"segment\",\"msgs\":%zu,\"segments\":%zu,\"blocks\":%llu,\"bytes_per_msg\":"
+           "%.1f,"
+           "\"write_ms\":%.0f,\"write_msgs_s\":%.0f,\"open_ms\":%.1f,\"open_ns_per_msg\":%.1f,"
+           "\"read_ms\":%.0f,"
            "\"read_msgs_s\":%.0f,\"random_get_us\":%.1f,\"seen\":%llu,\"damage\":%u}\n",
            total, s.n, (unsigned long long)blocks, (double)s.bytes / (double)total, write_ms,
            (double)total / write_ms * 1e3, open_ms, open_ms * 1e6 / (double)total, order_ms,
-           (double)msgs / order_ms * 1e3, random_ms, (unsigned long long)seen.subject_msgs, seen_damage(&seen));
+           (double)msgs / order_ms * 1e3, random_ms, (unsigned long long)seen.subject_msgs,
+           seen_damage(&seen));
     seg_fix_close(&f);
     return 0;
 }

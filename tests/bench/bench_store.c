@@ -1,5 +1,6 @@
-/* Publishes through engine/store.h on the real disk, with `window` publishes outstanding: what the engine alone can do.
- * usage: bench_store [messages] [payload bytes] [window] [subjects] [dir]; prints one JSON line. */
+/* Publishes through engine/store.h on the real disk, with `window` publishes outstanding: what the
+ * engine alone can do. usage: bench_store [messages] [payload bytes] [window] [subjects] [dir];
+ * prints one JSON line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -58,7 +59,10 @@ int main(int argc, char **argv)
     struct bench b = {.efd = eventfd(0, 0)};
     struct env *env = env_real_create();
     struct err err = {0};
-    struct eng_opts o = {.store_dir = dir, .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX, .doorbell = ring,
+    struct eng_opts o = {.store_dir = dir,
+                         .max_file_bytes = UINT64_MAX,
+                         .max_mem_bytes = UINT64_MAX,
+                         .doorbell = ring,
                          .doorbell_arg = &b};
     if (eng_open(env, &o, &b.store, &err) != ST_OK) {
         fprintf(stderr, "bench_store: %s\n", err.msg);
@@ -86,7 +90,8 @@ int main(int argc, char **argv)
         char subject[32];
         for (int i = 0; i < 256 && sent < total && sent - b.acked < window && !full; i++) {
             struct store_append a = {.subject = subject, .data = data, .data_len = size};
-            a.subject_len = (uint32_t)snprintf(subject, sizeof subject, "bench.%u", (unsigned)(sent % subjects));
+            a.subject_len = (uint32_t)snprintf(subject, sizeof subject, "bench.%u",
+                                               (unsigned)(sent % subjects));
             full = b.store->ops->append(b.s, &a, on_append, &b) != ST_OK;
             sent += !full;
         }
@@ -100,11 +105,14 @@ int main(int argc, char **argv)
     double s = (double)(env_boot_ns(env) - t0) / 1e9;
     struct eng_info info;
     eng_info_get(b.store, &info);
-    printf("{\"bench\":\"store_append\",\"messages\":%llu,\"bytes\":%u,\"window\":%llu,\"subjects\":%u,\"msgs_per_s\":%.0f,"
-           "\"failed\":%llu,\"syncs\":%llu,\"journal_bytes\":%llu,\"checkpoints\":%llu,\"segment_bytes\":%llu}\n",
+    printf("{\"bench\":\"store_append\",\"messages\":%llu,\"bytes\":%u,\"window\":%llu,"
+           "\"subjects\":%u,\"msgs_per_s\":%.0f,"
+           "\"failed\":%llu,\"syncs\":%llu,\"journal_bytes\":%llu,\"checkpoints\":%llu,\"segment_"
+           "bytes\":%llu}\n",
            (unsigned long long)total, size, (unsigned long long)window, subjects, (double)total / s,
-           (unsigned long long)b.failed, (unsigned long long)info.syncs, (unsigned long long)info.journal_bytes_written,
-           (unsigned long long)info.checkpoints, (unsigned long long)info.segment_bytes_written);
+           (unsigned long long)b.failed, (unsigned long long)info.syncs,
+           (unsigned long long)info.journal_bytes_written, (unsigned long long)info.checkpoints,
+           (unsigned long long)info.segment_bytes_written);
     eng_close(b.store);
     env_real_destroy(env);
     base_free(data);

@@ -1,5 +1,5 @@
-/* Fuzz target: JSON of stream and consumer configurations. What is accepted is written out and read again:
- * the second reading must be accepted too and give the same bytes. */
+/* Fuzz target: JSON of stream and consumer configurations. What is accepted is written out and read
+ * again: the second reading must be accepted too and give the same bytes. */
 #include <stdlib.h>
 
 #include "broker/js_config.h"
@@ -59,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) {
         return 0;
     }
-    bool (*read)(const void *, size_t, struct json_out *) = (data[0] & 1) != 0 ? read_stream : read_consumer;
+    bool (*read)(const void *, size_t, struct json_out *) =
+        (data[0] & 1) != 0 ? read_stream : read_consumer;
     struct json_out first = {0}, second = {0};
     if (read(data + 1, size - 1, &first)) {
         if (!read(first.buf, first.len, &second)) {

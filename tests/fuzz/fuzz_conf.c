@@ -1,6 +1,7 @@
-/* Fuzz target: the config language and its mapping onto options. The first byte says how the input splits
- * into the file and what an `include` of any name and any environment variable yield. Must hold: no crash, an
- * error has text, every key and value has a place, a good file applies without reading wild memory. */
+/* Fuzz target: the config language and its mapping onto options. The first byte says how the input
+ * splits into the file and what an `include` of any name and any environment variable yield. Must
+ * hold: no crash, an error has text, every key and value has a place, a good file applies without
+ * reading wild memory. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ struct input {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static enum st read_input(void *arg, const char *path, char **text_out, size_t *len_out, struct err *err)
+static enum st read_input(void *arg, const char *path, char **text_out, size_t *len_out,
+                          struct err *err)
 {
     const struct input *in = arg;
     if (path[0] == '\0') {
@@ -36,7 +38,8 @@ static const char *get_input(void *arg, const char *name)
 
 static void walk(const struct brk_conf_value *v, unsigned depth)
 {
-    if (depth > BRK_CONF_DEPTH_MAX || v->pos.line == 0 || v->pos.column == 0 || v->pos.file == NULL) {
+    if (depth > BRK_CONF_DEPTH_MAX || v->pos.line == 0 || v->pos.column == 0 ||
+        v->pos.file == NULL) {
         abort();
     }
     for (size_t i = 0; i < v->entries_count && i < 3;
@@ -59,8 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct brk_conf_source src = {.read = read_input, .getenv = get_input, .arg = &in};
     struct brk_conf *c = NULL;
     struct err err = {0};
-    if (brk_conf_parse_text(&src, "fuzz.conf", (const char *)data + 1 + part, size - 1 - part, &c, &err) ==
-        ST_OK) {
+    if (brk_conf_parse_text(&src, "fuzz.conf", (const char *)data + 1 + part, size - 1 - part, &c,
+                            &err) == ST_OK) {
         struct brk_opts o;
         struct brk_conf_notes notes = {0};
         brk_opts_init(&o);

@@ -1,5 +1,5 @@
-/* Fuzz target: the JSON of CONNECT. Oracle: no crash, no sanitizer report; what was accepted is accepted
- * again, over the values of the first time, with the same result. */
+/* Fuzz target: the JSON of CONNECT. Oracle: no crash, no sanitizer report; what was accepted is
+ * accepted again, over the values of the first time, with the same result. */
 #include "broker/connect.h"
 #include "engine/base/base.h"
 

@@ -1,5 +1,5 @@
-/* Fuzz target: what comes in on the monitoring port. The first byte says in what pieces the rest comes; the
- * same bytes in one piece must give the same answer. */
+/* Fuzz target: what comes in on the monitoring port. The first byte says in what pieces the rest
+ * comes; the same bytes in one piece must give the same answer. */
 #include <stdlib.h>
 
 #include "broker/http.h"
@@ -60,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (t == BRK_HTTP_MORE && have < size) {
         have = have + step < size ? have + step : size;
         /* the reader's buffer ends here: what it holds is answered before more is read */
-        t = brk_http_take(data, have < BRK_HTTP_HEAD_MAX ? have : BRK_HTTP_HEAD_MAX, &seen, &r, &used);
+        t = brk_http_take(data, have < BRK_HTTP_HEAD_MAX ? have : BRK_HTTP_HEAD_MAX, &seen, &r,
+                          &used);
         must(seen <= have && used <= have);
     }
     enum brk_http_take w = brk_http_take(data, size, &whole_seen, &whole, &whole_used);

@@ -1,9 +1,10 @@
-/* Fuzz target: recovery of the journal over hostile files. Seven bytes of options, then the bytes of the groups.
+/* Fuzz target: recovery of the journal over hostile files. Seven bytes of options, then the bytes
+ * of the groups.
  *
- * With FIX, frames and records found in the input get right lengths' bounds and right checksums, so that what lies
- * behind the checksums is reached: valid checksums over bad content. Flips at the end then damage some of it again.
- * Must hold: no crash, no wild read, recovery and check end, records given lie in their chunk, and a second recovery
- * says what the first said (I11). */
+ * With FIX, frames and records found in the input get right lengths' bounds and right checksums, so
+ * that what lies behind the checksums is reached: valid checksums over bad content. Flips at the
+ * end then damage some of it again. Must hold: no crash, no wild read, recovery and check end,
+ * records given lie in their chunk, and a second recovery says what the first said (I11). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,7 +18,15 @@
 #define FILE_SIZE (64 * KIB)
 #define ROOM (FILE_SIZE - JF_OVERHEAD)
 
-enum opt { FIX = 1, SAME_BOOT = 2, SECOND_FILE = 4, SECOND_PREV_END = 8, HINT = 16, CHECKPOINT = 32, DAMAGE = 64 };
+enum opt {
+    FIX = 1,
+    SAME_BOOT = 2,
+    SECOND_FILE = 4,
+    SECOND_PREV_END = 8,
+    HINT = 16,
+    CHECKPOINT = 32,
+    DAMAGE = 64
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,7 +40,7 @@ struct tally {
     uint64_t records, claims, damage, sum;
 };
 
-/* --- the file ------------------------------------------------------------------------------------------------ */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static void fix_msg(uint8_t *body, size_t len)
 {
@@ -55,7 +64,8 @@ static void fix_msg(uint8_t *body, size_t len)
 enum { GIDS = 5 };
 static uint32_t next_oseq[GIDS]; /* so that records of a gid can follow each other */
 
-/* Makes records of what lies in [at, end); returns how many. With `in_order` they are numbered as an owner would. */
+/* Makes records of what lies in [at, end); returns how many. With `in_order` they are numbered as
+ * an owner would. */
 static uint32_t fix_records(uint8_t *p, size_t at, size_t end, bool twins, bool in_order)
 {
     uint32_t n = 0;
@@ -92,8 +102,10 @@ static uint32_t fix_records(uint8_t *p, size_t at, size_t end, bool twins, bool 
     return n;
 }
 
-/* Index entries that fit the records: one for each stretch of records of a gid. Returns the bytes used. */
-static size_t true_index(const uint8_t *p, size_t at, size_t end, uint8_t *out, size_t cap, const uint8_t *noise)
+/* Index entries that fit the records: one for each stretch of records of a gid. Returns the bytes
+ * used. */
+static size_t true_index(const uint8_t *p, size_t at, size_t end, uint8_t *out, size_t cap,
+                         const uint8_t *noise)
 {
     size_t used = 0;
     struct ji_entry e = {0};
@@ -106,7 +118,10 @@ static size_t true_index(const uint8_t *p, size_t at, size_t end, uint8_t *out, 
             if (used + JI_HEAD > cap) {
                 return used;
             }
-            e = (struct ji_entry){.gid = get_u32le(r + 12), .first_oseq = get_u32le(r + 20), .last_seq = noise[0], .floor = noise[1]};
+            e = (struct ji_entry){.gid = get_u32le(r + 12),
+                                  .first_oseq = get_u32le(r + 20),
+                                  .last_seq = noise[0],
+                                  .floor = noise[1]};
         }
         e.nrec++;
         e.flags = (r[9] & 1u) != 0 ? JI_OPEN | JI_BATCH : 0;
@@ -117,7 +132,8 @@ static size_t true_index(const uint8_t *p, size_t at, size_t end, uint8_t *out, 
 }
 
 /* One group from what lies at p; returns its length. */
-static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, uint32_t *chain, uint32_t seed)
+static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, uint32_t *chain,
+                        uint32_t seed)
 {
     struct jg_header h = {.lsn = lsn};
     bool in_order = p[81] % 4 != 3;
@@ -153,8 +169,8 @@ static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, ui
                 p[at + 8] > REC_CONS_DELTA) {
                 break;
             }
-            rec_seal(p + at, (enum rec_type)p[at + 8], REC_IS_TWIN, get_u32le(p + at + 12), 0, get_u32le(p + at + 20), 0,
-                     len - REC_HEAD_SIZE, CRC_SEED);
+            rec_seal(p + at, (enum rec_type)p[at + 8], REC_IS_TWIN, get_u32le(p + at + 12), 0,
+                     get_u32le(p + at + 20), 0, len - REC_HEAD_SIZE, CRC_SEED);
             at += (size_t)align_up(len, REC_ALIGN);
         }
     } else if (twins != 0) {
@@ -181,8 +197,8 @@ static size_t fix_group(uint8_t *p, size_t room, uint64_t lsn, uint64_t *seq, ui
     return total;
 }
 
-static void build_file(struct env *env, const struct input *in, unsigned no, const uint8_t *bytes, size_t len,
-                       uint64_t *seq)
+static void build_file(struct env *env, const struct input *in, unsigned no, const uint8_t *bytes,
+                       size_t len, uint64_t *seq)
 {
     static uint8_t file[FILE_SIZE];
     memset(file, 0, sizeof(file));
@@ -204,7 +220,8 @@ static void build_file(struct env *env, const struct input *in, unsigned no, con
         size_t end = (size_t)align_up(len, JG_ALIGN);
         uint32_t chain = 0;
         for (size_t at = 0; at < end;) {
-            at += fix_group(file + JF_PAGE + at, end - at, h.base_lsn + JF_PAGE + at, seq, &chain, jf_seed(h.file_nonce));
+            at += fix_group(file + JF_PAGE + at, end - at, h.base_lsn + JF_PAGE + at, seq, &chain,
+                            jf_seed(h.file_nonce));
         }
     }
     for (unsigned i = 0; i < in->flips % 4u && len > 8; i++) {
@@ -249,10 +266,10 @@ static void build_file(struct env *env, const struct input *in, unsigned no, con
     env_close(env, f);
 }
 
-/* --- what recovery says -------------------------------------------------------------------------------------- */
+/* --- what recovery says ----------------------------------------------------------------------- */
 
-static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                         uint64_t wall_ns, struct err *err)
+static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                         struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     struct tally *t = arg;
     (void)wall_ns;
@@ -277,15 +294,16 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     return ST_OK;
 }
 
-static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor, const struct seq_runs *removed)
+static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
+                     const struct seq_runs *removed)
 {
     struct tally *t = arg;
     t->claims++;
     t->sum += gid + last_seq + floor + removed->n;
 }
 
-static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-                      const char *text)
+static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi,
+                      bool lost, const char *text)
 {
     struct tally *t = arg;
     t->damage++;

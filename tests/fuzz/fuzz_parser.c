@@ -1,7 +1,9 @@
-/* Fuzz target: the client protocol parser. The input's first bytes choose the limits and how the rest is cut
- * into reads; the same bytes are then parsed in one piece, and both runs must report the same operations.
+/* Fuzz target: the client protocol parser. The input's first bytes choose the limits and how the
+ * rest is cut into reads; the same bytes are then parsed in one piece, and both runs must report
+ * the same operations.
  *
- * Oracle: no crash, no sanitizer report, pointers that can be read, and equal digests of the two runs. */
+ * Oracle: no crash, no sanitizer report, pointers that can be read, and equal digests of the two
+ * runs. */
 #include <stdlib.h>
 
 #include "broker/parser.h"
@@ -56,7 +58,8 @@ static enum brk_op on_err(void *arg, struct brk_str s)
     mix_str(arg, 5, s);
     return BRK_OP_GO;
 }
-static enum brk_op on_sub(void *arg, struct brk_str subject, struct brk_str queue, struct brk_str sid)
+static enum brk_op on_sub(void *arg, struct brk_str subject, struct brk_str queue,
+                          struct brk_str sid)
 {
     mix_str(arg, 6, subject);
     mix_str(arg, 7, queue);

@@ -1,9 +1,10 @@
-/* Fuzz target: opening, reading and checking a segment file of hostile bytes. The first byte chooses:
- *   bit 0: a sealed image instead of an active one; bit 1: checksums are made right again over what was changed, so
- *   that the parsers behind them are reached; bit 2: the input is the file itself instead of edits of a good image;
- *   bit 3: the row's numbers are edited too; bit 4: the file is cut short.
- * Edits are (offset u16, length 1..8, bytes). Must hold: no crash, no wild read, opening and check succeed or name a
- * reason, and every message that is served matches its content checksum. */
+/* Fuzz target: opening, reading and checking a segment file of hostile bytes. The first byte
+ * chooses: bit 0: a sealed image instead of an active one; bit 1: checksums are made right again
+ * over what was changed, so that the parsers behind them are reached; bit 2: the input is the file
+ * itself instead of edits of a good image; bit 3: the row's numbers are edited too; bit 4: the file
+ * is cut short. Edits are (offset u16, length 1..8, bytes). Must hold: no crash, no wild read,
+ * opening and check succeed or name a reason, and every message that is served matches its content
+ * checksum. */
 #include <stdlib.h>
 
 #include "engine/base/env_sim.h"
@@ -29,7 +30,10 @@ static struct image images[2];
 static struct memfile_env mem;
 static struct segs *segs;
 
-static size_t size_of(uint64_t seq) { return 1 + seq % 50; }
+static size_t size_of(uint64_t seq)
+{
+    return 1 + seq % 50;
+}
 
 static void find_blocks(struct image *img)
 {
@@ -62,8 +66,14 @@ static void image_make(struct image *img, bool sealed)
     m.src[70].expire_ns = 99999;
     seq_runs_add_run(&gone, 3, 4);
     seq_runs_add_run(&gone, 300, 1);
-    struct seg_flush_req req = {.gid = FIX_GID, .next_segno = 1, .msgs = m.src, .n = 60, .removed = &gone, .floor = 2,
-                                .block_raw_bytes = 1000, .no_compress = true};
+    struct seg_flush_req req = {.gid = FIX_GID,
+                                .next_segno = 1,
+                                .msgs = m.src,
+                                .n = 60,
+                                .removed = &gone,
+                                .floor = 2,
+                                .block_raw_bytes = 1000,
+                                .no_compress = true};
     st = st_merge(st, seg_flush(f.segs, &req, &out, &err));
     struct seg_view *v = out.v[0].view;
     out.v[0].view = NULL;
@@ -76,7 +86,8 @@ static void image_make(struct image *img, bool sealed)
     img->row = out.v[0].view->row;
     seg_flush_result_fini(&out);
     seg_view_release(v);
-    st = st_merge(st, env_read_file(f.env, "/s0/s/00000007/1.0.seg", IMAGE_MAX, &img->bytes, &img->len, &err));
+    st = st_merge(st, env_read_file(f.env, "/s0/s/00000007/1.0.seg", IMAGE_MAX, &img->bytes,
+                                    &img->len, &err));
     if (st != ST_OK) {
         abort();
     }
@@ -101,7 +112,7 @@ static void setup(void)
     }
 }
 
-/* --- right checksums over changed bytes ---------------------------------------------------------------------------- */
+/* --- right checksums over changed bytes ------------------------------------------------------- */
 
 static uint32_t fix_block(uint8_t *f, size_t len, const struct seg_row *row, uint64_t off)
 {
@@ -115,7 +126,8 @@ static uint32_t fix_block(uint8_t *f, size_t len, const struct seg_row *row, uin
     return crc;
 }
 
-/* Messages of raw blocks get a content CRC that fits where their head makes sense: half of the time. */
+/* Messages of raw blocks get a content CRC that fits where their head makes sense: half of the
+ * time. */
 static void fix_msgs(uint8_t *f, uint64_t off)
 {
     uint32_t raw = get_u32le(f + off + 16);
@@ -148,7 +160,8 @@ static void fix_all(const struct image *img, uint8_t *f, size_t len, struct seg_
     for (size_t k = 0; k < img->nsect; k++) {
         uint8_t *body = f + img->sect_off[k] + SEG_BLOCK_HEAD;
         uint8_t *bidx = body + SEG_SECT_HEAD + SEG_PARTS_MAX * SEG_PART_ENTRY;
-        for (size_t i = 0; i < img->ndata && bidx + SEG_BIDX_SIZE <= f + len; bidx += SEG_BIDX_SIZE) {
+        for (size_t i = 0; i < img->ndata && bidx + SEG_BIDX_SIZE <= f + len;
+             bidx += SEG_BIDX_SIZE) {
             while (i < img->ndata && img->data_off[i] != get_u64le(bidx)) {
                 i++;
             }
@@ -167,9 +180,10 @@ static void fix_all(const struct image *img, uint8_t *f, size_t len, struct seg_
     }
 }
 
-/* --- run -------------------------------------------------------------------------------------------------------------- */
+/* --- run -------------------------------------------------------------------------------------- */
 
-static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n)
+static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                       const uint32_t *sizes, size_t n)
 {
     uint64_t *sum = arg;
     *sum += hash64(0, subj, len) + seqs[0] + seqs[n - 1] + sizes[n - 1];
@@ -180,7 +194,10 @@ static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_
     }
 }
 
-static void on_ttl(void *arg, uint64_t seq, int64_t expire_ns) { *(uint64_t *)arg += seq ^ (uint64_t)expire_ns; }
+static void on_ttl(void *arg, uint64_t seq, int64_t expire_ns)
+{
+    *(uint64_t *)arg += seq ^ (uint64_t)expire_ns;
+}
 
 static void on_removed(void *arg, uint64_t floor, const struct seq_runs *runs)
 {
@@ -215,7 +232,8 @@ static void run(const uint8_t *bytes, size_t len, const struct seg_row *row)
     mem.len = len;
     uint64_t sum = 0;
     struct err err = {0};
-    struct seg_visitor v = {.arg = &sum, .subject = on_subject, .ttl = on_ttl, .removed = on_removed};
+    struct seg_visitor v = {
+        .arg = &sum, .subject = on_subject, .ttl = on_ttl, .removed = on_removed};
     struct seg_view *view = NULL;
     if (seg_open(segs, row, &v, &view, &err) == ST_OK) {
         read_view(view);

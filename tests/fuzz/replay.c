@@ -1,5 +1,5 @@
-/* Runs a fuzz target on files, in builds without libFuzzer: replays a corpus, or one found input under a
- * debugger. */
+/* Runs a fuzz target on files, in builds without libFuzzer: replays a corpus, or one found input
+ * under a debugger. */
 #include <stdint.h>
 #include <stdio.h>
 
@@ -18,7 +18,8 @@ int main(int argc, char *argv[])
         uint8_t *data = base_malloc(16 * MIB);
         size_t size = fread(data, 1, 16 * MIB, f);
         fclose(f);
-        uint8_t *exact = base_malloc(size + (size == 0)); /* so that a sanitizer sees reads past the end */
+        uint8_t *exact =
+            base_malloc(size + (size == 0)); /* so that a sanitizer sees reads past the end */
         memcpy(exact, data, size);
         (void)LLVMFuzzerTestOneInput(exact, size);
         base_free(exact);

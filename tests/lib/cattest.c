@@ -69,7 +69,7 @@ void ct_abandon(struct ct *t)
     t->cat = NULL;
 }
 
-/* --- digest -------------------------------------------------------------------------------------------------- */
+/* --- digest ----------------------------------------------------------------------------------- */
 struct walk {
     struct cat_buf buf;
     uint64_t digest;
@@ -93,13 +93,13 @@ static enum st walk_row(struct walk *w, enum cat_table table, const void *row)
     return ST_OK;
 }
 
-#define WALK(name, table, count)                                                                             \
-    static enum st walk_##name(void *arg, const struct cat_##name *row, struct err *err)                     \
-    {                                                                                                        \
-        struct walk *w = arg;                                                                                \
-        (void)err;                                                                                           \
-        w->n.count++;                                                                                        \
-        return walk_row(w, table, row);                                                                      \
+#define WALK(name, table, count)                                                                   \
+    static enum st walk_##name(void *arg, const struct cat_##name *row, struct err *err)           \
+    {                                                                                              \
+        struct walk *w = arg;                                                                      \
+        (void)err;                                                                                 \
+        w->n.count++;                                                                              \
+        return walk_row(w, table, row);                                                            \
     }
 WALK(account, CAT_T_ACCOUNT, accounts)
 WALK(stream_ckpt, CAT_T_STREAM_CKPT, stream_ckpts)
@@ -165,7 +165,7 @@ void ct_count(struct cat *cat, struct ct_counts *out)
     *out = w.n;
 }
 
-/* --- transactions -------------------------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 void ct_put_stream(struct cat_txn *txn, uint32_t gid, const char *name)
 {
     struct cat_stream s = {.gid = gid,
@@ -206,7 +206,8 @@ static struct cat_bytes blob(struct prng *p, uint8_t *mem, size_t max)
     return (struct cat_bytes){mem, len};
 }
 
-static void random_stream(struct cat_txn *txn, struct prng *p, uint32_t gid, uint8_t *mem, size_t max)
+static void random_stream(struct cat_txn *txn, struct prng *p, uint32_t gid, uint8_t *mem,
+                          size_t max)
 {
     char name[32];
     (void)snprintf(name, sizeof(name), "S%u", gid);
@@ -245,7 +246,8 @@ static void random_put(struct cat_txn *txn, struct prng *p, uint8_t *mem, size_t
     }
     case 3: {
         (void)snprintf(name, sizeof(name), "C%u", sub);
-        struct cat_consumer c = {.gid = gid, .sub = sub, .name = {name, strlen(name)}, .cfg = blob(p, mem, max)};
+        struct cat_consumer c = {
+            .gid = gid, .sub = sub, .name = {name, strlen(name)}, .cfg = blob(p, mem, max)};
         cat_put_consumer(txn, &c);
         break;
     }
@@ -256,7 +258,8 @@ static void random_put(struct cat_txn *txn, struct prng *p, uint8_t *mem, size_t
     }
     case 5: {
         struct cat_segment s = {.gid = gid,
-                                .segno = prng_below(p, 2) == 0 ? UINT64_MAX - below(p, 3) : below(p, 3),
+                                .segno =
+                                    prng_below(p, 2) == 0 ? UINT64_MAX - below(p, 3) : below(p, 3),
                                 .gen = below(p, 9),
                                 .seg_uuid = {1, 2, (uint8_t)gid},
                                 .durable_len = prng_next(p)};
@@ -264,12 +267,14 @@ static void random_put(struct cat_txn *txn, struct prng *p, uint8_t *mem, size_t
         break;
     }
     case 6: {
-        struct cat_segdel d = {.gid = gid, .segno = below(p, 3), .part = below(p, 3), .runs = blob(p, mem, max)};
+        struct cat_segdel d = {
+            .gid = gid, .segno = below(p, 3), .part = below(p, 3), .runs = blob(p, mem, max)};
         cat_put_segdel(txn, &d);
         break;
     }
     case 7: {
-        struct cat_pending_purge g = {.gid = gid, .lsn = below(p, 4), .filter = {"a.*", 3}, .hi_seq = prng_next(p)};
+        struct cat_pending_purge g = {
+            .gid = gid, .lsn = below(p, 4), .filter = {"a.*", 3}, .hi_seq = prng_next(p)};
         cat_put_pending_purge(txn, &g);
         break;
     }
@@ -279,7 +284,8 @@ static void random_put(struct cat_txn *txn, struct prng *p, uint8_t *mem, size_t
         break;
     }
     default: {
-        struct cat_damage d = {.gid = gid, .lo = below(p, 3), .hi = 9, .cause = {"rot", 3}, .found_ns = 7};
+        struct cat_damage d = {
+            .gid = gid, .lo = below(p, 3), .hi = 9, .cause = {"rot", 3}, .found_ns = 7};
         cat_put_damage(txn, &d);
         break;
     }

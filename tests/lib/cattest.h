@@ -1,4 +1,5 @@
-/* What the catalogue's tests share: a store on the simulated disk, random transactions, and a digest of all rows. */
+/* What the catalogue's tests share: a store on the simulated disk, random transactions, and a
+ * digest of all rows. */
 #ifndef TESTS_LIB_CATTEST_H
 #define TESTS_LIB_CATTEST_H
 
@@ -33,12 +34,14 @@ uint64_t ct_digest(struct cat *cat);
 /* Prints every row (for a failing test). */
 void ct_print(struct cat *cat);
 struct ct_counts {
-    unsigned accounts, streams, stream_ckpts, consumers, consumer_ckpts, segments, segdels, purges, lanes, damages;
+    unsigned accounts, streams, stream_ckpts, consumers, consumer_ckpts, segments, segdels, purges,
+        lanes, damages;
     unsigned tombstones;
 };
 void ct_count(struct cat *cat, struct ct_counts *out);
 
-/* A random transaction over a small key space: puts, replacements, deletes, tombstones, blobs up to max_blob. */
+/* A random transaction over a small key space: puts, replacements, deletes, tombstones, blobs up to
+ * max_blob. */
 struct cat_txn *ct_random_txn(struct prng *p, unsigned rows, size_t max_blob);
 /* Puts a live stream called `name`. */
 void ct_put_stream(struct cat_txn *txn, uint32_t gid, const char *name);

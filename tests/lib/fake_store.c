@@ -109,7 +109,8 @@ static uint64_t size_of(const struct fmsg *m)
 {
     return msg_logical_size(strlen(m->subj), m->hdr_len, m->data_len);
 }
-static bool in_stream(const struct store_stream *s, const struct fmsg *m, const char *filter, uint32_t len)
+static bool in_stream(const struct store_stream *s, const struct fmsg *m, const char *filter,
+                      uint32_t len)
 {
     (void)s;
     return !m->gone && (len == 0 || subject_match(m->subj, strlen(m->subj), filter, len));
@@ -151,7 +152,8 @@ static struct fake *F(struct store *st)
     return CONTAINER_OF(st, struct fake, base);
 }
 
-static void stream_create(struct store *st, const struct stream_cfg *cfg, store_stream_fn fn, void *arg)
+static void stream_create(struct store *st, const struct stream_cfg *cfg, store_stream_fn fn,
+                          void *arg)
 {
     struct fake *f = F(st);
     struct store_stream *s = base_calloc(1, sizeof *s);
@@ -161,9 +163,9 @@ static void stream_create(struct store *st, const struct stream_cfg *cfg, store_
     s->last_seq = cfg->first_seq > 1 ? cfg->first_seq - 1 : 0;
     s->first_seq = cfg->first_seq > 1 ? cfg->first_seq : 0;
     struct store_stream **at = &f->streams;
-    while (*at != NULL &&
-           (strcmp((*at)->cfg.account, cfg->account) < 0 ||
-            (strcmp((*at)->cfg.account, cfg->account) == 0 && strcmp((*at)->cfg.name, cfg->name) < 0))) {
+    while (*at != NULL && (strcmp((*at)->cfg.account, cfg->account) < 0 ||
+                           (strcmp((*at)->cfg.account, cfg->account) == 0 &&
+                            strcmp((*at)->cfg.name, cfg->name) < 0))) {
         at = &(*at)->next;
     }
     s->next = *at;
@@ -224,7 +226,8 @@ static struct store_stream *stream_find(struct store *st, const char *acc, const
     }
     return NULL;
 }
-static struct store_stream *stream_next(struct store *st, const char *acc, struct store_stream *prev)
+static struct store_stream *stream_next(struct store *st, const char *acc,
+                                        struct store_stream *prev)
 {
     struct store_stream *s = prev == NULL ? F(st)->streams : prev->next;
     while (s != NULL && acc != NULL && strcmp(s->cfg.account, acc) != 0) {
@@ -327,7 +330,8 @@ static uint64_t count_of(struct store_stream *s, const char *subject, uint32_t l
     }
     return n;
 }
-static void verdict(struct store_stream *s, const struct store_append *a, struct store_append_result *r)
+static void verdict(struct store_stream *s, const struct store_append *a,
+                    struct store_append_result *r)
 {
     for (size_t i = 0; a->msg_id != NULL && i < s->n; i++) {
         if (s->v[i].msgid != NULL && strlen(s->v[i].msgid) == a->msg_id_len &&
@@ -368,12 +372,14 @@ static void verdict(struct store_stream *s, const struct store_append *a, struct
     struct stream_state st;
     stream_state(s, &st);
     uint64_t per = count_of(s, a->subject, a->subject_len);
-    bool room_by_subject = s->cfg.max_msgs_per_subject > 0 && per >= (uint64_t)s->cfg.max_msgs_per_subject;
+    bool room_by_subject =
+        s->cfg.max_msgs_per_subject > 0 && per >= (uint64_t)s->cfg.max_msgs_per_subject;
     if (s->cfg.discard == DISCARD_NEW) {
         uint64_t add = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
         if (s->cfg.discard_new_per_subject && room_by_subject) {
             r->verdict = APPEND_MAX_MSGS_PER_SUBJECT;
-        } else if (s->cfg.max_msgs > 0 && st.msgs >= (uint64_t)s->cfg.max_msgs && !room_by_subject) {
+        } else if (s->cfg.max_msgs > 0 && st.msgs >= (uint64_t)s->cfg.max_msgs &&
+                   !room_by_subject) {
             r->verdict = APPEND_MAX_MSGS;
         } else if (s->cfg.max_bytes > 0 && st.bytes + add > (uint64_t)s->cfg.max_bytes) {
             r->verdict = APPEND_MAX_BYTES;
@@ -399,13 +405,14 @@ static void limits(struct store_stream *s, const char *subject)
             drop(&s->v[i]);
         }
     }
-    for (size_t i = 0; s->cfg.max_msgs > 0 && i < s->n && count_of(s, NULL, 0) > (uint64_t)s->cfg.max_msgs;
-         i++) {
+    for (size_t i = 0;
+         s->cfg.max_msgs > 0 && i < s->n && count_of(s, NULL, 0) > (uint64_t)s->cfg.max_msgs; i++) {
         drop(&s->v[i]);
     }
     fix_first(s);
 }
-static enum st append(struct store_stream *s, const struct store_append *a, store_append_fn fn, void *arg)
+static enum st append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
+                      void *arg)
 {
     struct store_append_result r = {.verdict = APPEND_STORED};
     if (s->f->full > 0) {
@@ -427,8 +434,9 @@ static enum st append(struct store_stream *s, const struct store_append *a, stor
             s->v = base_realloc(s->v, s->cap * sizeof *s->v);
         }
         struct fmsg *m = &s->v[s->n++];
-        *m = (struct fmsg){
-            .subj = base_strndup(a->subject, a->subject_len), .hdr_len = a->hdr_len, .data_len = a->data_len};
+        *m = (struct fmsg){.subj = base_strndup(a->subject, a->subject_len),
+                           .hdr_len = a->hdr_len,
+                           .data_len = a->data_len};
         m->hdr = copy(a->hdr, a->hdr_len);
         m->data = copy(a->data, a->data_len);
         m->seq = r.seq = ++s->last_seq;
@@ -464,7 +472,9 @@ static void get(struct store_stream *s, const struct store_get *g, store_get_fn 
         m = last_of(s, g->subject, g->subject_len);
     } else {
         for (size_t i = 0; i < s->n && m == NULL; i++) {
-            m = s->v[i].seq >= g->seq && in_stream(s, &s->v[i], g->subject, g->subject_len) ? &s->v[i] : NULL;
+            m = s->v[i].seq >= g->seq && in_stream(s, &s->v[i], g->subject, g->subject_len)
+                    ? &s->v[i]
+                    : NULL;
         }
     }
     struct job *j = job(s->f, 4, arg);
@@ -474,7 +484,8 @@ static void get(struct store_stream *s, const struct store_get *g, store_get_fn 
         msg_of(m, &j->m);
     }
 }
-static void msg_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn, void *arg)
+static void msg_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
+                       void *arg)
 {
     struct fmsg *m = by_seq(s, seq);
     (void)secure;
@@ -488,8 +499,8 @@ static void purge(struct store_stream *s, const struct store_purge *p, store_don
 {
     uint64_t n = 0, matching = count_of(s, p->filter, p->filter_len);
     for (size_t i = 0; i < s->n; i++) {
-        if (!in_stream(s, &s->v[i], p->filter, p->filter_len) || (p->seq != 0 && s->v[i].seq >= p->seq) ||
-            (p->keep != 0 && matching - n <= p->keep)) {
+        if (!in_stream(s, &s->v[i], p->filter, p->filter_len) ||
+            (p->seq != 0 && s->v[i].seq >= p->seq) || (p->keep != 0 && matching - n <= p->keep)) {
             continue;
         }
         drop(&s->v[i]);
@@ -532,13 +543,15 @@ static void place(struct store_cons *c)
     case DELIVER_BY_START_TIME:
         c->next_seq = s->last_seq + 1;
         for (size_t i = s->n; i > 0; i--) {
-            c->next_seq = s->v[i - 1].ts >= c->cfg.opt_start_time_ns ? s->v[i - 1].seq : c->next_seq;
+            c->next_seq =
+                s->v[i - 1].ts >= c->cfg.opt_start_time_ns ? s->v[i - 1].seq : c->next_seq;
         }
         break;
     case DELIVER_LAST_PER_SUBJECT:
         c->last_per = base_calloc(s->n + 1, sizeof *c->last_per);
         for (size_t i = 0; i < s->n; i++) {
-            if (wants(c, &s->v[i]) && last_of(s, s->v[i].subj, (uint32_t)strlen(s->v[i].subj)) == &s->v[i]) {
+            if (wants(c, &s->v[i]) &&
+                last_of(s, s->v[i].subj, (uint32_t)strlen(s->v[i].subj)) == &s->v[i]) {
                 c->last_per[c->last_per_n++] = s->v[i].seq;
             }
         }
@@ -551,7 +564,8 @@ static void place(struct store_cons *c)
     c->floor = c->next_seq - 1;
     c->last_sseq = c->next_seq - 1;
 }
-static void cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn, void *arg)
+static void cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_cons_fn fn,
+                        void *arg)
 {
     struct store_cons *c = base_calloc(1, sizeof *c);
     c->s = s;
@@ -568,7 +582,8 @@ static void cons_create(struct store_stream *s, const struct cons_cfg *cfg, stor
     j->fn.cons = fn;
     j->c = c;
 }
-static void cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_cons_fn fn, void *arg)
+static void cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_cons_fn fn,
+                        void *arg)
 {
     cons_cfg_fini(&c->cfg);
     cons_cfg_copy(&c->cfg, cfg);
@@ -673,7 +688,8 @@ static enum st cons_peek(struct store_cons *c, struct cons_peek *o)
             continue;
         }
         struct fmsg *m = by_seq(c->s, c->p[i].sseq);
-        if (m == NULL || (c->cfg.max_deliver > 0 && c->p[i].dcount >= (uint64_t)c->cfg.max_deliver)) {
+        if (m == NULL ||
+            (c->cfg.max_deliver > 0 && c->p[i].dcount >= (uint64_t)c->cfg.max_deliver)) {
             if (m != NULL && c->attached) {
                 c->ev.max_deliver(c->ev.arg, c, c->p[i].sseq, c->p[i].dcount);
             }
@@ -688,7 +704,8 @@ static enum st cons_peek(struct store_cons *c, struct cons_peek *o)
         o->num_pending = pending_of(c);
         return ST_OK;
     }
-    if (c->cfg.ack != ACK_NONE && c->cfg.max_ack_pending > 0 && c->np >= (uint64_t)c->cfg.max_ack_pending) {
+    if (c->cfg.ack != ACK_NONE && c->cfg.max_ack_pending > 0 &&
+        c->np >= (uint64_t)c->cfg.max_ack_pending) {
         return ST_FULL;
     }
     struct fmsg *m = next_new(c);
@@ -735,7 +752,8 @@ static void cons_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t sse
     int64_t now = env_boot_ns(c->s->f->env);
     bool found = false;
     for (size_t i = 0; i < c->np; i++) {
-        if (c->p[i].sseq != sseq && !(c->cfg.ack == ACK_ALL && kind == CONS_ACK && c->p[i].sseq < sseq)) {
+        if (c->p[i].sseq != sseq &&
+            !(c->cfg.ack == ACK_ALL && kind == CONS_ACK && c->p[i].sseq < sseq)) {
             continue;
         }
         found = true;

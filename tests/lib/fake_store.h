@@ -1,6 +1,6 @@
-/* A store in memory for tests of what stands above engine/store.h: simple arrays, callbacks from poll,
- * nothing durable. It follows the interface's rules (a call never completes inside itself) and nothing of the
- * engine's design. */
+/* A store in memory for tests of what stands above engine/store.h: simple arrays, callbacks from
+ * poll, nothing durable. It follows the interface's rules (a call never completes inside itself)
+ * and nothing of the engine's design. */
 #ifndef TESTS_LIB_FAKE_STORE_H
 #define TESTS_LIB_FAKE_STORE_H
 

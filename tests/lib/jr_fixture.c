@@ -78,7 +78,7 @@ void jfx_fini(struct jfx *x)
     }
 }
 
-/* --- content follows from the model, so that nothing has to be stored -------------------------------------------- */
+/* --- content follows from the model, so that nothing has to be stored ------------------------- */
 
 static size_t make_record(const struct jfx_rec *m, uint32_t gid, uint8_t *out)
 {
@@ -115,7 +115,8 @@ static size_t record_len(const struct jfx_rec *m)
 bool jfx_put(struct jfx *x, unsigned g, enum rec_type type, uint32_t len, uint8_t flags, bool sync)
 {
     struct jfx_gid *gid = &x->gids[g];
-    struct jfx_rec m = {.oseq = gid->n, .len = len, .type = type, .flags = flags, .fill = prng_next(&x->rnd)};
+    struct jfx_rec m = {
+        .oseq = gid->n, .len = len, .type = type, .flags = flags, .fill = prng_next(&x->rnd)};
     m.sync = sync || x->opts.sync_interval_ns == 0;
     m.seq = type == REC_APPEND ? gid->last_seq + 1 : 0;
     uint8_t *p;
@@ -148,7 +149,10 @@ bool jfx_put(struct jfx *x, unsigned g, enum rec_type type, uint32_t len, uint8_
     return true;
 }
 
-void jfx_seal(struct jfx *x) { jw_seal(x->jw); }
+void jfx_seal(struct jfx *x)
+{
+    jw_seal(x->jw);
+}
 
 static void entry_done(void *arg, uint64_t ticket, const struct jr_entry *e)
 {
@@ -161,7 +165,8 @@ static void entry_done(void *arg, uint64_t ticket, const struct jr_entry *e)
         assert_int_equal(m->ticket, ticket);
         m->done = true;
         m->durable = m->sync;
-        m->lsn = o + 1 == e->first_oseq + e->nrec ? e->last_lsn : lsn; /* between: at least the first's */
+        m->lsn = o + 1 == e->first_oseq + e->nrec ? e->last_lsn
+                                                  : lsn; /* between: at least the first's */
     }
 }
 
@@ -214,10 +219,10 @@ void jfx_checkpoint(struct jfx *x, bool release)
     }
 }
 
-/* --- recovery against the model ------------------------------------------------------------------------------- */
+/* --- recovery against the model --------------------------------------------------------------- */
 
-static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                         uint64_t wall_ns, struct err *err)
+static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                         struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     struct jfx *x = arg;
     (void)wall_ns;
@@ -244,8 +249,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
         m->gone = true;
     }
     if (gid->at >= gid->n) {
-        broke(x, "gid %u: oseq %u was never written, or is given twice (lsn %llu)", (unsigned)r->gid, (unsigned)r->oseq,
-              (unsigned long long)lsn);
+        broke(x, "gid %u: oseq %u was never written, or is given twice (lsn %llu)",
+              (unsigned)r->gid, (unsigned)r->oseq, (unsigned long long)lsn);
         return ST_OK;
     }
     const struct jfx_rec *m = &gid->v[gid->at++];
@@ -254,8 +259,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     uint8_t *again = base_calloc(1, record_len(m));
     size_t len = make_record(&want, r->gid, again);
     if (len != r->len || memcmp(again, bytes, len) != 0) {
-        broke(x, "gid %u oseq %u: expected oseq %llu, or other bytes", (unsigned)r->gid, (unsigned)r->oseq,
-              (unsigned long long)m->oseq);
+        broke(x, "gid %u oseq %u: expected oseq %llu, or other bytes", (unsigned)r->gid,
+              (unsigned)r->oseq, (unsigned long long)m->oseq);
     }
     base_free(again);
     if (lsn < x->checkpoint_lsn) {
@@ -269,7 +274,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     return ST_OK;
 }
 
-static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor, const struct seq_runs *removed)
+static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
+                     const struct seq_runs *removed)
 {
     struct jfx *x = arg;
     (void)floor;
@@ -281,8 +287,8 @@ static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
     x->gids[gid - 1].claimed_seq = u64_max(x->gids[gid - 1].claimed_seq, last_seq);
 }
 
-static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-                      const char *text)
+static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi,
+                      bool lost, const char *text)
 {
     struct jfx *x = arg;
     x->damage.reports++;
@@ -305,7 +311,8 @@ void jfx_crashed(struct jfx *x, bool power)
     }
 }
 
-/* What was promised must be there: up to the last promised record that ends a batch. Then the model forgets the rest. */
+/* What was promised must be there: up to the last promised record that ends a batch. Then the model
+ * forgets the rest. */
 static void compare(struct jfx *x)
 {
     for (size_t g = 0; g < JFX_GIDS; g++) {
@@ -324,7 +331,8 @@ static void compare(struct jfx *x)
             x->missing += must - gid->at;
             gid->at = must;
         }
-        if (!x->faulted && gid->at > 0 && gid->at > gid->skip && (gid->v[gid->at - 1].flags & REC_BATCH_MORE) != 0) {
+        if (!x->faulted && gid->at > 0 && gid->at > gid->skip &&
+            (gid->v[gid->at - 1].flags & REC_BATCH_MORE) != 0) {
             broke(x, "gid %zu: half a batch", g + 1);
         }
         gid->n = gid->at;
@@ -367,7 +375,8 @@ enum st jfx_open(struct jfx *x, struct err *err)
         st = jw_create(x->jr, &x->jw, err);
     }
     x->end_hint = st == ST_OK ? 0 : x->end_hint;
-    for (size_t g = 0; g < JFX_GIDS && st == ST_OK; g++) { /* from here on somebody may be told of what was recovered */
+    for (size_t g = 0; g < JFX_GIDS && st == ST_OK;
+         g++) { /* from here on somebody may be told of what was recovered */
         for (size_t i = 0; i < x->gids[g].n; i++) {
             x->gids[g].v[i].done = true;
             x->gids[g].v[i].durable = true;
@@ -387,7 +396,7 @@ enum st jfx_stop(struct jfx *x)
     return st;
 }
 
-/* --- scenario ------------------------------------------------------------------------------------------------- */
+/* --- scenario --------------------------------------------------------------------------------- */
 
 static uint32_t some_len(struct jfx *x)
 {

@@ -1,8 +1,10 @@
-/* What the tests of the journal share: a journal on the simulated disk, a model of what was written, and the
- * comparison after a recovery (invariants I1, I3, I18, I19 at the journal's level).
+/* What the tests of the journal share: a journal on the simulated disk, a model of what was
+ * written, and the comparison after a recovery (invariants I1, I3, I18, I19 at the journal's
+ * level).
  *
- * The model knows per gid which records were committed, done, durable. After a crash the journal must give a
- * prefix of them, whole batches only, that holds at least all that was promised; byte for byte. */
+ * The model knows per gid which records were committed, done, durable. After a crash the journal
+ * must give a prefix of them, whole batches only, that holds at least all that was promised; byte
+ * for byte. */
 #ifndef TESTS_LIB_JR_FIXTURE_H
 #define TESTS_LIB_JR_FIXTURE_H
 
@@ -50,11 +52,11 @@ struct jfx {
     struct jfx_gid gids[JFX_GIDS];
     struct prng rnd;
     struct jfx_damage damage;
-    bool urgent;          /* appends too may use what is kept for urgent records */
-    bool keep_chunks;     /* the visitor takes references */
-    bool lenient;         /* damage is expected: missing records are counted, not refused */
-    bool faulted;         /* a sync failed in some life: what was not promised may be reported as damage */
-    size_t missing;       /* lenient: model records that were promised and not given */
+    bool urgent;      /* appends too may use what is kept for urgent records */
+    bool keep_chunks; /* the visitor takes references */
+    bool lenient;     /* damage is expected: missing records are counted, not refused */
+    bool faulted; /* a sync failed in some life: what was not promised may be reported as damage */
+    size_t missing; /* lenient: model records that were promised and not given */
     size_t given;
     struct jr_chunk *kept[64];
     size_t nkept;
@@ -63,14 +65,16 @@ struct jfx {
 
 void jfx_init(struct jfx *x, struct env_sim *sim, uint64_t seed); /* sim NULL: makes one */
 void jfx_fini(struct jfx *x);
-enum st jfx_open(struct jfx *x, struct err *err); /* jr_open, jr_recover (checked against the model), jr_start */
+enum st jfx_open(struct jfx *x,
+                 struct err *err); /* jr_open, jr_recover (checked against the model), jr_start */
 /* Recovery alone; keeps the journal not started. */
 enum st jfx_recover(struct jfx *x, struct err *err);
 /* Drops the journal as a crash does: the model forgets what was not kept at the next jfx_open. */
 void jfx_drop(struct jfx *x);
 enum st jfx_stop(struct jfx *x); /* clean */
 /* Commits one record; false when the journal refused it. */
-bool jfx_put(struct jfx *x, unsigned gid, enum rec_type type, uint32_t len, uint8_t flags, bool sync);
+bool jfx_put(struct jfx *x, unsigned gid, enum rec_type type, uint32_t len, uint8_t flags,
+             bool sync);
 void jfx_seal(struct jfx *x);
 /* Polls, marks what is done and durable. */
 void jfx_poll(struct jfx *x);
@@ -78,7 +82,8 @@ void jfx_poll(struct jfx *x);
 void jfx_settle(struct jfx *x);
 /* Everything durable counts as checkpointed; the journal is told so when `release`. */
 void jfx_checkpoint(struct jfx *x, bool release);
-/* After a crash: what the process had promised. power: only what was synced. To be called before jfx_open. */
+/* After a crash: what the process had promised. power: only what was synced. To be called before
+ * jfx_open. */
 void jfx_crashed(struct jfx *x, bool power);
 /* One random step of a scenario. */
 void jfx_step(struct jfx *x);

@@ -5,7 +5,10 @@
 
 #include "engine/base/base.h"
 
-static struct memfile_env *self(struct env *e) { return CONTAINER_OF(e, struct memfile_env, env); }
+static struct memfile_env *self(struct env *e)
+{
+    return CONTAINER_OF(e, struct memfile_env, env);
+}
 
 static int64_t m_ns(struct env *e)
 {
@@ -19,7 +22,8 @@ static void m_random(struct env *e, void *p, size_t n)
     memset(p, 0x5a, n);
 }
 
-static enum st m_open(struct env *e, const char *path, unsigned flags, struct env_file **f, struct err *err)
+static enum st m_open(struct env *e, const char *path, unsigned flags, struct env_file **f,
+                      struct err *err)
 {
     *f = NULL;
     if (self(e)->missing) {
@@ -37,8 +41,8 @@ static void m_close(struct env *e, struct env_file *f)
     (void)e, (void)f;
 }
 
-static enum st m_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off, size_t *got,
-                       struct err *err)
+static enum st m_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                       size_t *got, struct err *err)
 {
     struct memfile_env *m = self(e);
     (void)f, (void)err;
@@ -75,4 +79,7 @@ static const struct env_ops ops = {
     .dirsync = m_path_ok,
 };
 
-void memfile_env_init(struct memfile_env *m) { *m = (struct memfile_env){.env.ops = &ops}; }
+void memfile_env_init(struct memfile_env *m)
+{
+    *m = (struct memfile_env){.env.ops = &ops};
+}

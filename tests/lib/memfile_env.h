@@ -1,5 +1,6 @@
-/* An env with exactly one file, in memory and read-only, whatever its path: for bit flips and fuzzing, where a real
- * file would cost more than what is tested. Writes are refused; tasks do not exist. */
+/* An env with exactly one file, in memory and read-only, whatever its path: for bit flips and
+ * fuzzing, where a real file would cost more than what is tested. Writes are refused; tasks do not
+ * exist. */
 #ifndef TESTS_LIB_MEMFILE_ENV_H
 #define TESTS_LIB_MEMFILE_ENV_H
 
@@ -9,7 +10,7 @@ struct memfile_env {
     struct env env;
     const uint8_t *bytes; /* borrowed */
     size_t len;
-    bool missing;         /* open says ST_NOTFOUND */
+    bool missing; /* open says ST_NOTFOUND */
     uint64_t reads;
 };
 void memfile_env_init(struct memfile_env *m);

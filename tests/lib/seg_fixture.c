@@ -37,8 +37,8 @@ void seg_fix_open(struct seg_fix *f, struct env *env, const char *root)
     seg_fix_reopen(f);
 }
 
-static void unlink_one(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t generation,
-                       const char *path)
+static void unlink_one(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
+                       uint64_t generation, const char *path)
 {
     struct seg_fix *f = arg;
     (void)gid, (void)segno, (void)gen, (void)dropped, (void)generation;
@@ -79,16 +79,22 @@ void seg_fix_close(struct seg_fix *f)
     memset(f, 0, sizeof(*f));
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------ */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static size_t fill(uint64_t seq, unsigned subjects, char *subj, size_t cap)
 {
-    return (size_t)snprintf(subj, cap, "s.%llu.x", (unsigned long long)(seq / ((subjects >> 16) + 1) % (subjects & 0xffff)));
+    return (size_t)snprintf(
+        subj, cap, "s.%llu.x",
+        (unsigned long long)(seq / ((subjects >> 16) + 1) % (subjects & 0xffff)));
 }
 
-static uint8_t byte_of(uint64_t seq, size_t i) { return (uint8_t)((seq * 31 + i / 16 * 7 + (i & 3)) & 0xff); }
+static uint8_t byte_of(uint64_t seq, size_t i)
+{
+    return (uint8_t)((seq * 31 + i / 16 * 7 + (i & 3)) & 0xff);
+}
 
-void msg_set_add(struct msg_set *m, uint64_t first, size_t n, uint64_t step, unsigned subjects, fix_size_fn size)
+void msg_set_add(struct msg_set *m, uint64_t first, size_t n, uint64_t step, unsigned subjects,
+                 fix_size_fn size)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t seq = first + i * step;
@@ -132,8 +138,8 @@ bool msg_is_right(const struct msg *m, unsigned subjects, fix_size_fn size)
 {
     char subj[64];
     size_t subj_len = fill(m->seq, subjects, subj, sizeof(subj));
-    if (m->subj_len != subj_len || memcmp(m->subj, subj, subj_len) != 0 || m->data_len != size(m->seq) ||
-        m->ts_ns != (int64_t)m->seq * NS_PER_MS || m->hdr_len != 0) {
+    if (m->subj_len != subj_len || memcmp(m->subj, subj, subj_len) != 0 ||
+        m->data_len != size(m->seq) || m->ts_ns != (int64_t)m->seq * NS_PER_MS || m->hdr_len != 0) {
         return false;
     }
     for (size_t i = 0; i < m->data_len; i++) {
@@ -144,9 +150,10 @@ bool msg_is_right(const struct msg *m, unsigned subjects, fix_size_fn size)
     return true;
 }
 
-/* --- visitor ---------------------------------------------------------------------------------------------------------- */
+/* --- visitor ---------------------------------------------------------------------------------- */
 
-static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs, const uint32_t *sizes, size_t n)
+static void on_subject(void *arg, const uint8_t *subj, size_t len, const uint64_t *seqs,
+                       const uint32_t *sizes, size_t n)
 {
     struct seen *s = arg;
     (void)subj, (void)len;
@@ -174,13 +181,14 @@ static void on_ttl(void *arg, uint64_t seq, int64_t expire_ns)
     s->seq_sum += seq ^ (uint64_t)expire_ns;
 }
 
-static void on_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row, uint64_t off, uint64_t lo,
-                      uint64_t hi, bool lost, const char *text)
+static void on_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row,
+                      uint64_t off, uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
     struct seen *s = arg;
     (void)row;
     s->damage[cause]++;
-    snprintf(s->text, sizeof(s->text), "%s at %llu: %s", seg_damage_text(cause), (unsigned long long)off, text);
+    snprintf(s->text, sizeof(s->text), "%s at %llu: %s", seg_damage_text(cause),
+             (unsigned long long)off, text);
     if (lost) {
         s->lost++;
         s->lost_lo = s->lost_lo == 0 ? lo : u64_min(s->lost_lo, lo);

@@ -1,5 +1,5 @@
-/* What unit tests share: a seed that can be replayed, a directory of one's own, fault sweeps. Tests include
- * this instead of cmocka.h (which wants four headers before it). */
+/* What unit tests share: a seed that can be replayed, a directory of one's own, fault sweeps. Tests
+ * include this instead of cmocka.h (which wants four headers before it). */
 #ifndef TESTS_LIB_TESTLIB_H
 #define TESTS_LIB_TESTLIB_H
 
@@ -13,14 +13,14 @@
 #include "engine/base/env.h"
 #include "engine/base/prng.h"
 
-/* The seed of this run: MR_SEED when set, else drawn once per process; printed the first time it is asked
- * for. Derive one generator per test: struct prng p = {test_seed() + n}; */
+/* The seed of this run: MR_SEED when set, else drawn once per process; printed the first time it is
+ * asked for. Derive one generator per test: struct prng p = {test_seed() + n}; */
 uint64_t test_seed(void);
 /* MR_ROUNDS when set, else `usual`: how often a random test goes round. */
 unsigned test_rounds(unsigned usual);
 
-/* Makes a fresh directory under TMPDIR (or /tmp). Returns its path, owned by the caller (test_rmdir frees
- * it). */
+/* Makes a fresh directory under TMPDIR (or /tmp). Returns its path, owned by the caller (test_rmdir
+ * frees it). */
 char *test_mkdtemp(void);
 /* Removes the directory with everything in it and frees path. NULL is a no-op. */
 void test_rmdir(char *path);
@@ -34,9 +34,9 @@ void test_ok_at(enum st st, const struct err *err, const char *file, int line);
 void test_st_at(enum st st, enum st want, const char *file, int line);
 #define TEST_ST(st, want) test_st_at((st), (want), __FILE__, __LINE__)
 
-/* Allocation sweep: runs scenario(arg) failing the 1st, 2nd, 3rd ... base_try_* call, until a run ends
- * without one. The scenario checks itself; it must come through every failure without a leak. Returns the
- * runs. */
+/* Allocation sweep: runs scenario(arg) failing the 1st, 2nd, 3rd ... base_try_* call, until a run
+ * ends without one. The scenario checks itself; it must come through every failure without a leak.
+ * Returns the runs. */
 unsigned test_sweep_alloc(void (*scenario)(void *arg), void *arg);
 
 #endif

@@ -1,9 +1,11 @@
-/* One flipped bit at a time anywhere in a store of about 200 messages, 3 streams and 4 consumers, after a clean stop and
- * after a kill with the idle group written (I18). Each time the store opens, no stream or consumer is missing, no wrong byte
- * is served and nothing removed comes back, sequences are not issued again; at most one record (journal) or one block
- * (segment) is lost and nothing by a flip elsewhere, and a loss is reported.
+/* One flipped bit at a time anywhere in a store of about 200 messages, 3 streams and 4 consumers,
+ * after a clean stop and after a kill with the idle group written (I18). Each time the store opens,
+ * no stream or consumer is missing, no wrong byte is served and nothing removed comes back,
+ * sequences are not issued again; at most one record (journal) or one block (segment) is lost and
+ * nothing by a flip elsewhere, and a loss is reported.
  *
- * bit_flips [--count N] [--seed S]: N flips, drawn; --all: every bit of every byte that is in use; --file PART --off N --bit N
+ * bit_flips [--count N] [--seed S]: N flips, drawn; --all: every bit of every byte that is in use;
+ * --file PART --off N --bit N
  * [--kill]: one. Free space (pages of zeros) is only sampled. */
 #include <signal.h>
 #include <stdio.h>
@@ -47,8 +49,9 @@ static bool current_clean;
 static void on_abort(int sig)
 {
     char line[300];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --file %s --off %llu --bit %u%s\n", sig, current.path,
-                     (unsigned long long)current.off, current.bit, current_clean ? "" : " --kill");
+    int n = snprintf(line, sizeof line, "\nsignal %d at --file %s --off %llu --bit %u%s\n", sig,
+                     current.path, (unsigned long long)current.off, current.bit,
+                     current_clean ? "" : " --kill");
     ssize_t r = write(2, line, (size_t)n);
     (void)r;
     signal(sig, SIG_DFL);
@@ -64,9 +67,10 @@ static void on_log(void *arg, enum log_level level, const char *line, size_t len
     }
 }
 
-/* --- the store ------------------------------------------------------------------------------------------------------------ */
+/* --- the store -------------------------------------------------------------------------------- */
 
-static void add_range(struct store_image *im, const char *path, uint64_t off, uint64_t len, bool free_space)
+static void add_range(struct store_image *im, const char *path, uint64_t off, uint64_t len,
+                      bool free_space)
 {
     if (im->n == im->cap) {
         im->cap = im->cap == 0 ? 64 : im->cap * 2;
@@ -84,7 +88,8 @@ static void on_file(void *arg, const char *path, uint64_t size)
 {
     struct store_image *im = arg;
     const char *name = strrchr(path, '/') + 1;
-    if (strcmp(name, "LOCK") == 0 || strcmp(name, "ballast") == 0 || strncmp(name, "spare-", 6) == 0) {
+    if (strcmp(name, "LOCK") == 0 || strcmp(name, "ballast") == 0 ||
+        strncmp(name, "spare-", 6) == 0) {
         return;
     }
     for (uint64_t off = 0; off < size; off += 4096) {
@@ -153,7 +158,9 @@ static void build(struct store_image *im, bool clean)
     sw_stream_create(w, 2, &cfg);
     stream_cfg_fini(&cfg);
     sw_settle(w);
-    for (unsigned i = 0; i < 40 && sw_slot(w, 0)->md.ncons + sw_slot(w, 1)->md.ncons + sw_slot(w, 2)->md.ncons < 4; i++) {
+    for (unsigned i = 0;
+         i < 40 && sw_slot(w, 0)->md.ncons + sw_slot(w, 1)->md.ncons + sw_slot(w, 2)->md.ncons < 4;
+         i++) {
         struct sw_inst *in = sw_slot(w, i % 3);
         if (in->md.ncons < (i % 3 == 0 ? 2u : 1u)) {
             sw_cons_create(w, in);
@@ -208,7 +215,7 @@ static void image_fini(struct store_image *im)
     sw_fini(&im->w);
 }
 
-/* --- one flip --------------------------------------------------------------------------------------------------------------- */
+/* --- one flip --------------------------------------------------------------------------------- */
 
 struct lost {
     struct store_stream *s;
@@ -233,11 +240,12 @@ static bool same_block(const struct store_stream *s, uint64_t lo, uint64_t hi)
             return seg_view_block_of(v, lo, &a) && seg_view_block_of(v, hi, &b) && a == b;
         }
     }
-    return true; /* the file itself is unknown to the store: one flip cannot do that, the caller sees the damage */
+    return true; /* the file itself is unknown to the store: one flip cannot do that, the caller
+                    sees the damage */
 }
 
-static void check_messages(struct world *w, struct env_sim *sim, struct store *store, struct sw_inst *in,
-                           struct store_stream *h, struct lost *lost)
+static void check_messages(struct world *w, struct env_sim *sim, struct store *store,
+                           struct sw_inst *in, struct store_stream *h, struct lost *lost)
 {
     char why[200];
     uint64_t before = lost->n;
@@ -251,7 +259,8 @@ static void check_messages(struct world *w, struct env_sim *sim, struct store *s
         enum st st = sw_read(sim, store, h, seq, &m);
         if (want == NULL || !want->live) {
             if (st == ST_OK) {
-                sw_fail(w, "i%u: message %llu was removed and is back", in->uid, (unsigned long long)seq);
+                sw_fail(w, "i%u: message %llu was removed and is back", in->uid,
+                        (unsigned long long)seq);
             }
         } else if (st == ST_OK) {
             if (!sw_same_msg(want, &m, why, sizeof why)) {
@@ -277,18 +286,21 @@ static void check_consumers(struct world *w, struct sw_inst *in, struct store_st
         }
         if (c == NULL) {
             sw_fail(w, "i%u: consumer %s is missing", in->uid, mc->cfg.name);
-        } else if (strcmp(c->cfg.description, mc->cfg.description) != 0 || c->cfg.ack != mc->cfg.ack ||
-                   c->cfg.nfilters != mc->cfg.nfilters || c->cfg.ack_wait_ns != mc->cfg.ack_wait_ns) {
+        } else if (strcmp(c->cfg.description, mc->cfg.description) != 0 ||
+                   c->cfg.ack != mc->cfg.ack || c->cfg.nfilters != mc->cfg.nfilters ||
+                   c->cfg.ack_wait_ns != mc->cfg.ack_wait_ns) {
             sw_fail(w, "i%u: consumer %s has another config", in->uid, mc->cfg.name);
         } else if (c->floor_sseq > mc->floor_sseq || c->delivered_sseq > mc->delivered_sseq) {
-            sw_fail(w, "i%u: consumer %s stands at %llu floor %llu, beyond %llu and %llu", in->uid, mc->cfg.name,
-                    (unsigned long long)c->delivered_sseq, (unsigned long long)c->floor_sseq,
-                    (unsigned long long)mc->delivered_sseq, (unsigned long long)mc->floor_sseq);
+            sw_fail(w, "i%u: consumer %s stands at %llu floor %llu, beyond %llu and %llu", in->uid,
+                    mc->cfg.name, (unsigned long long)c->delivered_sseq,
+                    (unsigned long long)c->floor_sseq, (unsigned long long)mc->delivered_sseq,
+                    (unsigned long long)mc->floor_sseq);
         }
     }
 }
 
-static void check_store(struct store_image *im, struct env_sim *sim, struct store *store, const struct flip *f)
+static void check_store(struct store_image *im, struct env_sim *sim, struct store *store,
+                        const struct flip *f)
 {
     struct world *w = &im->w;
     struct lost lost = {0};
@@ -303,8 +315,10 @@ static void check_store(struct store_image *im, struct env_sim *sim, struct stor
         struct store_stream *h = store->ops->stream_find(store, "$G", name);
         if (h == NULL) {
             sw_fail(w, "stream %s is missing", name);
-        } else if (strcmp(h->cfg.description, in->md.cfg.description) != 0 || h->cfg.max_msgs != in->md.cfg.max_msgs ||
-                   h->cfg.max_bytes != in->md.cfg.max_bytes || h->cfg.retention != in->md.cfg.retention) {
+        } else if (strcmp(h->cfg.description, in->md.cfg.description) != 0 ||
+                   h->cfg.max_msgs != in->md.cfg.max_msgs ||
+                   h->cfg.max_bytes != in->md.cfg.max_bytes ||
+                   h->cfg.retention != in->md.cfg.retention) {
             sw_fail(w, "stream %s has another config", name);
         } else {
             check_messages(w, sim, store, in, h, &lost);
@@ -320,12 +334,14 @@ static void check_store(struct store_image *im, struct env_sim *sim, struct stor
     bool journal = strstr(f->path, ".jnl") != NULL, segment = strstr(f->path, ".seg") != NULL;
     if (!journal && !segment) {
         sw_fail(w, "%llu messages are lost", (unsigned long long)lost.n);
-    } else if (lost.streams > 1 || (journal && lost.n > 1) || (segment && !same_block(lost.s, lost.lo, lost.hi))) {
-        sw_fail(w, "%llu messages of %u streams are lost (%llu..%llu)", (unsigned long long)lost.n, lost.streams,
-                (unsigned long long)lost.lo, (unsigned long long)lost.hi);
+    } else if (lost.streams > 1 || (journal && lost.n > 1) ||
+               (segment && !same_block(lost.s, lost.lo, lost.hi))) {
+        sw_fail(w, "%llu messages of %u streams are lost (%llu..%llu)", (unsigned long long)lost.n,
+                lost.streams, (unsigned long long)lost.lo, (unsigned long long)lost.hi);
     } else if (reports == 0 || warnings == 0) {
-        sw_fail(w, "message %llu is lost and nobody says so (%llu reports, %llu warnings)", (unsigned long long)lost.lo,
-                (unsigned long long)reports, (unsigned long long)warnings);
+        sw_fail(w, "message %llu is lost and nobody says so (%llu reports, %llu warnings)",
+                (unsigned long long)lost.lo, (unsigned long long)reports,
+                (unsigned long long)warnings);
     }
 }
 
@@ -364,8 +380,8 @@ static bool try_flip(struct store_image *im, struct env_sim *sim, const struct f
         }
     }
     if (w->failed) {
-        printf("FAIL --file %s --off %llu --bit %u%s: %s\n", f->path, (unsigned long long)f->off, f->bit,
-               im->clean ? "" : " --kill", w->fail);
+        printf("FAIL --file %s --off %llu --bit %u%s: %s\n", f->path, (unsigned long long)f->off,
+               f->bit, im->clean ? "" : " --kill", w->fail);
         fflush(stdout);
         w->failed = false;
         w->fail[0] = 0;
@@ -381,7 +397,8 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static uint64_t sample(struct store_image *im, struct env_sim *sim, struct prng *rnd, uint64_t count, uint64_t fail_max)
+static uint64_t sample(struct store_image *im, struct env_sim *sim, struct prng *rnd,
+                       uint64_t count, uint64_t fail_max)
 {
     uint64_t failed = 0;
     for (uint64_t i = 0; i < count && failed < fail_max; i++) {
@@ -389,19 +406,24 @@ static uint64_t sample(struct store_image *im, struct env_sim *sim, struct prng 
         do {
             r = &im->v[prng_below(rnd, im->n)];
         } while (r->free_space && prng_below(rnd, 50) != 0);
-        struct flip f = {r->path, r->off + prng_below(rnd, prng_below(rnd, 3) == 0 && r->len > 200 ? 200 : r->len),
-                         (unsigned)prng_below(rnd, 8)};
+        struct flip f = {
+            r->path,
+            r->off + prng_below(rnd, prng_below(rnd, 3) == 0 && r->len > 200 ? 200 : r->len),
+            (unsigned)prng_below(rnd, 8)};
         failed += !try_flip(im, sim, &f);
     }
     return failed;
 }
 
-static uint64_t all(struct store_image *im, struct env_sim *sim, const char *part, uint64_t fail_max, uint64_t *done)
+static uint64_t all(struct store_image *im, struct env_sim *sim, const char *part,
+                    uint64_t fail_max, uint64_t *done)
 {
     uint64_t failed = 0;
     for (size_t i = 0; i < im->n; i++) {
         const struct range *r = &im->v[i];
-        for (uint64_t k = 0; k < r->len && failed < fail_max && !r->free_space && strstr(r->path, part) != NULL; k++) {
+        for (uint64_t k = 0;
+             k < r->len && failed < fail_max && !r->free_space && strstr(r->path, part) != NULL;
+             k++) {
             for (unsigned bit = 0; bit < 8 && failed < fail_max; bit++, ++*done) {
                 struct flip f = {r->path, r->off + k, bit};
                 failed += !try_flip(im, sim, &f);
@@ -484,7 +506,8 @@ int main(int argc, char **argv)
     struct options o = {.count = 2000, .seed = 1, .off = UINT64_MAX, .fail_max = 1, .file = ""};
     uint64_t failed = 0, done = 0, used = 0;
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: bit_flips [--count N] [--seed S] [--all] [--file PART [--off N --bit N] [--kill]] [--fails N]\n");
+        fprintf(stderr, "usage: bit_flips [--count N] [--seed S] [--all] [--file PART [--off N "
+                        "--bit N] [--kill]] [--fails N]\n");
         return 2;
     }
     log_set_sink(on_log, NULL);
@@ -498,7 +521,8 @@ int main(int argc, char **argv)
         }
     }
     double took = seconds() - began;
-    printf("bit_flips: %llu flips in %llu bytes in use, %llu cost a message or a block, %.1f s, %.2f ms a flip, %llu failed\n",
+    printf("bit_flips: %llu flips in %llu bytes in use, %llu cost a message or a block, %.1f s, "
+           "%.2f ms a flip, %llu failed\n",
            (unsigned long long)done, (unsigned long long)used, (unsigned long long)losses, took,
            done > 0 ? took * 1000 / (double)done : 0, (unsigned long long)failed);
     return failed != 0;

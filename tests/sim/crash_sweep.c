@@ -1,10 +1,11 @@
-/* Crash sweep of the whole engine. A life of random operations runs with the disk saved at its operations; each saved disk
- * is then crashed (power loss with a random legal subset of what was not synced, or a killed process), recovered and
- * compared with the model; now and then the recovery is cut off and recovered again, or done twice. Then the life itself
- * ends at some operation, and the next one starts from what was found.
+/* Crash sweep of the whole engine. A life of random operations runs with the disk saved at its
+ * operations; each saved disk is then crashed (power loss with a random legal subset of what was
+ * not synced, or a killed process), recovered and compared with the model; now and then the
+ * recovery is cut off and recovered again, or done twice. Then the life itself ends at some
+ * operation, and the next one starts from what was found.
  *
- * crash_sweep [--count N] [--seed S] [--time SECONDS] [--verbose]: crashes to do, first seed; `--seed S --one` replays one.
- * Seeds from tests/sim/seeds.txt (--seeds FILE) come first. */
+ * crash_sweep [--count N] [--seed S] [--time SECONDS] [--verbose]: crashes to do, first seed;
+ * `--seed S --one` replays one. Seeds from tests/sim/seeds.txt (--seeds FILE) come first. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@ struct sweep {
     struct world w;
     struct point points[POINTS_MAX];
     size_t npoints;
-    uint64_t seen;      /* operations of this life */
-    struct prng rnd;    /* choices of the sweep, apart from those of the life */
+    uint64_t seen;   /* operations of this life */
+    struct prng rnd; /* choices of the sweep, apart from those of the life */
     uint64_t crashes;
     bool tracing;
 };
@@ -41,7 +42,8 @@ static bool verbose;
 static void on_abort(int sig)
 {
     char line[100];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu --one\n", sig, (unsigned long long)current_seed);
+    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu --one\n", sig,
+                     (unsigned long long)current_seed);
     ssize_t r = write(2, line, (size_t)n);
     (void)r;
     signal(sig, SIG_DFL);
@@ -60,7 +62,8 @@ static void on_op(void *arg, const struct env_sim_op *op)
 {
     struct sweep *s = arg;
     if (verbose && op->n != 0) {
-        fprintf(stderr, "  op %llu %s %s %s %llu+%llu %d\n", (unsigned long long)op->n, env_sim_kind_name(op->kind), op->path, op->path2 != NULL ? op->path2 : "",
+        fprintf(stderr, "  op %llu %s %s %s %llu+%llu %d\n", (unsigned long long)op->n,
+                env_sim_kind_name(op->kind), op->path, op->path2 != NULL ? op->path2 : "",
                 (unsigned long long)op->off, (unsigned long long)op->len, (int)op->result);
     }
     if (op->n == 0 || env_sim_down(s->w.sim) || !s->tracing) {
@@ -102,9 +105,10 @@ static void crash(struct sweep *s, struct env_sim *sim, bool power)
     s->crashes++;
 }
 
-/* Opens; the recovery may be cut off. cut->power becomes true when that was a power loss: only a finished recovery has made
- * durable what it found. */
-static bool recover(struct sweep *s, struct env_sim *sim, struct sw_cut *cut, struct store **store_out)
+/* Opens; the recovery may be cut off. cut->power becomes true when that was a power loss: only a
+ * finished recovery has made durable what it found. */
+static bool recover(struct sweep *s, struct env_sim *sim, struct sw_cut *cut,
+                    struct store **store_out)
 {
     struct world *w = &s->w;
     struct err err = {0};
@@ -116,8 +120,9 @@ static bool recover(struct sweep *s, struct env_sim *sim, struct sw_cut *cut, st
         }
         enum st st = eng_open(env_sim_env(sim), &w->opts, store_out, &err);
         if (st != ST_OK && !env_sim_down(sim)) {
-            sw_fail(w, "after a crash at op %llu (%s) the store does not open: %s (%s)", (unsigned long long)cut->op,
-                    cut->power ? "power" : "process", err.msg, st_text(st));
+            sw_fail(w, "after a crash at op %llu (%s) the store does not open: %s (%s)",
+                    (unsigned long long)cut->op, cut->power ? "power" : "process", err.msg,
+                    st_text(st));
             return false;
         }
         if (!env_sim_down(sim)) {
@@ -134,7 +139,8 @@ static bool recover(struct sweep *s, struct env_sim *sim, struct sw_cut *cut, st
     }
     enum st st = eng_open(env_sim_env(sim), &w->opts, store_out, &err);
     if (st != ST_OK) {
-        sw_fail(w, "the store does not open after a recovery that was cut off: %s (%s)", err.msg, st_text(st));
+        sw_fail(w, "the store does not open after a recovery that was cut off: %s (%s)", err.msg,
+                st_text(st));
     }
     return st == ST_OK;
 }
@@ -144,8 +150,12 @@ static void explain(struct sweep *s, const char *what, const struct sw_cut *cut)
     if (s->w.failed) {
         char was[sizeof s->w.fail];
         memcpy(was, s->w.fail, sizeof was);
-        snprintf(s->w.fail, sizeof s->w.fail, "%s at op %llu (%s): %.800s", what, (unsigned long long)cut->op,
-                 cut->clean ? "clean stop" : cut->power ? "power loss" : "kill", was);
+        snprintf(s->w.fail, sizeof s->w.fail, "%s at op %llu (%s): %.800s", what,
+                 (unsigned long long)cut->op,
+                 cut->clean   ? "clean stop"
+                 : cut->power ? "power loss"
+                              : "kill",
+                 was);
     }
 }
 
@@ -179,7 +189,8 @@ static void try_point(struct sweep *s, const struct point *p)
     sim->boot_ns = p->boot_ns;
     memcpy(sim->boot_id, p->boot_id, 16);
     if (verbose) {
-        fprintf(stderr, "-- point op %llu %s\n", (unsigned long long)p->op, cut.power ? "power" : "process");
+        fprintf(stderr, "-- point op %llu %s\n", (unsigned long long)p->op,
+                cut.power ? "power" : "process");
     }
     crash(s, sim, cut.power);
     if (recover(s, sim, &cut, &store)) {
@@ -341,7 +352,8 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--verbose") == 0) {
             verbose = true;
         } else {
-            fprintf(stderr, "usage: crash_sweep [--count N] [--seed S [--one]] [--time SECONDS] [--fails N] [--seeds FILE] [--verbose]\n");
+            fprintf(stderr, "usage: crash_sweep [--count N] [--seed S [--one]] [--time SECONDS] "
+                            "[--fails N] [--seeds FILE] [--verbose]\n");
             return 2;
         }
     }
@@ -369,10 +381,13 @@ int main(int argc, char **argv)
         failures += report(seed, fail);
         seeds++;
         seed++;
-    } while (!one && failures < fail_max && (limit > 0 ? seconds() - began < limit : crashes < count));
+    } while (!one && failures < fail_max &&
+             (limit > 0 ? seconds() - began < limit : crashes < count));
     double took = seconds() - began;
-    printf("crash_sweep: %llu crashes, %llu lives from seeds %llu..%llu, %.1f s, %.2f ms a crash, %llu failed\n",
-           (unsigned long long)crashes, (unsigned long long)seeds, (unsigned long long)first, (unsigned long long)(seed - 1),
-           took, crashes > 0 ? took * 1000 / (double)crashes : 0, (unsigned long long)failures);
+    printf("crash_sweep: %llu crashes, %llu lives from seeds %llu..%llu, %.1f s, %.2f ms a crash, "
+           "%llu failed\n",
+           (unsigned long long)crashes, (unsigned long long)seeds, (unsigned long long)first,
+           (unsigned long long)(seed - 1), took, crashes > 0 ? took * 1000 / (double)crashes : 0,
+           (unsigned long long)failures);
     return failures != 0;
 }

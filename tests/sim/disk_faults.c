@@ -1,9 +1,9 @@
 /* I/O errors and full disks (STORAGE 12.4, 12.5).
  *
- * Errors: a life is run once to count its disk operations; then again with each of them failing in turn, in each way a
- * write or a sync can fail. Full disk: a life meets a disk that has a little less room each time; publishes may be refused,
- * deletes and acks go on, and when there is room again so do publishes. Never an assert, never a failed recovery, nothing
- * acknowledged is lost.
+ * Errors: a life is run once to count its disk operations; then again with each of them failing in
+ * turn, in each way a write or a sync can fail. Full disk: a life meets a disk that has a little
+ * less room each time; publishes may be refused, deletes and acks go on, and when there is room
+ * again so do publishes. Never an assert, never a failed recovery, nothing acknowledged is lost.
  *
  * disk_faults [--stride N] [--seed S] [--only N] [--room BYTES] [--verbose] */
 #include <signal.h>
@@ -81,7 +81,8 @@ static void end(struct world *w, unsigned how)
     }
     w->faulty = false;
     uint64_t incidents = 0;
-    cut.power = cut.power || met; /* a device that fails a sync loses what relaxed streams left in the cache */
+    cut.power = cut.power ||
+                met; /* a device that fails a sync loses what relaxed streams left in the cache */
     if (!sw_open(w)) {
         return;
     }
@@ -100,11 +101,12 @@ static void end(struct world *w, unsigned how)
 }
 
 /* Returns false when the fault was never met: the sweep is over. */
-static bool one_error(uint64_t seed, uint64_t n, enum env_sim_effect effect, unsigned steps, bool *failed, uint64_t *poisoned)
+static bool one_error(uint64_t seed, uint64_t n, enum env_sim_effect effect, unsigned steps,
+                      bool *failed, uint64_t *poisoned)
 {
     struct world w;
-    snprintf(doing, sizeof doing, "--seed %llu --only %llu (effect %d)", (unsigned long long)seed, (unsigned long long)n,
-             (int)effect);
+    snprintf(doing, sizeof doing, "--seed %llu --only %llu (effect %d)", (unsigned long long)seed,
+             (unsigned long long)n, (int)effect);
     sw_init(&w, seed);
     w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     w.faulty = true;
@@ -119,8 +121,8 @@ static bool one_error(uint64_t seed, uint64_t n, enum env_sim_effect effect, uns
         end(&w, (unsigned)(n + (uint64_t)effect) % 3);
     }
     if (w.failed) {
-        printf("FAIL --seed %llu --only %llu: effect %d: %s\n", (unsigned long long)seed, (unsigned long long)n, (int)effect,
-               w.fail);
+        printf("FAIL --seed %llu --only %llu: effect %d: %s\n", (unsigned long long)seed,
+               (unsigned long long)n, (int)effect, w.fail);
         *failed = true;
     }
     sw_fini(&w);
@@ -177,8 +179,8 @@ static void room_again(struct world *w)
 static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refused)
 {
     struct world w;
-    snprintf(doing, sizeof doing, "full disk --seed %llu, %llu bytes of room", (unsigned long long)seed,
-             (unsigned long long)room);
+    snprintf(doing, sizeof doing, "full disk --seed %llu, %llu bytes of room",
+             (unsigned long long)seed, (unsigned long long)room);
     sw_init(&w, seed);
     w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     bool ok = sw_open(&w);
@@ -190,7 +192,8 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
     }
     w.faulty = true;
     w.refused = 0;
-    /* A disk that is full by its size, without the low-water mark: that one is looked at every two seconds. */
+    /* A disk that is full by its size, without the low-water mark: that one is looked at every two
+     * seconds. */
     env_sim_set_disk_bytes(w.sim, env_sim_used_bytes(w.sim) + room);
     for (unsigned i = 0; i < 150 && ok && !w.failed && healthy(&w); i++) {
         struct sw_inst *in = sw_slot(&w, (uint32_t)prng_below(&w.rnd, SW_SLOTS));
@@ -219,7 +222,8 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
         sw_advance(&w, 1500 * NS_PER_MS);
     }
     if (ok && !w.failed && w.refused > 0) {
-        sw_fail(&w, "%llu deletes and acks were refused on a full disk", (unsigned long long)w.refused);
+        sw_fail(&w, "%llu deletes and acks were refused on a full disk",
+                (unsigned long long)w.refused);
     }
     env_sim_set_disk_bytes(w.sim, 64 * GIB);
     if (ok && !w.failed) {
@@ -229,8 +233,8 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
         end(&w, (unsigned)(room / 4096 % 3));
     }
     if (w.failed) {
-        printf("FAIL full disk: --seed %llu --room %llu: %s\n", (unsigned long long)seed, (unsigned long long)room,
-               w.fail);
+        printf("FAIL full disk: --seed %llu --room %llu: %s\n", (unsigned long long)seed,
+               (unsigned long long)room, w.fail);
         *failed = true;
     }
     sw_fini(&w);
@@ -245,8 +249,8 @@ static double seconds(void)
 
 int main(int argc, char **argv)
 {
-    uint64_t stride = 20, seed = 1, only = UINT64_MAX, room_only = UINT64_MAX, runs = 0, failures = 0, poisoned = 0, refused = 0, fulls = 0,
-             fail_max = 1;
+    uint64_t stride = 20, seed = 1, only = UINT64_MAX, room_only = UINT64_MAX, runs = 0,
+             failures = 0, poisoned = 0, refused = 0, fulls = 0, fail_max = 1;
     for (int i = 1; i < argc; i++) {
         const char *v = i + 1 < argc ? argv[i + 1] : "0";
         if (strcmp(argv[i], "--stride") == 0) {
@@ -267,7 +271,8 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--verbose") == 0) {
             verbose = true;
         } else {
-            fprintf(stderr, "usage: disk_faults [--stride N] [--seed S] [--only N] [--room BYTES] [--fails N] [--verbose]\n");
+            fprintf(stderr, "usage: disk_faults [--stride N] [--seed S] [--only N] [--room BYTES] "
+                            "[--fails N] [--verbose]\n");
             return 2;
         }
     }
@@ -275,7 +280,8 @@ int main(int argc, char **argv)
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     double began = seconds();
-    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED, ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
+    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED,
+                                                  ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
     if (room_only != UINT64_MAX) {
         bool failed = false;
         full_disk(seed, room_only, &failed, &refused);
@@ -284,23 +290,27 @@ int main(int argc, char **argv)
     for (uint64_t s = seed; s < seed + 3 && failures < fail_max; s++) {
         for (size_t e = 0; e < ARRAY_LEN(effects) && failures < fail_max; e++) {
             bool met = true;
-            for (uint64_t n = only != UINT64_MAX ? only : e; met && failures < fail_max; n += stride) {
+            for (uint64_t n = only != UINT64_MAX ? only : e; met && failures < fail_max;
+                 n += stride) {
                 bool failed = false;
                 met = one_error(s, n, effects[e], 120, &failed, &poisoned) && only == UINT64_MAX;
                 failures += failed;
                 runs++;
             }
         }
-        for (uint64_t room = 0; room < 400 * 4096 && failures < fail_max && only == UINT64_MAX; room += stride * 2048) {
+        for (uint64_t room = 0; room < 400 * 4096 && failures < fail_max && only == UINT64_MAX;
+             room += stride * 2048) {
             bool failed = false;
             full_disk(s, room, &failed, &refused);
             failures += failed;
             fulls++;
         }
     }
-    printf("disk_faults: %llu lives with a failing operation (%llu poisoned), %llu with a full disk (%llu publishes refused), "
-           "seeds %llu..%llu, %.1f s, %llu failed\n", (unsigned long long)runs, (unsigned long long)poisoned,
-           (unsigned long long)fulls, (unsigned long long)refused, (unsigned long long)seed, (unsigned long long)seed + 2,
+    printf("disk_faults: %llu lives with a failing operation (%llu poisoned), %llu with a full "
+           "disk (%llu publishes refused), "
+           "seeds %llu..%llu, %.1f s, %llu failed\n",
+           (unsigned long long)runs, (unsigned long long)poisoned, (unsigned long long)fulls,
+           (unsigned long long)refused, (unsigned long long)seed, (unsigned long long)seed + 2,
            seconds() - began, (unsigned long long)failures);
     return failures != 0;
 }

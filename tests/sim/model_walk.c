@@ -1,5 +1,6 @@
-/* Model walk: random steps of publish, pull, ack, nak, term, delete, purge, update, clock step, restart and kill; after each
- * one every number of every stream and consumer is compared with the model (I3, I12-I15, I17).
+/* Model walk: random steps of publish, pull, ack, nak, term, delete, purge, update, clock step,
+ * restart and kill; after each one every number of every stream and consumer is compared with the
+ * model (I3, I12-I15, I17).
  *
  * model_walk [--steps N] [--seed S] [--verbose] */
 #include <signal.h>
@@ -18,8 +19,8 @@ static bool verbose;
 static void on_abort(int sig)
 {
     char line[120];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu step %llu\n", sig, (unsigned long long)current_seed,
-                     (unsigned long long)current_step);
+    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu step %llu\n", sig,
+                     (unsigned long long)current_seed, (unsigned long long)current_step);
     ssize_t r = write(2, line, (size_t)n);
     (void)r;
     signal(sig, SIG_DFL);
@@ -76,8 +77,8 @@ static bool walk(uint64_t seed, uint64_t steps)
         }
     }
     if (w.failed) {
-        printf("FAIL --seed %llu --steps %llu (step %llu): %s\n", (unsigned long long)seed, (unsigned long long)steps,
-               (unsigned long long)current_step, w.fail);
+        printf("FAIL --seed %llu --steps %llu (step %llu): %s\n", (unsigned long long)seed,
+               (unsigned long long)steps, (unsigned long long)current_step, w.fail);
     }
     ok = !w.failed;
     sw_fini(&w);
@@ -113,7 +114,8 @@ int main(int argc, char **argv)
         failed += !walk(seed + walks, n);
         done += n;
     }
-    printf("model_walk: %llu steps in %llu walks from seed %llu, %llu failed\n", (unsigned long long)done,
-           (unsigned long long)walks, (unsigned long long)seed, (unsigned long long)failed);
+    printf("model_walk: %llu steps in %llu walks from seed %llu, %llu failed\n",
+           (unsigned long long)done, (unsigned long long)walks, (unsigned long long)seed,
+           (unsigned long long)failed);
     return failed != 0;
 }

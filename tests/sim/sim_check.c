@@ -1,8 +1,8 @@
 /* The recovered store against the model (I1-I3, I8-I11, I14, I15, I18, I19 of STORAGE 17).
  *
- * One lane writes the records of all streams in one order, so what survives is a prefix of all events. Each stream is
- * matched with a prefix of its own history that reaches at least to the last promise; then one cut through the common order
- * must fit them all. */
+ * One lane writes the records of all streams in one order, so what survives is a prefix of all
+ * events. Each stream is matched with a prefix of its own history that reaches at least to the last
+ * promise; then one cut through the common order must fit them all. */
 #include "tests/sim/sim_world.h"
 
 #include <stdio.h>
@@ -17,7 +17,8 @@ struct fit {
 
 static bool is_config(enum md_kind k)
 {
-    return k == EV_CREATE || k == EV_UPDATE || k == EV_DROP || k == EV_CCREATE || k == EV_CUPDATE || k == EV_CDROP;
+    return k == EV_CREATE || k == EV_UPDATE || k == EV_DROP || k == EV_CCREATE || k == EV_CUPDATE ||
+           k == EV_CDROP;
 }
 
 /* Was it promised that this event survives such an end? */
@@ -68,7 +69,9 @@ static uint64_t horizon(const struct world *w, const struct sw_cut *cut)
 
 static uint32_t uid_of(const char *description, char kind)
 {
-    return description != NULL && description[0] == kind ? (uint32_t)strtoul(description + 1, NULL, 10) : 0;
+    return description != NULL && description[0] == kind
+               ? (uint32_t)strtoul(description + 1, NULL, 10)
+               : 0;
 }
 
 /* What was due by age may have gone during the recovery itself. */
@@ -86,7 +89,8 @@ static void expire_due(struct md_stream *md, const struct store_stream *h)
     }
 }
 
-static bool same_config(const struct sw_inst *in, const struct md_stream *md, struct store_stream *h)
+static bool same_config(const struct sw_inst *in, const struct md_stream *md,
+                        struct store_stream *h)
 {
     if (strcmp(md->cfg.description, h->cfg.description) != 0 || md->ncons != h->ncons) {
         return false;
@@ -109,14 +113,14 @@ static bool same_state(const struct sw_inst *in, struct md_stream *md, struct st
     if (md->last_seq == h->last_seq && md->first_seq < h->first_seq) {
         expire_due(md, h);
     }
-    return in->memory || (md->last_seq == h->last_seq && md->first_seq == h->first_seq && md->msgs == h->msgs &&
-                          md->bytes == h->bytes);
+    return in->memory || (md->last_seq == h->last_seq && md->first_seq == h->first_seq &&
+                          md->msgs == h->msgs && md->bytes == h->bytes);
 }
 
-/* --- one stream in depth ------------------------------------------------------------------------------------------------- */
+/* --- one stream in depth ---------------------------------------------------------------------- */
 
-static bool check_messages(struct world *w, struct env_sim *sim, struct store *store, struct sw_inst *in,
-                           struct md_stream *md, struct store_stream *h)
+static bool check_messages(struct world *w, struct env_sim *sim, struct store *store,
+                           struct sw_inst *in, struct md_stream *md, struct store_stream *h)
 {
     char why[200];
     int64_t last_ts = 0;
@@ -129,7 +133,8 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
             live = live && want->live;
         }
         if (live != liveset_is_live(h->live, seq)) {
-            sw_fail(w, "stream i%u: message %llu is %s", in->uid, (unsigned long long)seq, live ? "lost" : "back again");
+            sw_fail(w, "stream i%u: message %llu is %s", in->uid, (unsigned long long)seq,
+                    live ? "lost" : "back again");
             return false;
         }
         if (!live) {
@@ -141,7 +146,8 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
             continue;
         }
         if (st != ST_OK) {
-            sw_fail(w, "stream i%u: message %llu cannot be read: %s", in->uid, (unsigned long long)seq, st_text(st));
+            sw_fail(w, "stream i%u: message %llu cannot be read: %s", in->uid,
+                    (unsigned long long)seq, st_text(st));
             return false;
         }
         if (!sw_same_msg(want, &m, why, sizeof why)) {
@@ -157,16 +163,16 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
     expire_due(md, h);
     store->ops->stream_state(h, &st);
     if (st.nsubjects != md_nsubjects(md) || st.ndeleted != md_ndeleted(md)) {
-        sw_fail(w, "stream i%u: %llu subjects and %llu deleted, the model says %llu and %llu", in->uid,
-                (unsigned long long)st.nsubjects, (unsigned long long)st.ndeleted, (unsigned long long)md_nsubjects(md),
-                (unsigned long long)md_ndeleted(md));
+        sw_fail(w, "stream i%u: %llu subjects and %llu deleted, the model says %llu and %llu",
+                in->uid, (unsigned long long)st.nsubjects, (unsigned long long)st.ndeleted,
+                (unsigned long long)md_nsubjects(md), (unsigned long long)md_ndeleted(md));
     }
     for (uint32_t i = 0; i < MD_SUBJECTS; i++) {
         const struct sidx_entry *e = sidx_find(h->idx, md_subject(i), strlen(md_subject(i)));
         uint64_t last = e != NULL ? sidx_last(e) : 0;
         if (last != md_last_of(md, i)) {
-            sw_fail(w, "stream i%u: last of %s is %llu, the model says %llu", in->uid, md_subject(i), (unsigned long long)last,
-                    (unsigned long long)md_last_of(md, i));
+            sw_fail(w, "stream i%u: last of %s is %llu, the model says %llu", in->uid,
+                    md_subject(i), (unsigned long long)last, (unsigned long long)md_last_of(md, i));
         }
     }
     return !w->failed;
@@ -184,14 +190,16 @@ static bool id_known(void *arg, struct hash128 id, uint64_t seq, int64_t ts_ns)
     (void)id;
     (void)ts_ns;
     if (seq > a->last_seq) {
-        sw_fail(a->w, "stream i%u: the duplicate window knows sequence %llu, which was never stored", a->in->uid,
-                (unsigned long long)seq);
+        sw_fail(a->w,
+                "stream i%u: the duplicate window knows sequence %llu, which was never stored",
+                a->in->uid, (unsigned long long)seq);
         return false;
     }
     return true;
 }
 
-static void check_dedup(struct world *w, struct sw_inst *in, struct md_stream *md, struct store_stream *h, int64_t now)
+static void check_dedup(struct world *w, struct sw_inst *in, struct md_stream *md,
+                        struct store_stream *h, int64_t now)
 {
     struct dedup_arg a = {w, in, md->last_seq};
     dedup_each(h->dedup, id_known, &a);
@@ -207,15 +215,16 @@ static void check_dedup(struct world *w, struct sw_inst *in, struct md_stream *m
         if (newer || md->cfg.duplicates_ns <= 0 || d->ts_ns <= now - md->cfg.duplicates_ns) {
             continue;
         }
-        if (!dedup_find(h->dedup, hash128(h->eng->ident.crc_seed, id, len), &seq) || seq != d->seq) {
-            sw_fail(w, "stream i%u: id %s of sequence %llu is not in the duplicate window", in->uid, id,
-                    (unsigned long long)d->seq);
+        if (!dedup_find(h->dedup, hash128(h->eng->ident.crc_seed, id, len), &seq) ||
+            seq != d->seq) {
+            sw_fail(w, "stream i%u: id %s of sequence %llu is not in the duplicate window", in->uid,
+                    id, (unsigned long long)d->seq);
             return;
         }
     }
 }
 
-/* --- consumers ---------------------------------------------------------------------------------------------------------- */
+/* --- consumers -------------------------------------------------------------------------------- */
 
 static const struct sw_ack *find_ack(const struct sw_cons *sc, uint64_t sseq)
 {
@@ -229,16 +238,18 @@ static const struct sw_ack *find_ack(const struct sw_cons *sc, uint64_t sseq)
     return found;
 }
 
-static void check_cons(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_stream *md, struct store_cons *c,
-                       const struct sw_cut *cut)
+static void check_cons(struct world *w, struct sw_inst *in, struct sw_cons *sc,
+                       struct md_stream *md, struct store_cons *c, const struct sw_cut *cut)
 {
     if (in->memory) {
         return;
     }
-    if (c->floor_sseq > c->delivered_sseq || c->floor_cseq > c->delivered_cseq || c->delivered_cseq > sc->delivered_max) {
-        sw_fail(w, "i%u c%u: delivered %llu/%llu floor %llu/%llu, at most %llu were delivered", in->uid, sc->uid,
-                (unsigned long long)c->delivered_cseq, (unsigned long long)c->delivered_sseq,
-                (unsigned long long)c->floor_cseq, (unsigned long long)c->floor_sseq, (unsigned long long)sc->delivered_max);
+    if (c->floor_sseq > c->delivered_sseq || c->floor_cseq > c->delivered_cseq ||
+        c->delivered_cseq > sc->delivered_max) {
+        sw_fail(w, "i%u c%u: delivered %llu/%llu floor %llu/%llu, at most %llu were delivered",
+                in->uid, sc->uid, (unsigned long long)c->delivered_cseq,
+                (unsigned long long)c->delivered_sseq, (unsigned long long)c->floor_cseq,
+                (unsigned long long)c->floor_sseq, (unsigned long long)sc->delivered_max);
         return;
     }
     for (uint64_t seq = md->first_seq; seq <= md->last_seq; seq++) {
@@ -248,17 +259,20 @@ static void check_cons(struct world *w, struct sw_inst *in, struct sw_cons *sc, 
         const struct sw_ack *a = find_ack(sc, seq);
         const struct cons_pend *p = pends_find(&c->pend, seq);
         bool confirmed = a != NULL && a->confirmed_op <= cut->op;
-        if (confirmed && (p != NULL || seq >= c->next_seq) && c->cfg.ack != ACK_NONE && promised(in, &in->ev[0], cut) &&
-            in->durability != DURABILITY_ASYNC) {
-            sw_fail(w, "i%u c%u: ack of %llu was confirmed, but it will be delivered again (next %llu)", in->uid, sc->uid,
-                    (unsigned long long)seq, (unsigned long long)c->next_seq);
+        if (confirmed && (p != NULL || seq >= c->next_seq) && c->cfg.ack != ACK_NONE &&
+            promised(in, &in->ev[0], cut) && in->durability != DURABILITY_ASYNC) {
+            sw_fail(
+                w, "i%u c%u: ack of %llu was confirmed, but it will be delivered again (next %llu)",
+                in->uid, sc->uid, (unsigned long long)seq, (unsigned long long)c->next_seq);
             return;
         }
         struct md_cons probe = {.cfg = c->cfg};
-        if (!sc->loose && c->cfg.ack != ACK_NONE && seq >= sc->start_sseq && seq < c->next_seq && p == NULL && a == NULL &&
-            md_matches(&probe, md_find(md, seq)->subject)) {
-            sw_fail(w, "i%u c%u: message %llu was passed over: not acknowledged, not pending (next %llu)", in->uid, sc->uid,
-                    (unsigned long long)seq, (unsigned long long)c->next_seq);
+        if (!sc->loose && c->cfg.ack != ACK_NONE && seq >= sc->start_sseq && seq < c->next_seq &&
+            p == NULL && a == NULL && md_matches(&probe, md_find(md, seq)->subject)) {
+            sw_fail(
+                w,
+                "i%u c%u: message %llu was passed over: not acknowledged, not pending (next %llu)",
+                in->uid, sc->uid, (unsigned long long)seq, (unsigned long long)c->next_seq);
             return;
         }
     }
@@ -270,21 +284,26 @@ static void check_cons(struct world *w, struct sw_inst *in, struct sw_cons *sc, 
         n += md->m[i].live && md->m[i].seq >= c->next_seq && md_matches(&probe, md->m[i].subject);
     }
     if (c->lps_resume == 0 && n != st.num_pending) {
-        sw_fail(w, "i%u c%u: num_pending %llu, counted %llu (next %llu)", in->uid, sc->uid, (unsigned long long)st.num_pending,
-                (unsigned long long)n, (unsigned long long)c->next_seq);
+        sw_fail(w, "i%u c%u: num_pending %llu, counted %llu (next %llu)", in->uid, sc->uid,
+                (unsigned long long)st.num_pending, (unsigned long long)n,
+                (unsigned long long)c->next_seq);
     }
     struct md_cons *mc = cut->clean ? md_cons(&in->md, sc->uid) : NULL;
     if (mc != NULL) {
         md_scan(mc, eng_boot_ns(c->s->eng)); /* recovery looks at the deadlines */
     }
-    if (mc != NULL &&
-        (mc->delivered_cseq != st.delivered_cseq || mc->delivered_sseq != st.delivered_sseq ||
-         mc->floor_cseq != st.floor_cseq || mc->floor_sseq != st.floor_sseq || md_nack(mc) != st.num_ack_pending)) {
-        sw_fail(w, "i%u c%u: after a clean stop delivered %llu/%llu floor %llu/%llu pending %llu, before it %llu/%llu %llu/%llu %llu",
-                in->uid, sc->uid, (unsigned long long)st.delivered_cseq, (unsigned long long)st.delivered_sseq,
-                (unsigned long long)st.floor_cseq, (unsigned long long)st.floor_sseq, (unsigned long long)st.num_ack_pending,
+    if (mc != NULL && (mc->delivered_cseq != st.delivered_cseq ||
+                       mc->delivered_sseq != st.delivered_sseq || mc->floor_cseq != st.floor_cseq ||
+                       mc->floor_sseq != st.floor_sseq || md_nack(mc) != st.num_ack_pending)) {
+        sw_fail(w,
+                "i%u c%u: after a clean stop delivered %llu/%llu floor %llu/%llu pending %llu, "
+                "before it %llu/%llu %llu/%llu %llu",
+                in->uid, sc->uid, (unsigned long long)st.delivered_cseq,
+                (unsigned long long)st.delivered_sseq, (unsigned long long)st.floor_cseq,
+                (unsigned long long)st.floor_sseq, (unsigned long long)st.num_ack_pending,
                 (unsigned long long)mc->delivered_cseq, (unsigned long long)mc->delivered_sseq,
-                (unsigned long long)mc->floor_cseq, (unsigned long long)mc->floor_sseq, (unsigned long long)md_nack(mc));
+                (unsigned long long)mc->floor_cseq, (unsigned long long)mc->floor_sseq,
+                (unsigned long long)md_nack(mc));
     }
 }
 
@@ -299,11 +318,12 @@ static struct sw_cons *cons_of(struct sw_inst *in, struct store_cons *c)
     return NULL;
 }
 
-/* --- matching -------------------------------------------------------------------------------------------------------------- */
+/* --- matching --------------------------------------------------------------------------------- */
 
 /* Finds the prefixes that fit; looks at the first one in depth. */
-static bool match_stream(struct world *w, struct env_sim *sim, struct store *store, struct sw_inst *in,
-                         struct store_stream *h, uint64_t h_min, const struct sw_cut *cut, struct fit *fit)
+static bool match_stream(struct world *w, struct env_sim *sim, struct store *store,
+                         struct sw_inst *in, struct store_stream *h, uint64_t h_min,
+                         const struct sw_cut *cut, struct fit *fit)
 {
     size_t hi = submitted(in, cut), lo = in->base, kmin = SIZE_MAX;
     struct md_stream md;
@@ -332,32 +352,39 @@ static bool match_stream(struct world *w, struct env_sim *sim, struct store *sto
                     for (size_t i = 0; i < h->ncons; i++) {
                         struct sw_cons *sc = cons_of(in, h->cons[i]);
                         if (sc == NULL) {
-                            sw_fail(w, "stream i%u: unknown consumer %s", in->uid, h->cons[i]->cfg.name);
+                            sw_fail(w, "stream i%u: unknown consumer %s", in->uid,
+                                    h->cons[i]->cfg.name);
                         } else {
                             check_cons(w, in, sc, &md, h->cons[i], cut);
                         }
                     }
                 }
             }
-            in->match = k; /* not always in one run: a consumer that is made and dropped leaves no trace */
+            in->match =
+                k; /* not always in one run: a consumer that is made and dropped leaves no trace */
         }
     }
     if (kmin == SIZE_MAX && !w->failed) {
-        sw_fail(w, "stream i%u (%s, durability %d): first %llu last %llu msgs %llu bytes %llu \"%s\" cons %zu is no prefix of its "
-                "history; %zu..%zu of %zu events, from last %llu msgs %llu to first %llu last %llu msgs %llu bytes %llu \"%s\" cons %zu", in->uid,
-                in->memory ? "memory" : "file", (int)in->durability, (unsigned long long)h->first_seq,
-                (unsigned long long)h->last_seq, (unsigned long long)h->msgs, (unsigned long long)h->bytes, h->cfg.description,
+        sw_fail(w,
+                "stream i%u (%s, durability %d): first %llu last %llu msgs %llu bytes %llu \"%s\" "
+                "cons %zu is no prefix of its "
+                "history; %zu..%zu of %zu events, from last %llu msgs %llu to first %llu last %llu "
+                "msgs %llu bytes %llu \"%s\" cons %zu",
+                in->uid, in->memory ? "memory" : "file", (int)in->durability,
+                (unsigned long long)h->first_seq, (unsigned long long)h->last_seq,
+                (unsigned long long)h->msgs, (unsigned long long)h->bytes, h->cfg.description,
                 h->ncons, lo, hi, in->nev, (unsigned long long)lo_last, (unsigned long long)lo_msgs,
-                (unsigned long long)md.first_seq, (unsigned long long)md.last_seq, (unsigned long long)md.msgs,
-                (unsigned long long)md.bytes, md.cfg.description, md.ncons);
+                (unsigned long long)md.first_seq, (unsigned long long)md.last_seq,
+                (unsigned long long)md.msgs, (unsigned long long)md.bytes, md.cfg.description,
+                md.ncons);
     }
     uint64_t issued = in->seq_max;
     for (size_t k = 0; k < hi && in->memory; k++) {
         issued = in->ev[k].kind == EV_APPEND ? u64_max(issued, in->ev[k].msg.seq) : issued;
     }
     if (in->memory && h->last_seq < issued) {
-        sw_fail(w, "memory stream i%u: sequence %llu was issued and will be again after %llu", in->uid,
-                (unsigned long long)issued, (unsigned long long)h->last_seq);
+        sw_fail(w, "memory stream i%u: sequence %llu was issued and will be again after %llu",
+                in->uid, (unsigned long long)issued, (unsigned long long)h->last_seq);
     }
     md_fini(&md);
     if (!w->failed) {
@@ -368,7 +395,8 @@ static bool match_stream(struct world *w, struct env_sim *sim, struct store *sto
 }
 
 /* Not there: never made, or dropped. */
-static bool match_missing(struct world *w, struct sw_inst *in, uint64_t h_min, const struct sw_cut *cut, struct fit *fit)
+static bool match_missing(struct world *w, struct sw_inst *in, uint64_t h_min,
+                          const struct sw_cut *cut, struct fit *fit)
 {
     size_t hi = submitted(in, cut);
     bool dropped = hi > 0 && in->ev[hi - 1].kind == EV_DROP;
@@ -390,7 +418,8 @@ static bool match_missing(struct world *w, struct sw_inst *in, uint64_t h_min, c
 static void on_incident(void *arg, const char *account, const char *stream, const char *text)
 {
     (void)account;
-    sw_fail(arg, "damage is reported after a mere crash: %s: %s", stream != NULL ? stream : "-", text);
+    sw_fail(arg, "damage is reported after a mere crash: %s: %s", stream != NULL ? stream : "-",
+            text);
 }
 
 struct files {
@@ -412,14 +441,16 @@ static void on_file(void *arg, const char *path, uint64_t size)
     p += 10;
     if (strncmp(p, "quarantine/", 11) == 0 && strncmp(p + 11, "s-", 2) != 0) {
         sw_fail(f->w, "file in quarantine after a mere crash: %s", path);
-    } else if (strncmp(p, "s/", 2) == 0 && sscanf(p + 2, "%8x/%llu.%u.seg", &gid, &segno, &gen) == 3) {
+    } else if (strncmp(p, "s/", 2) == 0 &&
+               sscanf(p + 2, "%8x/%llu.%u.seg", &gid, &segno, &gen) == 3) {
         struct store_stream *s = eng_stream_by_gid(f->e, gid);
         bool known = s != NULL && s->dropped;
         for (size_t i = 0; s != NULL && s->segs != NULL && i < s->segs->n; i++) {
             known = known || (s->segs->v[i]->row.segno == segno && s->segs->v[i]->row.gen == gen);
         }
         if (!known) {
-            sw_fail(f->w, "segment file that nobody knows: %s (stream %s)", path, s != NULL ? "there" : "gone");
+            sw_fail(f->w, "segment file that nobody knows: %s (stream %s)", path,
+                    s != NULL ? "there" : "gone");
         }
     }
 }
@@ -428,13 +459,16 @@ static void dump(const struct world *w)
 {
     for (size_t i = 0; i < w->ninst; i++) {
         const struct sw_inst *in = w->inst[i];
-        fprintf(stderr, "stream i%u slot %u durability %d base %zu match %zu\n", in->uid, in->slot, (int)in->durability,
-                in->base, in->match);
+        fprintf(stderr, "stream i%u slot %u durability %d base %zu match %zu\n", in->uid, in->slot,
+                (int)in->durability, in->base, in->match);
         for (size_t k = 0; k < in->nev; k++) {
             const struct md_event *e = &in->ev[k];
-            fprintf(stderr, "  event %zu kind %d gidx %llu submitted %lld acked %lld seq %llu floor %llu nseqs %zu sync %d cons %u\n", k,
-                    (int)e->kind, (unsigned long long)e->gidx, (long long)e->submit_op, (long long)e->acked_op,
-                    (unsigned long long)e->msg.seq, (unsigned long long)e->floor, e->nseqs, e->sync, e->cons_uid);
+            fprintf(stderr,
+                    "  event %zu kind %d gidx %llu submitted %lld acked %lld seq %llu floor %llu "
+                    "nseqs %zu sync %d cons %u\n",
+                    k, (int)e->kind, (unsigned long long)e->gidx, (long long)e->submit_op,
+                    (long long)e->acked_op, (unsigned long long)e->msg.seq,
+                    (unsigned long long)e->floor, e->nseqs, e->sync, e->cons_uid);
         }
     }
 }
@@ -475,18 +509,22 @@ static bool check(struct world *w, struct env_sim *sim, struct store *store, str
         }
     }
     if (gmin >= gmax && !w->failed) {
-        sw_fail(w, "streams i%u (durability %d) and i%u (%d) were recovered as of different moments: %llu and before %llu",
-                by_min->uid, (int)by_min->durability, by_max->uid, (int)by_max->durability, (unsigned long long)gmin,
-                (unsigned long long)gmax);
+        sw_fail(w,
+                "streams i%u (durability %d) and i%u (%d) were recovered as of different moments: "
+                "%llu and before %llu",
+                by_min->uid, (int)by_min->durability, by_max->uid, (int)by_max->durability,
+                (unsigned long long)gmin, (unsigned long long)gmax);
     }
-    for (struct store_stream *h = store->ops->stream_next(store, NULL, NULL); h != NULL && !w->failed;
-         h = store->ops->stream_next(store, NULL, h)) {
+    for (struct store_stream *h = store->ops->stream_next(store, NULL, NULL);
+         h != NULL && !w->failed; h = store->ops->stream_next(store, NULL, h)) {
         bool known = false;
         for (size_t i = 0; i < w->ninst; i++) {
-            known = known || (w->inst[i]->uid == uid_of(h->cfg.description, 'i') && w->inst[i]->match != SIZE_MAX);
+            known = known || (w->inst[i]->uid == uid_of(h->cfg.description, 'i') &&
+                              w->inst[i]->match != SIZE_MAX);
         }
         if (!known) {
-            sw_fail(w, "stream \"%s\" (%s) is there and should not be", h->cfg.name, h->cfg.description);
+            sw_fail(w, "stream \"%s\" (%s) is there and should not be", h->cfg.name,
+                    h->cfg.description);
         }
     }
     return !w->failed;
@@ -518,12 +556,14 @@ bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, st
         for (size_t k = 0; k < in->nev && !w->failed; k++) {
             const struct md_event *e = &in->ev[k];
             struct msg m;
-            if (e->kind != EV_APPEND || !promised(in, e, &cut) || !md_live(&in->md, e->msg.seq) || in->md.cfg.max_age_ns > 0) {
+            if (e->kind != EV_APPEND || !promised(in, e, &cut) || !md_live(&in->md, e->msg.seq) ||
+                in->md.cfg.max_age_ns > 0) {
                 continue;
             }
             enum st st = sw_read(sim, store, h, e->msg.seq, &m);
             if (st != ST_OK) {
-                sw_fail(w, "stream i%u: acknowledged message %llu: %s", in->uid, (unsigned long long)e->msg.seq, st_text(st));
+                sw_fail(w, "stream i%u: acknowledged message %llu: %s", in->uid,
+                        (unsigned long long)e->msg.seq, st_text(st));
             } else if (!sw_same_msg(&e->msg, &m, why, sizeof why)) {
                 sw_fail(w, "stream i%u: %s", in->uid, why);
             }
@@ -543,7 +583,7 @@ bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store)
     return !w->failed;
 }
 
-/* --- going on --------------------------------------------------------------------------------------------------------------- */
+/* --- going on --------------------------------------------------------------------------------- */
 
 static void adopt_cons(struct md_cons *mc, struct store_cons *c)
 {
@@ -563,8 +603,11 @@ static void adopt_cons(struct md_cons *mc, struct store_cons *c)
             mc->pend_cap = mc->pend_cap == 0 ? 16 : mc->pend_cap * 2;
             mc->pend = base_realloc(mc->pend, mc->pend_cap * sizeof *mc->pend);
         }
-        mc->pend[mc->npend++] = (struct md_pend){.sseq = e->sseq, .cseq = e->cseq, .deadline_ns = e->deadline_ns,
-                                                 .dcount = e->dcount, .exhausted = (e->flags & PEND_EXHAUSTED) != 0,
+        mc->pend[mc->npend++] = (struct md_pend){.sseq = e->sseq,
+                                                 .cseq = e->cseq,
+                                                 .deadline_ns = e->deadline_ns,
+                                                 .dcount = e->dcount,
+                                                 .exhausted = (e->flags & PEND_EXHAUSTED) != 0,
                                                  .due = (e->flags & PEND_QUEUED) != 0};
     }
 }

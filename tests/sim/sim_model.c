@@ -5,12 +5,13 @@
 #include "engine/base/prng.h"
 #include "engine/base/subject.h"
 
-/* --- content --------------------------------------------------------------------------------------------------------- */
+/* --- content ---------------------------------------------------------------------------------- */
 
 const char *md_subject(uint32_t n)
 {
-    static const char *const names[MD_SUBJECTS] = {"a.0", "a.1", "a.2", "a.3", "b.0", "b.1",
-                                                   "b.2", "c",   "a.b.0", "a.b.1", "a.0.x", "long.subject.with.five.tokens"};
+    static const char *const names[MD_SUBJECTS] = {
+        "a.0", "a.1", "a.2",   "a.3",   "b.0",   "b.1",
+        "b.2", "c",   "a.b.0", "a.b.1", "a.0.x", "long.subject.with.five.tokens"};
     return names[n];
 }
 
@@ -19,7 +20,9 @@ uint32_t md_header(const struct md_msg *m, char hdr[64])
     if (m->id != 0) {
         return (uint32_t)snprintf(hdr, 64, "NATS/1.0\r\nNats-Msg-Id: id-%u\r\n\r\n", m->id);
     }
-    return m->fill % 8 == 0 ? (uint32_t)snprintf(hdr, 64, "NATS/1.0\r\nX: %u\r\n\r\n", (unsigned)(m->fill % 1000)) : 0;
+    return m->fill % 8 == 0 ? (uint32_t)snprintf(hdr, 64, "NATS/1.0\r\nX: %u\r\n\r\n",
+                                                 (unsigned)(m->fill % 1000))
+                            : 0;
 }
 
 void md_payload(const struct md_msg *m, uint8_t *out)
@@ -34,7 +37,8 @@ void md_payload(const struct md_msg *m, uint8_t *out)
 uint32_t md_size(const struct md_msg *m)
 {
     char hdr[64];
-    return (uint32_t)msg_logical_size(strlen(md_subject(m->subject)), md_header(m, hdr), m->data_len);
+    return (uint32_t)msg_logical_size(strlen(md_subject(m->subject)), md_header(m, hdr),
+                                      m->data_len);
 }
 
 void md_event_fini(struct md_event *e)
@@ -51,7 +55,7 @@ void md_event_fini(struct md_event *e)
     memset(e, 0, sizeof *e);
 }
 
-/* --- stream ------------------------------------------------------------------------------------------------------------ */
+/* --- stream ----------------------------------------------------------------------------------- */
 
 void md_init(struct md_stream *s)
 {
@@ -122,8 +126,8 @@ static void kill(struct md_stream *s, struct md_msg *m, uint32_t except)
 /* A purge by request moves consumers up to the new first sequence, as upstream's do. */
 void md_purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
 {
-    bool settled = c->npend == 0 && md_num_pending(s, c) == 0 && c->floor_sseq == c->delivered_sseq &&
-                   c->floor_cseq == c->delivered_cseq;
+    bool settled = c->npend == 0 && md_num_pending(s, c) == 0 &&
+                   c->floor_sseq == c->delivered_sseq && c->floor_cseq == c->delivered_cseq;
     if (settled && c->delivered_sseq + 1 >= first_seq) {
         return;
     }
@@ -230,7 +234,9 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
     if (e->rollup == 2) {
         floor = last_before + 1;
     } else {
-        uint64_t keep = e->rollup == 1 ? 1 : cfg->max_msgs_per_subject > 0 ? (uint64_t)cfg->max_msgs_per_subject : UINT64_MAX;
+        uint64_t keep = e->rollup == 1                  ? 1
+                        : cfg->max_msgs_per_subject > 0 ? (uint64_t)cfg->max_msgs_per_subject
+                                                        : UINT64_MAX;
         uint64_t have = 0;
         for (size_t i = keep != UINT64_MAX ? s->n : 0; i-- > 0 && s->m[i].seq >= s->first_seq;) {
             if (s->m[i].live && s->m[i].subject == m->subject && ++have > keep) {
@@ -381,11 +387,12 @@ uint64_t md_nsubjects(const struct md_stream *s)
     return n;
 }
 
-enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a, const struct md_msg *m, int64_t now_ns,
-                               uint64_t *seq_out)
+enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a,
+                               const struct md_msg *m, int64_t now_ns, uint64_t *seq_out)
 {
     const struct stream_cfg *cfg = &s->cfg;
-    if (cfg->max_msg_size >= 0 && (uint64_t)a->hdr_len + a->data_len > (uint64_t)cfg->max_msg_size) {
+    if (cfg->max_msg_size >= 0 &&
+        (uint64_t)a->hdr_len + a->data_len > (uint64_t)cfg->max_msg_size) {
         return APPEND_MSG_TOO_BIG;
     }
     if (a->rollup != 0 && !cfg->allow_rollup) {
@@ -418,12 +425,14 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
         bool same = s->m[i].subject == m->subject;
         have += same;
         bool goes = a->rollup == 2 || (a->rollup == 1 && same) ||
-                    (a->rollup == 0 && same && cfg->max_msgs_per_subject > 0 && have >= (uint64_t)cfg->max_msgs_per_subject);
+                    (a->rollup == 0 && same && cfg->max_msgs_per_subject > 0 &&
+                     have >= (uint64_t)cfg->max_msgs_per_subject);
         gone += goes;
         gone_bytes += goes ? s->m[i].size : 0;
     }
-    if (a->rollup == 0 && cfg->max_msgs_per_subject > 0 && have >= (uint64_t)cfg->max_msgs_per_subject &&
-        cfg->discard == DISCARD_NEW && cfg->discard_new_per_subject) {
+    if (a->rollup == 0 && cfg->max_msgs_per_subject > 0 &&
+        have >= (uint64_t)cfg->max_msgs_per_subject && cfg->discard == DISCARD_NEW &&
+        cfg->discard_new_per_subject) {
         return APPEND_MAX_MSGS_PER_SUBJECT;
     }
     if (cfg->discard == DISCARD_NEW && over(cfg->max_msgs, s->msgs - gone + 1)) {
@@ -438,7 +447,9 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
 void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, size_t *n_out)
 {
     uint64_t msgs = s->msgs, bytes = s->bytes, floor = 0;
-    for (uint64_t seq = s->first_seq; seq <= s->last_seq && (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes)); seq++) {
+    for (uint64_t seq = s->first_seq;
+         seq <= s->last_seq && (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes));
+         seq++) {
         if (md_live(s, seq)) {
             msgs--;
             bytes -= md_find(s, seq)->size;
@@ -454,14 +465,15 @@ void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, si
     uint64_t have[MD_SUBJECTS] = {0};
     for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
         const struct md_msg *m = &s->m[i];
-        if (m->live && ++have[m->subject] > (uint64_t)s->cfg.max_msgs_per_subject && m->seq >= floor) {
+        if (m->live && ++have[m->subject] > (uint64_t)s->cfg.max_msgs_per_subject &&
+            m->seq >= floor) {
             *seqs_out = base_realloc(*seqs_out, (*n_out + 1) * sizeof **seqs_out);
             (*seqs_out)[(*n_out)++] = m->seq;
         }
     }
 }
 
-/* --- consumers --------------------------------------------------------------------------------------------------------- */
+/* --- consumers -------------------------------------------------------------------------------- */
 
 struct md_cons *md_cons(struct md_stream *s, uint32_t uid)
 {
@@ -637,11 +649,14 @@ void md_take(struct md_stream *s, struct md_cons *c, uint64_t sseq, bool again, 
         c->pend_cap = c->pend_cap == 0 ? 16 : c->pend_cap * 2;
         c->pend = base_realloc(c->pend, c->pend_cap * sizeof *c->pend);
     }
-    c->pend[c->npend++] = (struct md_pend){.sseq = sseq, .cseq = c->delivered_cseq, .dcount = 1,
+    c->pend[c->npend++] = (struct md_pend){.sseq = sseq,
+                                           .cseq = c->delivered_cseq,
+                                           .dcount = 1,
                                            .deadline_ns = boot_ns + wait_ns(c, 1)};
 }
 
-/* The floor follows an ack of the oldest pending message, and jumps to `delivered` when nothing is pending. */
+/* The floor follows an ack of the oldest pending message, and jumps to `delivered` when nothing is
+ * pending. */
 static void settle(struct md_cons *c, struct md_pend *p)
 {
     uint64_t sseq = p->sseq, cseq = p->cseq;
@@ -665,8 +680,8 @@ static void settle(struct md_cons *c, struct md_pend *p)
     }
 }
 
-enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, uint64_t sseq, uint64_t cseq,
-               int64_t delay_ns, int64_t boot_ns)
+enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, uint64_t sseq,
+               uint64_t cseq, int64_t delay_ns, int64_t boot_ns)
 {
     if (sseq == 0 || sseq > c->delivered_sseq) {
         return ST_INVALID;
@@ -706,7 +721,8 @@ enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, 
         consume(s, c, sseq);
         return ST_OK;
     }
-    if (s->cfg.retention == RETENTION_WORKQUEUE && md_live(s, sseq) && md_matches(c, md_find(s, sseq)->subject)) {
+    if (s->cfg.retention == RETENTION_WORKQUEUE && md_live(s, sseq) &&
+        md_matches(c, md_find(s, sseq)->subject)) {
         consume(s, c, sseq);
         return ST_OK;
     }

@@ -1,8 +1,10 @@
-/* A small model of streams and consumers: arrays in memory, no cleverness. What the engine does is written down here a
- * second time, in the plainest way, so that random walks and crash sweeps have something to compare with.
+/* A small model of streams and consumers: arrays in memory, no cleverness. What the engine does is
+ * written down here a second time, in the plainest way, so that random walks and crash sweeps have
+ * something to compare with.
  *
- * A stream's history is a list of events in the order of the records that the engine writes for it. The state is what
- * applying them gives; so the state after a crash must be the state after some prefix of the events. */
+ * A stream's history is a list of events in the order of the records that the engine writes for it.
+ * The state is what applying them gives; so the state after a crash must be the state after some
+ * prefix of the events. */
 #ifndef TESTS_SIM_SIM_MODEL_H
 #define TESTS_SIM_SIM_MODEL_H
 
@@ -13,11 +15,11 @@
 struct md_msg {
     uint64_t seq;
     int64_t ts_ns;
-    uint64_t fill;      /* seed of the payload */
-    uint32_t subject;   /* number of the subject */
+    uint64_t fill;    /* seed of the payload */
+    uint32_t subject; /* number of the subject */
     uint32_t data_len;
-    uint32_t id;        /* message id, 0 = none */
-    uint32_t size;      /* logical */
+    uint32_t id;   /* message id, 0 = none */
+    uint32_t size; /* logical */
     bool live;
 };
 
@@ -26,7 +28,7 @@ struct md_pend {
     int64_t deadline_ns; /* boot */
     uint32_t dcount;
     bool exhausted;
-    bool due;            /* may be redelivered */
+    bool due; /* may be redelivered */
 };
 
 struct md_cons {
@@ -35,7 +37,7 @@ struct md_cons {
     uint64_t delivered_cseq, delivered_sseq, floor_cseq, floor_sseq, next_seq, lps_resume;
     struct md_pend *pend; /* owned, ascending */
     size_t npend, pend_cap;
-    uint64_t *consumed;  /* owned: acked, not removed from the stream yet */
+    uint64_t *consumed; /* owned: acked, not removed from the stream yet */
     size_t nconsumed, consumed_cap;
     bool attached;
 };
@@ -48,7 +50,7 @@ struct md_dedup {
 
 struct md_stream {
     struct stream_cfg cfg; /* owned; name, account not used */
-    struct md_msg *m;    /* owned, ascending, without gaps from first_made */
+    struct md_msg *m;      /* owned, ascending, without gaps from first_made */
     size_t n, cap;
     uint64_t first_made; /* sequence of m[0] */
     uint64_t first_seq, last_seq, msgs, bytes;
@@ -58,24 +60,34 @@ struct md_stream {
     uint32_t last_id;
     struct md_cons **cons; /* owned array of owned, by name */
     size_t ncons;
-    bool replay;         /* rebuilding a prefix: consumers are only made and dropped */
+    bool replay; /* rebuilding a prefix: consumers are only made and dropped */
 };
 
-enum md_kind { EV_CREATE, EV_UPDATE, EV_DROP, EV_APPEND, EV_REMOVE, EV_FLOOR, EV_CCREATE, EV_CUPDATE, EV_CDROP };
+enum md_kind {
+    EV_CREATE,
+    EV_UPDATE,
+    EV_DROP,
+    EV_APPEND,
+    EV_REMOVE,
+    EV_FLOOR,
+    EV_CCREATE,
+    EV_CUPDATE,
+    EV_CDROP
+};
 
 struct md_event {
     enum md_kind kind;
-    bool sync;            /* durable when acknowledged, whatever the stream's mode */
-    uint64_t gidx;        /* place among the events of all streams */
-    uint64_t submit_op;   /* disk operations done when it was submitted */
-    uint64_t acked_op;    /* ... when the acknowledgement came; UINT64_MAX = none came */
-    struct md_msg msg;    /* APPEND */
+    bool sync;          /* durable when acknowledged, whatever the stream's mode */
+    uint64_t gidx;      /* place among the events of all streams */
+    uint64_t submit_op; /* disk operations done when it was submitted */
+    uint64_t acked_op;  /* ... when the acknowledgement came; UINT64_MAX = none came */
+    struct md_msg msg;  /* APPEND */
     uint8_t rollup;
-    uint64_t floor;       /* FLOOR */
-    bool purge;           /* FLOOR by a purge: consumers move up too */
-    uint64_t *seqs;       /* owned: REMOVE */
+    uint64_t floor; /* FLOOR */
+    bool purge;     /* FLOOR by a purge: consumers move up too */
+    uint64_t *seqs; /* owned: REMOVE */
     size_t nseqs;
-    uint32_t cons_uid;    /* C*; REMOVE by an ack: whose */
+    uint32_t cons_uid;      /* C*; REMOVE by an ack: whose */
     struct stream_cfg *cfg; /* owned: CREATE, UPDATE */
     struct cons_cfg *ccfg;  /* owned: CCREATE, CUPDATE */
 };
@@ -83,7 +95,8 @@ void md_event_fini(struct md_event *e);
 
 /* "a.0" ... "b.1" ...; literal. */
 const char *md_subject(uint32_t n);
-/* Header block and payload of a message, into buffers of the caller (hdr 64 B). Returns the header length. */
+/* Header block and payload of a message, into buffers of the caller (hdr 64 B). Returns the header
+ * length. */
 uint32_t md_header(const struct md_msg *m, char hdr[64]);
 void md_payload(const struct md_msg *m, uint8_t *out);
 uint32_t md_size(const struct md_msg *m);
@@ -99,8 +112,8 @@ uint64_t md_nsubjects(const struct md_stream *s);
 /* Last live sequence of a subject, 0 = none. */
 uint64_t md_last_of(const struct md_stream *s, uint32_t subject);
 /* What a publish gets; *seq_out of a duplicate or the `actual` of a refusal. */
-enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a, const struct md_msg *m, int64_t now_ns,
-                               uint64_t *seq_out);
+enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a,
+                               const struct md_msg *m, int64_t now_ns, uint64_t *seq_out);
 /* Sequences an update to cfg removes: floor and singles, as events appended by the caller. */
 void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, size_t *n_out);
 
@@ -117,8 +130,8 @@ struct md_pend *md_pend(struct md_cons *c, uint64_t sseq);
 uint64_t md_nack(const struct md_cons *c);
 uint64_t md_nredelivered(const struct md_cons *c);
 /* What the ack call returns at once. */
-enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, uint64_t sseq, uint64_t cseq,
-               int64_t delay_ns, int64_t boot_ns);
+enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, uint64_t sseq,
+               uint64_t cseq, int64_t delay_ns, int64_t boot_ns);
 void md_scan(struct md_cons *c, int64_t boot_ns);
 /* Sequences that the consumer's next delta removes from the stream; empties `consumed`. */
 size_t md_take_consumed(struct md_stream *s, struct md_cons *c, uint64_t **seqs_out);

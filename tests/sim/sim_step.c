@@ -30,7 +30,8 @@ void sw_step(struct world *w)
     uint64_t kind = prng_below(r, 1000);
     struct eng_info info;
     w->steps++;
-    /* With a window this small even the room kept for deletes and acks can be used up: let a checkpoint come through. */
+    /* With a window this small even the room kept for deletes and acks can be used up: let a
+     * checkpoint come through. */
     eng_info_get(w->store, &info);
     if (info.journal_window_used > info.journal_window_bytes / 100 * 85) {
         sw_run(w, 200);
@@ -76,13 +77,14 @@ void sw_step(struct world *w)
     }
 }
 
-/* --- every number --------------------------------------------------------------------------------------------------------- */
+/* --- every number ----------------------------------------------------------------------------- */
 
-#define SAME(field, want)                                                                                              \
-    do {                                                                                                               \
-        if ((uint64_t)st.field != (uint64_t)(want)) {                                                                  \
-            sw_fail(w, "%s: " #field " is %lld, the model says %lld", who, (long long)st.field, (long long)(want));    \
-        }                                                                                                              \
+#define SAME(field, want)                                                                          \
+    do {                                                                                           \
+        if ((uint64_t)st.field != (uint64_t)(want)) {                                              \
+            sw_fail(w, "%s: " #field " is %lld, the model says %lld", who, (long long)st.field,    \
+                    (long long)(want));                                                            \
+        }                                                                                          \
     } while (0)
 
 static void compare_cons(struct world *w, struct sw_inst *in, struct sw_cons *sc)

@@ -23,7 +23,7 @@ uint64_t sw_op(const struct world *w)
     return env_sim_ops(w->sim);
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 enum call_kind { CALL_EVENT, CALL_APPEND, CALL_ACK, CALL_GET, CALL_PLAIN };
 
@@ -33,13 +33,13 @@ struct sw_call {
     struct world *w;
     struct sw_inst *in;
     enum call_kind kind;
-    size_t ev;              /* event index, SIZE_MAX = none */
-    size_t ack, cons;       /* indices */
+    size_t ev;        /* event index, SIZE_MAX = none */
+    size_t ack, cons; /* indices */
     enum append_verdict verdict;
     uint64_t value;
     enum st want;
     struct md_msg msg;
-    bool is_cons;           /* create: the consumer's handle comes */
+    bool is_cons; /* create: the consumer's handle comes */
 };
 
 static struct sw_call *call_make(struct world *w, struct sw_inst *in, enum call_kind kind)
@@ -109,8 +109,8 @@ void sw_observe_age(struct world *w, struct sw_inst *in)
     for (uint64_t seq = md->first_seq; seq < floor; seq++) {
         const struct md_msg *m = md_find(md, seq);
         if (m != NULL && m->live && m->ts_ns + md->cfg.max_age_ns > now) {
-            sw_fail(w, "stream i%u: message %llu expired %lld ns early", in->uid, (unsigned long long)seq,
-                    (long long)(m->ts_ns + md->cfg.max_age_ns - now));
+            sw_fail(w, "stream i%u: message %llu expired %lld ns early", in->uid,
+                    (unsigned long long)seq, (long long)(m->ts_ns + md->cfg.max_age_ns - now));
             return;
         }
     }
@@ -127,8 +127,10 @@ static void observe_ages(struct world *w)
     }
 }
 
-/* Work queue and interest: acks take effect on the stream when the delta is written, at the end of the turn. */
-static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c, struct sw_cons *sc)
+/* Work queue and interest: acks take effect on the stream when the delta is written, at the end of
+ * the turn. */
+static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c,
+                           struct sw_cons *sc)
 {
     (void)sc;
     if (c->nconsumed == 0) {
@@ -157,7 +159,7 @@ static void flush_all_consumed(struct world *w)
     }
 }
 
-/* --- life -------------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void doorbell(void *arg)
 {
@@ -176,9 +178,14 @@ void sw_init(struct world *w, uint64_t seed)
     env_sim_set_real_ns(w->sim, 1800000000 * NS_PER_S);
     uint64_t min = (32 * KIB) << prng_below(&w->rnd, 3);
     w->opts = (struct eng_opts){
-        .store_dir = "/data", .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX, .doorbell = doorbell,
-        .journal_file_min_bytes = min, .journal_file_max_bytes = min << prng_below(&w->rnd, 3),
-        .journal_window_bytes = windows[prng_below(&w->rnd, 3)], .block_cache_bytes = 256 * KIB,
+        .store_dir = "/data",
+        .max_file_bytes = UINT64_MAX,
+        .max_mem_bytes = UINT64_MAX,
+        .doorbell = doorbell,
+        .journal_file_min_bytes = min,
+        .journal_file_max_bytes = min << prng_below(&w->rnd, 3),
+        .journal_window_bytes = windows[prng_below(&w->rnd, 3)],
+        .block_cache_bytes = 256 * KIB,
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
     };
 }
@@ -309,12 +316,12 @@ void sw_settle(struct world *w)
         }
     }
     if (!excused(w)) {
-        sw_fail(w, "%zu calls are not answered (kind %d of stream i%u)", w->outstanding, (int)w->calls->kind,
-                w->calls->in != NULL ? w->calls->in->uid : 0);
+        sw_fail(w, "%zu calls are not answered (kind %d of stream i%u)", w->outstanding,
+                (int)w->calls->kind, w->calls->in != NULL ? w->calls->in->uid : 0);
     }
 }
 
-/* --- answers ------------------------------------------------------------------------------------------------------------ */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void on_append(void *arg, const struct store_append_result *r)
 {
@@ -323,23 +330,27 @@ static void on_append(void *arg, const struct store_append_result *r)
     if (r->verdict == APPEND_FAILED || r->verdict == APPEND_NO_STORE) {
         w->no_store += r->verdict == APPEND_NO_STORE;
         if (!excused(w)) {
-            sw_fail(w, "publish to i%u failed without a fault (verdict %d)", c->in->uid, (int)r->verdict);
+            sw_fail(w, "publish to i%u failed without a fault (verdict %d)", c->in->uid,
+                    (int)r->verdict);
         }
     } else if (r->verdict != c->verdict) {
-        sw_fail(w, "publish to i%u: verdict %d, the model says %d (value %llu, model %llu)", c->in->uid, (int)r->verdict,
-                (int)c->verdict, (unsigned long long)(r->seq != 0 ? r->seq : r->actual), (unsigned long long)c->value);
+        sw_fail(w, "publish to i%u: verdict %d, the model says %d (value %llu, model %llu)",
+                c->in->uid, (int)r->verdict, (int)c->verdict,
+                (unsigned long long)(r->seq != 0 ? r->seq : r->actual),
+                (unsigned long long)c->value);
     } else if (r->verdict == APPEND_STORED || r->verdict == APPEND_DUPLICATE) {
         if (r->seq != c->value) {
-            sw_fail(w, "publish to i%u: sequence %llu, the model says %llu", c->in->uid, (unsigned long long)r->seq,
-                    (unsigned long long)c->value);
+            sw_fail(w, "publish to i%u: sequence %llu, the model says %llu", c->in->uid,
+                    (unsigned long long)r->seq, (unsigned long long)c->value);
         }
         if (r->verdict == APPEND_STORED) {
             ack_event(w, c->in, c->ev);
             w->acked++;
         }
-    } else if ((r->verdict == APPEND_WRONG_LAST_SEQ || r->verdict == APPEND_WRONG_LAST_SUBJ_SEQ) && r->actual != c->value) {
-        sw_fail(w, "publish to i%u: actual %llu, the model says %llu", c->in->uid, (unsigned long long)r->actual,
-                (unsigned long long)c->value);
+    } else if ((r->verdict == APPEND_WRONG_LAST_SEQ || r->verdict == APPEND_WRONG_LAST_SUBJ_SEQ) &&
+               r->actual != c->value) {
+        sw_fail(w, "publish to i%u: actual %llu, the model says %llu", c->in->uid,
+                (unsigned long long)r->actual, (unsigned long long)c->value);
     }
     call_free(c);
 }
@@ -368,7 +379,8 @@ static void on_cons(void *arg, enum st st, struct store_cons *h, const struct er
             c->in->cons[c->cons].made_op = sw_op(c->w);
         }
     } else if (!excused(c->w)) {
-        sw_fail(c->w, "consumer of i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "", st_text(st));
+        sw_fail(c->w, "consumer of i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "",
+                st_text(st));
     }
     call_free(c);
 }
@@ -383,15 +395,16 @@ static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
             c->in->cons[c->cons].acks[c->ack].confirmed_op = sw_op(w);
         }
         if (c->kind == CALL_EVENT && c->value != SW_NEVER && n != c->value) {
-            sw_fail(w, "stream i%u: %llu messages removed, the model says %llu", c->in->uid, (unsigned long long)n,
-                    (unsigned long long)c->value);
+            sw_fail(w, "stream i%u: %llu messages removed, the model says %llu", c->in->uid,
+                    (unsigned long long)n, (unsigned long long)c->value);
         }
     } else if (st != c->want) {
         w->refused += c->in != NULL;
     }
     if (st != c->want && !excused(w)) {
-        sw_fail(w, "call of kind %d on i%u: %s (%s), the model says %s", (int)c->kind, c->in != NULL ? c->in->uid : 0,
-                err != NULL ? err->msg : "", st_text(st), st_text(c->want));
+        sw_fail(w, "call of kind %d on i%u: %s (%s), the model says %s", (int)c->kind,
+                c->in != NULL ? c->in->uid : 0, err != NULL ? err->msg : "", st_text(st),
+                st_text(c->want));
     }
     call_free(c);
 }
@@ -401,12 +414,15 @@ bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, si
     char hdr[64];
     uint32_t hdr_len = md_header(want, hdr);
     const char *subject = md_subject(want->subject);
-    const char *what = got->seq != want->seq                                                          ? "sequence"
-                       : got->ts_ns != want->ts_ns                                                    ? "time"
-                       : got->subj_len != strlen(subject) || memcmp(got->subj, subject, got->subj_len) != 0 ? "subject"
-                       : got->hdr_len != hdr_len || (hdr_len > 0 && memcmp(got->hdr, hdr, hdr_len) != 0) ? "headers"
-                       : got->data_len != want->data_len                                              ? "length"
-                                                                                                      : NULL;
+    const char *what =
+        got->seq != want->seq       ? "sequence"
+        : got->ts_ns != want->ts_ns ? "time"
+        : got->subj_len != strlen(subject) || memcmp(got->subj, subject, got->subj_len) != 0
+            ? "subject"
+        : got->hdr_len != hdr_len || (hdr_len > 0 && memcmp(got->hdr, hdr, hdr_len) != 0)
+            ? "headers"
+        : got->data_len != want->data_len ? "length"
+                                          : NULL;
     if (what == NULL && want->data_len > 0) {
         uint8_t *data = base_malloc(want->data_len);
         md_payload(want, data);
@@ -414,8 +430,9 @@ bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, si
         base_free(data);
     }
     if (what != NULL) {
-        snprintf(why, why_len, "message %llu has the wrong %s (ts %lld, wanted %lld)", (unsigned long long)want->seq, what,
-                 (long long)got->ts_ns, (long long)want->ts_ns);
+        snprintf(why, why_len, "message %llu has the wrong %s (ts %lld, wanted %lld)",
+                 (unsigned long long)want->seq, what, (long long)got->ts_ns,
+                 (long long)want->ts_ns);
     }
     return what == NULL;
 }
@@ -426,21 +443,22 @@ static void on_get(void *arg, enum st st, const struct msg *m)
     char why[200];
     bool removed_since = st == ST_NOTFOUND && c->want == ST_OK && !md_live(&c->in->md, c->value);
     if (st != c->want && !excused(c->w) && !removed_since && !(st == ST_CLOSED && c->in->dropped)) {
-        sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value, c->in->uid, st_text(st),
-                st_text(c->want));
+        sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value,
+                c->in->uid, st_text(st), st_text(c->want));
     } else if (st == ST_OK && c->want == ST_OK && !sw_same_msg(&c->msg, m, why, sizeof why)) {
         sw_fail(c->w, "get from i%u: %s", c->in->uid, why);
     }
     call_free(c);
 }
 
-/* --- streams ------------------------------------------------------------------------------------------------------------ */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 struct sw_inst *sw_slot(struct world *w, uint32_t slot)
 {
     for (size_t i = w->ninst; i-- > 0;) {
         if (w->inst[i]->slot == slot && !w->inst[i]->dropped) {
-            return w->inst[i]; /* not always the newest: a crash can undo a drop and the create behind it */
+            return w->inst[i]; /* not always the newest: a crash can undo a drop and the create
+                                  behind it */
         }
     }
     return NULL;
@@ -467,7 +485,9 @@ static void random_cfg(struct world *w, struct stream_cfg *cfg)
 {
     struct prng *r = &w->rnd;
     random_limits(w, cfg);
-    cfg->retention = prng_below(r, 4) == 0 ? RETENTION_WORKQUEUE : prng_below(r, 5) == 0 ? RETENTION_INTEREST : RETENTION_LIMITS;
+    cfg->retention = prng_below(r, 4) == 0   ? RETENTION_WORKQUEUE
+                     : prng_below(r, 5) == 0 ? RETENTION_INTEREST
+                                             : RETENTION_LIMITS;
     cfg->storage = prng_below(r, 6) == 0 ? STORAGE_MEMORY : STORAGE_FILE;
     cfg->discard = prng_below(r, 4) == 0 ? DISCARD_NEW : DISCARD_OLD;
     cfg->discard_new_per_subject = cfg->discard == DISCARD_NEW && prng_below(r, 2) == 0;
@@ -517,7 +537,8 @@ void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *g
 }
 
 /* Removals that an update or a consumer's end brings, as events behind it. */
-static void removal_events(struct world *w, struct sw_inst *in, uint64_t floor, uint64_t *seqs, size_t n)
+static void removal_events(struct world *w, struct sw_inst *in, uint64_t floor, uint64_t *seqs,
+                           size_t n)
 {
     if (floor != 0) {
         struct md_event *e = event(w, in, EV_FLOOR);
@@ -572,16 +593,19 @@ void sw_stream_delete(struct world *w, struct sw_inst *in)
     w->store->ops->stream_delete(w->store, h, on_done, c);
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
 {
     struct prng *r = &w->rnd;
     struct md_stream *md = &in->md;
-    struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS), .data_len = data_len,
-                       .fill = prng_next(r), .live = true};
+    struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS),
+                       .data_len = data_len,
+                       .fill = prng_next(r),
+                       .live = true};
     if (prng_below(r, 4) == 0) {
-        m.id = prng_below(r, 3) == 0 && w->next_id > 4 ? w->next_id - 1 - (uint32_t)prng_below(r, 4) : w->next_id++;
+        m.id = prng_below(r, 3) == 0 && w->next_id > 4 ? w->next_id - 1 - (uint32_t)prng_below(r, 4)
+                                                       : w->next_id++;
     }
     char hdr[64], id[16];
     uint8_t *data = base_malloc(data_len + 8);
@@ -589,8 +613,12 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     md_payload(&m, data);
     m.size = md_size(&m);
     const char *subject = md_subject(m.subject);
-    struct store_append a = {.subject = subject, .subject_len = (uint32_t)strlen(subject), .hdr = (const uint8_t *)hdr,
-                             .hdr_len = hdr_len, .data = data, .data_len = data_len};
+    struct store_append a = {.subject = subject,
+                             .subject_len = (uint32_t)strlen(subject),
+                             .hdr = (const uint8_t *)hdr,
+                             .hdr_len = hdr_len,
+                             .data = data,
+                             .data_len = data_len};
     if (m.id != 0) {
         a.msg_id_len = (uint32_t)snprintf(id, sizeof id, "id-%u", m.id);
         a.msg_id = id;
@@ -630,7 +658,8 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     m.seq = md->last_seq + 1;
     m.ts_ns = in->h->last_ts_ns;
     if (m.ts_ns < md->last_ts_ns) {
-        sw_fail(w, "stream i%u: time of message %llu decreases", in->uid, (unsigned long long)m.seq);
+        sw_fail(w, "stream i%u: time of message %llu decreases", in->uid,
+                (unsigned long long)m.seq);
     }
     c->value = m.seq;
     c->ev = in->nev;
@@ -655,7 +684,8 @@ static uint64_t random_live(struct world *w, struct md_stream *md)
 
 void sw_delete_msg(struct world *w, struct sw_inst *in)
 {
-    uint64_t seq = prng_below(&w->rnd, 8) == 0 ? in->md.last_seq + prng_below(&w->rnd, 3) : random_live(w, &in->md);
+    uint64_t seq = prng_below(&w->rnd, 8) == 0 ? in->md.last_seq + prng_below(&w->rnd, 3)
+                                               : random_live(w, &in->md);
     struct sw_call *c = call_make(w, in, CALL_EVENT);
     c->value = 1;
     c->want = md_live(&in->md, seq) ? ST_OK : ST_NOTFOUND;
@@ -695,7 +725,8 @@ void sw_purge(struct world *w, struct sw_inst *in)
     for (size_t i = md->n; i-- > 0 && md->m[i].seq >= md->first_seq;) {
         const struct md_msg *m = &md->m[i];
         const char *subject = md_subject(m->subject);
-        if (!m->live || m->seq >= hi || (filtered && !subject_match(subject, strlen(subject), p.filter, p.filter_len))) {
+        if (!m->live || m->seq >= hi ||
+            (filtered && !subject_match(subject, strlen(subject), p.filter, p.filter_len))) {
             continue;
         }
         if (++matching > p.keep) {
@@ -705,7 +736,9 @@ void sw_purge(struct world *w, struct sw_inst *in)
             kept = m->seq;
         }
     }
-    front = p.seq != 0 ? u64_min(p.seq, md->last_seq + 1) : p.keep >= md->msgs && p.keep != 0 ? md->first_seq : kept;
+    front = p.seq != 0                          ? u64_min(p.seq, md->last_seq + 1)
+            : p.keep >= md->msgs && p.keep != 0 ? md->first_seq
+                                                : kept;
     struct sw_call *c = call_make(w, in, CALL_EVENT);
     c->value = n;
     c->ev = n > 0 ? in->nev : SIZE_MAX;
@@ -767,7 +800,7 @@ void sw_checkpoint(struct world *w)
     eng_checkpoint(w->store, on_done, c);
 }
 
-/* --- consumers ------------------------------------------------------------------------------------------------------------- */
+/* --- consumers -------------------------------------------------------------------------------- */
 
 static void set_filters(struct world *w, struct cons_cfg *cfg)
 {
@@ -813,7 +846,9 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
         in->cons = base_realloc(in->cons, in->cons_cap * sizeof *in->cons);
     }
     struct sw_cons *sc = &in->cons[in->ncons++];
-    *sc = (struct sw_cons){.uid = w->next_uid++, .made_op = SW_NEVER, .loose = cfg->deliver == DELIVER_LAST_PER_SUBJECT};
+    *sc = (struct sw_cons){.uid = w->next_uid++,
+                           .made_op = SW_NEVER,
+                           .loose = cfg->deliver == DELIVER_LAST_PER_SUBJECT};
     char text[32];
     snprintf(text, sizeof text, "c%u v0", sc->uid);
     cfg->description = base_strdup(text);
@@ -862,7 +897,8 @@ void sw_cons_update(struct world *w, struct sw_inst *in)
     snprintf(text, sizeof text, "c%u v%u", sc->uid, (unsigned)prng_below(&w->rnd, 1000000));
     base_free(cfg->description);
     cfg->description = base_strdup(text);
-    if (in->md.cfg.retention == RETENTION_LIMITS && cfg->deliver != DELIVER_LAST_PER_SUBJECT && prng_below(&w->rnd, 2) == 0) {
+    if (in->md.cfg.retention == RETENTION_LIMITS && cfg->deliver != DELIVER_LAST_PER_SUBJECT &&
+        prng_below(&w->rnd, 2) == 0) {
         for (size_t i = 0; i < cfg->nfilters; i++) {
             base_free(cfg->filters[i]);
         }
@@ -919,7 +955,8 @@ static void rung(void *arg)
     *(bool *)arg = true;
 }
 
-enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m)
+enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq,
+                struct msg *m)
 {
     bool again = true;
     for (int i = 0; i < 1000; i++) {
@@ -927,7 +964,9 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
             again = false;
             enum stream_read r = stream_read(s, seq, true, m, rung, &again);
             if (r != STREAM_READ_PENDING) {
-                return r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
+                return r == STREAM_READ_OK     ? ST_OK
+                       : r == STREAM_READ_GONE ? ST_NOTFOUND
+                                               : ST_CORRUPT;
             }
         }
         env_sim_step_one(sim);
@@ -938,7 +977,8 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
     return ST_AGAIN;
 }
 
-/* I2: what is delivered from a durable stream has been acknowledged to its publisher, or could have been. */
+/* I2: what is delivered from a durable stream has been acknowledged to its publisher, or could have
+ * been. */
 static bool is_durable(const struct sw_inst *in, uint64_t seq)
 {
     for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {
@@ -949,25 +989,29 @@ static bool is_durable(const struct sw_inst *in, uint64_t seq)
     return true;
 }
 
-static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_cons *mc, const struct cons_peek *p)
+static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc,
+                         struct md_cons *mc, const struct cons_peek *p)
 {
     char why[200];
     struct md_msg *m = md_find(&in->md, p->m.seq);
     struct md_pend *pend = md_pend(mc, p->m.seq);
     bool again = p->dcount > 1;
     if (m == NULL || !m->live) {
-        sw_fail(w, "i%u c%u: message %llu is delivered, but was removed", in->uid, sc->uid, (unsigned long long)p->m.seq);
+        sw_fail(w, "i%u c%u: message %llu is delivered, but was removed", in->uid, sc->uid,
+                (unsigned long long)p->m.seq);
     } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
         sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
     } else if (!is_durable(in, p->m.seq) && !excused(w)) {
-        sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid, (unsigned long long)p->m.seq);
+        sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid,
+                (unsigned long long)p->m.seq);
     } else if (p->cseq != mc->delivered_cseq + 1) {
-        sw_fail(w, "i%u c%u: consumer sequence %llu after %llu", in->uid, sc->uid, (unsigned long long)p->cseq,
-                (unsigned long long)mc->delivered_cseq);
-    } else if (again && (pend == NULL || !pend->due || pend->exhausted || pend->dcount + 1 != p->dcount)) {
-        sw_fail(w, "i%u c%u: redelivery %llu of %llu is not due (pending %d due %d count %u)", in->uid, sc->uid,
-                (unsigned long long)p->dcount, (unsigned long long)p->m.seq, pend != NULL, pend != NULL && pend->due,
-                pend != NULL ? pend->dcount : 0);
+        sw_fail(w, "i%u c%u: consumer sequence %llu after %llu", in->uid, sc->uid,
+                (unsigned long long)p->cseq, (unsigned long long)mc->delivered_cseq);
+    } else if (again &&
+               (pend == NULL || !pend->due || pend->exhausted || pend->dcount + 1 != p->dcount)) {
+        sw_fail(w, "i%u c%u: redelivery %llu of %llu is not due (pending %d due %d count %u)",
+                in->uid, sc->uid, (unsigned long long)p->dcount, (unsigned long long)p->m.seq,
+                pend != NULL, pend != NULL && pend->due, pend != NULL ? pend->dcount : 0);
     } else if (!again && p->m.seq != md_next(&in->md, mc)) {
         sw_fail(w, "i%u c%u: message %llu is delivered, the model says %llu", in->uid, sc->uid,
                 (unsigned long long)p->m.seq, (unsigned long long)md_next(&in->md, mc));
@@ -979,10 +1023,13 @@ static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc
     }
 }
 
-/* Nothing came: was nothing to come? Only what is durable may be delivered, so it is asked when all is answered. */
-static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *sc, struct md_cons *mc, enum st st)
+/* Nothing came: was nothing to come? Only what is durable may be delivered, so it is asked when all
+ * is answered. */
+static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *sc,
+                          struct md_cons *mc, enum st st)
 {
-    bool full = mc->cfg.ack != ACK_NONE && mc->cfg.max_ack_pending > 0 && md_nack(mc) >= (uint64_t)mc->cfg.max_ack_pending;
+    bool full = mc->cfg.ack != ACK_NONE && mc->cfg.max_ack_pending > 0 &&
+                md_nack(mc) >= (uint64_t)mc->cfg.max_ack_pending;
     if (w->outstanding > 0 || w->failed || excused(w)) {
         return;
     }
@@ -994,9 +1041,14 @@ static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *s
         }
     }
     if (full != (st == ST_FULL)) {
-        sw_fail(w, "i%u c%u: peek says %s, %llu are pending", in->uid, sc->uid, st_text(st), (unsigned long long)md_nack(mc));
+        sw_fail(w, "i%u c%u: peek says %s, %llu are pending", in->uid, sc->uid, st_text(st),
+                (unsigned long long)md_nack(mc));
     } else if (!full && md_next(&in->md, mc) != 0) {
-        sw_fail(w, "i%u (durability %d) c%u: message %llu is not delivered: visible %llu, model last %llu", in->uid, (int)in->durability, sc->uid, (unsigned long long)md_next(&in->md, mc), (unsigned long long)in->h->visible_seq, (unsigned long long)in->md.last_seq);
+        sw_fail(
+            w,
+            "i%u (durability %d) c%u: message %llu is not delivered: visible %llu, model last %llu",
+            in->uid, (int)in->durability, sc->uid, (unsigned long long)md_next(&in->md, mc),
+            (unsigned long long)in->h->visible_seq, (unsigned long long)in->md.last_seq);
     }
 }
 
@@ -1007,7 +1059,8 @@ void sw_fetch(struct world *w, struct sw_inst *in)
         return;
     }
     struct md_cons *mc = md_cons(&in->md, sc->uid);
-    for (uint64_t n = 1 + prng_below(&w->rnd, 8), tries = 0; n > 0 && tries < 300 && !w->failed; tries++) {
+    for (uint64_t n = 1 + prng_below(&w->rnd, 8), tries = 0; n > 0 && tries < 300 && !w->failed;
+         tries++) {
         struct cons_peek p;
         enum st st = w->store->ops->cons_peek(sc->h, &p);
         if (st == ST_OK) {
@@ -1031,12 +1084,15 @@ void sw_ack_some(struct world *w, struct sw_inst *in)
     }
     struct md_cons *mc = md_cons(&in->md, sc->uid);
     for (uint64_t n = 1 + prng_below(r, 5); n > 0 && !w->failed; n--) {
-        enum cons_ack_kind kind = prng_below(r, 4) != 0 ? CONS_ACK : (enum cons_ack_kind)prng_below(r, 4);
-        uint64_t sseq = mc->npend > 0 ? mc->pend[prng_below(r, prng_below(r, 2) == 0 ? 1 : mc->npend)].sseq
-                                      : prng_below(r, mc->delivered_sseq + 2);
+        enum cons_ack_kind kind =
+            prng_below(r, 4) != 0 ? CONS_ACK : (enum cons_ack_kind)prng_below(r, 4);
+        uint64_t sseq = mc->npend > 0
+                            ? mc->pend[prng_below(r, prng_below(r, 2) == 0 ? 1 : mc->npend)].sseq
+                            : prng_below(r, mc->delivered_sseq + 2);
         struct md_pend *p = md_pend(mc, sseq);
         uint64_t cseq = p != NULL ? p->cseq : 0;
-        int64_t delay = kind == CONS_NAK && prng_below(r, 2) == 0 ? (int64_t)prng_below(r, 5) * NS_PER_S : 0;
+        int64_t delay =
+            kind == CONS_NAK && prng_below(r, 2) == 0 ? (int64_t)prng_below(r, 5) * NS_PER_S : 0;
         bool confirm = prng_below(r, 2) == 0;
         struct sw_call *c = NULL;
         enum st st = md_ack(&in->md, mc, kind, sseq, cseq, delay, env_boot_ns(env_sim_env(w->sim)));

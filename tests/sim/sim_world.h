@@ -1,8 +1,9 @@
-/* A life of the engine on the simulated world, beside a model of it. The driver submits an operation to both; answers are
- * compared when they come. After a crash or a stop the recovered store is compared with the model (sim_check.c) and the
- * model goes on from what was found.
+/* A life of the engine on the simulated world, beside a model of it. The driver submits an
+ * operation to both; answers are compared when they come. After a crash or a stop the recovered
+ * store is compared with the model (sim_check.c) and the model goes on from what was found.
  *
- * Everything follows from one seed. A failure is kept in `failed` with words; nothing here ends the process. */
+ * Everything follows from one seed. A failure is kept in `failed` with words; nothing here ends the
+ * process. */
 #ifndef TESTS_SIM_SIM_WORLD_H
 #define TESTS_SIM_SIM_WORLD_H
 
@@ -11,7 +12,7 @@
 #include "engine/engine.h"
 #include "tests/sim/sim_model.h"
 
-#define SW_SLOTS 5u  /* stream names */
+#define SW_SLOTS 5u /* stream names */
 #define SW_NEVER UINT64_MAX
 
 /* An acknowledgement by a consumer, for the promises it makes. */
@@ -22,13 +23,13 @@ struct sw_ack {
 };
 struct sw_cons {
     uint32_t uid;
-    struct store_cons *h;  /* NULL: gone, or not open */
-    struct sw_ack *acks;   /* owned */
+    struct store_cons *h; /* NULL: gone, or not open */
+    struct sw_ack *acks;  /* owned */
     size_t nacks, acks_cap;
-    uint64_t start_sseq;   /* below this nothing is owed */
-    uint64_t delivered_max;/* consumer sequence */
-    uint64_t made_op;      /* create answered; SW_NEVER = not */
-    bool loose;            /* filters changed, last_per_subject: no claim about what was passed over */
+    uint64_t start_sseq;    /* below this nothing is owed */
+    uint64_t delivered_max; /* consumer sequence */
+    uint64_t made_op;       /* create answered; SW_NEVER = not */
+    bool loose; /* filters changed, last_per_subject: no claim about what was passed over */
 };
 
 /* One stream from its creation to its deletion. Names are used again; instances are not. */
@@ -36,24 +37,24 @@ struct sw_inst {
     uint32_t uid, slot;
     bool memory;
     enum store_durability durability;
-    struct md_event *ev;   /* owned: history */
+    struct md_event *ev; /* owned: history */
     size_t nev, ev_cap;
-    size_t base;           /* events that were there when this life began */
-    struct md_stream md;   /* state with all events */
-    struct store_stream *h;/* NULL: dropped or not open */
-    struct sw_cons *cons;  /* owned: all that ever were */
+    size_t base;            /* events that were there when this life began */
+    struct md_stream md;    /* state with all events */
+    struct store_stream *h; /* NULL: dropped or not open */
+    struct sw_cons *cons;   /* owned: all that ever were */
     size_t ncons, cons_cap;
-    uint64_t seq_max;      /* memory streams: highest sequence issued by earlier lives */
-    uint32_t version;      /* of the config */
+    uint64_t seq_max; /* memory streams: highest sequence issued by earlier lives */
+    uint32_t version; /* of the config */
     bool dropped;
-    size_t match;          /* sw_check: events that were recovered; SIZE_MAX = the stream is not there */
+    size_t match; /* sw_check: events that were recovered; SIZE_MAX = the stream is not there */
 };
 
 struct sw_call; /* a submitted operation that has not been answered */
 
 struct world {
-    struct env_sim *sim;   /* owned */
-    struct store *store;   /* owned; NULL between lives */
+    struct env_sim *sim; /* owned */
+    struct store *store; /* owned; NULL between lives */
     struct eng_opts opts;
     struct prng rnd;
     uint64_t seed;
@@ -64,14 +65,14 @@ struct world {
     uint64_t op_floor;     /* operations below belong to earlier lives */
     struct sw_call *calls; /* owned list */
     size_t outstanding;
-    bool faulty;           /* the disk fails by order: refusals are fine */
-    bool checked_walk;     /* compare all numbers after each step */
+    bool faulty;       /* the disk fails by order: refusals are fine */
+    bool checked_walk; /* compare all numbers after each step */
     bool stopping;
-    bool ages;             /* clock may move far */
+    bool ages; /* clock may move far */
     uint64_t steps, published, acked, full;
-    uint64_t refused;      /* deletes, purges, acks, configs that were not taken */
-    uint64_t no_store;     /* publishes refused for want of space */
-    uint32_t big_max;      /* payload bound */
+    uint64_t refused;  /* deletes, purges, acks, configs that were not taken */
+    uint64_t no_store; /* publishes refused for want of space */
+    uint32_t big_max;  /* payload bound */
     char fail[1000];
     bool failed;
 };
@@ -95,8 +96,10 @@ void sw_step(struct world *w);
 uint64_t sw_op(const struct world *w);
 
 /* --- single operations, for scripts --- */
-struct sw_inst *sw_slot(struct world *w, uint32_t slot); /* the stream that has the name now; NULL */
-void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *cfg); /* NULL = random */
+struct sw_inst *sw_slot(struct world *w,
+                        uint32_t slot); /* the stream that has the name now; NULL */
+void sw_stream_create(struct world *w, uint32_t slot,
+                      const struct stream_cfg *cfg); /* NULL = random */
 void sw_stream_update(struct world *w, struct sw_inst *in);
 void sw_stream_delete(struct world *w, struct sw_inst *in);
 void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len);
@@ -114,15 +117,16 @@ void sw_checkpoint(struct world *w);
 void sw_observe_age(struct world *w, struct sw_inst *in);
 
 /* Reads one message through the engine's inside, running tasks when it comes from disk. */
-enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq, struct msg *m);
+enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq,
+                struct msg *m);
 /* Compares content; words in `why`. */
 bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len);
 
 /* --- sim_check.c --- */
 struct sw_cut {
-    uint64_t op;  /* operations the dead process had done */
-    bool power;   /* power loss; else process crash */
-    bool clean;   /* stopped as it should: everything must be there */
+    uint64_t op; /* operations the dead process had done */
+    bool power;  /* power loss; else process crash */
+    bool clean;  /* stopped as it should: everything must be there */
 };
 /* The store (freshly opened on `sim`) against the model. False: failed says why. */
 bool sw_check(struct world *w, struct env_sim *sim, struct store *store, struct sw_cut cut);

@@ -1,7 +1,9 @@
-/* Crash sweep of the journal: random lives, each ended at some operation of the disk by a power loss or a kill, each
- * followed by a recovery that is compared with the model; the recovery itself is cut off too (I1, I3, I6, I11, I19).
+/* Crash sweep of the journal: random lives, each ended at some operation of the disk by a power
+ * loss or a kill, each followed by a recovery that is compared with the model; the recovery itself
+ * is cut off too (I1, I3, I6, I11, I19).
  *
- * MR_ROUNDS sets the number of lives, MR_SEED the first seed. A failure prints the seed of the run. */
+ * MR_ROUNDS sets the number of lives, MR_SEED the first seed. A failure prints the seed of the run.
+ */
 #include <stdio.h>
 
 #include "engine/base/log.h"
@@ -16,13 +18,14 @@ static void quiet(void *arg, enum log_level level, const char *line, size_t len)
     (void)len;
 }
 
-/* A write or sync that fails: the lane is poisoned, or a spare cannot be made. After FAIL_CACHED the page cache shows what
- * the device does not hold. */
+/* A write or sync that fails: the lane is poisoned, or a spare cannot be made. After FAIL_CACHED
+ * the page cache shows what the device does not hold. */
 static void some_fault(struct jfx *x)
 {
-    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED, ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
-    static const enum env_sim_kind kinds[] = {ENV_SIM_WRITE, ENV_SIM_DATASYNC, ENV_SIM_DATASYNC, ENV_SIM_DIRSYNC,
-                                              ENV_SIM_RENAME, ENV_SIM_FALLOCATE};
+    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED,
+                                                  ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
+    static const enum env_sim_kind kinds[] = {ENV_SIM_WRITE,   ENV_SIM_DATASYNC, ENV_SIM_DATASYNC,
+                                              ENV_SIM_DIRSYNC, ENV_SIM_RENAME,   ENV_SIM_FALLOCATE};
     struct env_sim_fault f = {.kinds = ENV_SIM_BIT(kinds[prng_below(&x->rnd, ARRAY_LEN(kinds))]),
                               .skip = prng_below(&x->rnd, 40),
                               .times = 1 + prng_below(&x->rnd, 3),
@@ -31,7 +34,8 @@ static void some_fault(struct jfx *x)
         f.st = ST_NOSPACE;
     }
     if (test_rounds(0) == 1) {
-        print_message("fault kinds=%x effect=%d skip=%llu\n", f.kinds, f.effect, (unsigned long long)f.skip);
+        print_message("fault kinds=%x effect=%d skip=%llu\n", f.kinds, f.effect,
+                      (unsigned long long)f.skip);
     }
     env_sim_fault(x->sim, &f);
 }
@@ -110,7 +114,9 @@ static void random_lives(void **state)
         bool ok = true;
         for (int n = 0; n < 6 && ok; n++) {
             /* short ones fall into the recovery, long ones into the work */
-            uint64_t op = prng_below(&x.rnd, 5) == 0 ? 0 : 1 + prng_below(&x.rnd, prng_below(&x.rnd, 3) == 0 ? 12 : 150);
+            uint64_t op = prng_below(&x.rnd, 5) == 0
+                              ? 0
+                              : 1 + prng_below(&x.rnd, prng_below(&x.rnd, 3) == 0 ? 12 : 150);
             ok = life(&x, op, 20 + (unsigned)prng_below(&x.rnd, 300));
         }
         if (!ok || x.broken != NULL) {
@@ -122,7 +128,8 @@ static void random_lives(void **state)
     }
 }
 
-/* Every operation of one scripted life in turn, with both kinds of crash and several choices of what survives. */
+/* Every operation of one scripted life in turn, with both kinds of crash and several choices of
+ * what survives. */
 static void every_operation(void **state)
 {
     (void)state;
@@ -148,7 +155,8 @@ static void every_operation(void **state)
                 ok = life(&x, 1 + prng_below(&x.rnd, 40), 40);
             }
             if (!ok || x.broken != NULL) {
-                print_error("crash at operation %llu of %llu\n", (unsigned long long)n, (unsigned long long)ops);
+                print_error("crash at operation %llu of %llu\n", (unsigned long long)n,
+                            (unsigned long long)ops);
             }
             jfx_check(&x);
             assert_true(ok);

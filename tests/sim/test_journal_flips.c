@@ -1,8 +1,10 @@
-/* One flipped bit at a time anywhere in a small journal: groups, both frames, both header pages (I18, I19).
- * MR_ROUNDS is the number of flips, spread evenly; 1000000 flips every bit of every byte.
+/* One flipped bit at a time anywhere in a small journal: groups, both frames, both header pages
+ * (I18, I19). MR_ROUNDS is the number of flips, spread evenly; 1000000 flips every bit of every
+ * byte.
  *
- * After each flip recovery must start, give every record but at most one, tell a loss, and claim the last sequences.
- * A flip that costs nothing may be silent where no checksum covers it (padding, free space); a loss never. */
+ * After each flip recovery must start, give every record but at most one, tell a loss, and claim
+ * the last sequences. A flip that costs nothing may be silent where no checksum covers it (padding,
+ * free space); a loss never. */
 #include <stdio.h>
 
 #include "engine/base/log.h"
@@ -98,8 +100,8 @@ struct tally {
     uint64_t flips, silent, reported, lost;
 };
 
-static void check_flip(struct jfx *x, const struct jfx_gid *before, const struct target *t, uint64_t off, unsigned bit,
-                       struct tally *n)
+static void check_flip(struct jfx *x, const struct jfx_gid *before, const struct target *t,
+                       uint64_t off, unsigned bit, struct tally *n)
 {
     struct err err = {0};
     for (size_t g = 0; g < JFX_GIDS; g++) { /* recovery cuts the model: restore it */
@@ -115,9 +117,11 @@ static void check_flip(struct jfx *x, const struct jfx_gid *before, const struct
     x->end_hint = hint;
     bool lost = x->missing != 0;
     /* the index serves a DELETE: reported, not lost */
-    if (x->missing > 1 || x->damage.lost > x->missing || x->damage.reports < x->missing || x->damage.files != 0) {
-        fail_msg("%s offset %llu bit %u: %zu records missing, %u reported lost, %u files: %s", t->path,
-                 (unsigned long long)off, bit, x->missing, x->damage.lost, x->damage.files, x->damage.text);
+    if (x->missing > 1 || x->damage.lost > x->missing || x->damage.reports < x->missing ||
+        x->damage.files != 0) {
+        fail_msg("%s offset %llu bit %u: %zu records missing, %u reported lost, %u files: %s",
+                 t->path, (unsigned long long)off, bit, x->missing, x->damage.lost, x->damage.files,
+                 x->damage.text);
     }
     for (size_t g = 0; g < JFX_GIDS && lost; g++) { /* sequences must not be issued again */
         uint64_t last = 0;
@@ -150,11 +154,13 @@ static void flip_all(bool clean)
     for (size_t f = 0; f < t.n; f++) {
         bits += t.v[f].used * 8;
     }
-    uint64_t stride = (bits / test_rounds(6000) | 1); /* odd: meets every bit of a byte in turn; 1 = all */
+    uint64_t stride =
+        (bits / test_rounds(6000) | 1); /* odd: meets every bit of a byte in turn; 1 = all */
     for (size_t f = 0; f < t.n; f++) {
         for (uint64_t at = 0; at < t.v[f].size * 8; at += stride) {
             uint64_t off = at / 8;
-            if (off >= t.v[f].used && off < t.v[f].size - 4096) { /* free space up to the last page */
+            if (off >= t.v[f].used &&
+                off < t.v[f].size - 4096) { /* free space up to the last page */
                 off = t.v[f].size - 4096;
                 at = off * 8;
             }
@@ -164,8 +170,9 @@ static void flip_all(bool clean)
             assert_int_equal(env_sim_flip_bit(x.sim, t.v[f].path, off, bit), ST_OK);
         }
     }
-    print_message("flips=%llu reported=%llu lost_one=%llu silent=%llu\n", (unsigned long long)n.flips,
-                  (unsigned long long)n.reported, (unsigned long long)n.lost, (unsigned long long)n.silent);
+    print_message("flips=%llu reported=%llu lost_one=%llu silent=%llu\n",
+                  (unsigned long long)n.flips, (unsigned long long)n.reported,
+                  (unsigned long long)n.lost, (unsigned long long)n.silent);
     assert_true(n.lost > 0);
     assert_true(n.reported > n.lost);
     jfx_fini(&x);

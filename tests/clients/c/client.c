@@ -1,6 +1,7 @@
-/* What libnats offers, used as its documentation says, against whatever server NATS_URL names. One line a case on stdout:
- * "ok name" or "FAIL name: why". "RESTART" asks the caller to kill the server with SIGKILL and start it again. Debian's
- * version of the library has no object store. A failed case jumps back to main; what it held is given up. */
+/* What libnats offers, used as its documentation says, against whatever server NATS_URL names. One
+ * line a case on stdout: "ok name" or "FAIL name: why". "RESTART" asks the caller to kill the
+ * server with SIGKILL and start it again. Debian's version of the library has no object store. A
+ * failed case jumps back to main; what it held is given up. */
 #include <nats/nats.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -21,39 +22,39 @@ static void broken(int line, const char *what, const char *got)
     longjmp(failed_case, 1);
 }
 
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        natsStatus s_ = (call);                                                                                        \
-        if (s_ != NATS_OK) {                                                                                           \
-            const char *more_ = nats_GetLastError(NULL);                                                               \
-            broken(__LINE__, #call, more_ != NULL ? more_ : natsStatus_GetText(s_));                                   \
-        }                                                                                                              \
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        natsStatus s_ = (call);                                                                    \
+        if (s_ != NATS_OK) {                                                                       \
+            const char *more_ = nats_GetLastError(NULL);                                           \
+            broken(__LINE__, #call, more_ != NULL ? more_ : natsStatus_GetText(s_));               \
+        }                                                                                          \
     } while (0)
-#define IS(call, want)                                                                                                 \
-    do {                                                                                                               \
-        natsStatus s_ = (call);                                                                                        \
-        if (s_ != (want)) {                                                                                            \
-            broken(__LINE__, #call " is not " #want, natsStatus_GetText(s_));                                          \
-        }                                                                                                              \
+#define IS(call, want)                                                                             \
+    do {                                                                                           \
+        natsStatus s_ = (call);                                                                    \
+        if (s_ != (want)) {                                                                        \
+            broken(__LINE__, #call " is not " #want, natsStatus_GetText(s_));                      \
+        }                                                                                          \
     } while (0)
-#define SAME(got, want)                                                                                                \
-    do {                                                                                                               \
-        long long g_ = (long long)(got);                                                                               \
-        if (g_ != (long long)(want)) {                                                                                 \
-            char t_[32];                                                                                               \
-            snprintf(t_, sizeof t_, "%lld", g_);                                                                       \
-            broken(__LINE__, #got " == " #want, t_);                                                                   \
-        }                                                                                                              \
+#define SAME(got, want)                                                                            \
+    do {                                                                                           \
+        long long g_ = (long long)(got);                                                           \
+        if (g_ != (long long)(want)) {                                                             \
+            char t_[32];                                                                           \
+            snprintf(t_, sizeof t_, "%lld", g_);                                                   \
+            broken(__LINE__, #got " == " #want, t_);                                               \
+        }                                                                                          \
     } while (0)
-#define SAME_TEXT(got, want)                                                                                           \
-    do {                                                                                                               \
-        const char *g_ = (got);                                                                                        \
-        if (g_ == NULL || strcmp(g_, (want)) != 0) {                                                                   \
-            broken(__LINE__, #got " == " #want, g_ != NULL ? g_ : "(null)");                                           \
-        }                                                                                                              \
+#define SAME_TEXT(got, want)                                                                       \
+    do {                                                                                           \
+        const char *g_ = (got);                                                                    \
+        if (g_ == NULL || strcmp(g_, (want)) != 0) {                                               \
+            broken(__LINE__, #got " == " #want, g_ != NULL ? g_ : "(null)");                       \
+        }                                                                                          \
     } while (0)
 
-/* --- waiting for a count that a handler of the library's threads raises --------------------------------------------- */
+/* --- waiting for a count that a handler of the library's threads raises ----------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -122,7 +123,7 @@ static natsConnection *dial(void)
     return c;
 }
 
-/* --- helpers of JetStream ------------------------------------------------------------------------------------------- */
+/* --- helpers of JetStream --------------------------------------------------------------------- */
 
 static void add_stream(const char *name, const char *subject)
 {
@@ -178,7 +179,7 @@ static natsMsg *fetch_one(natsSubscription *sub, uint64_t seq, uint64_t delivere
     return m;
 }
 
-/* --- cases ---------------------------------------------------------------------------------------------------------- */
+/* --- cases ------------------------------------------------------------------------------------ */
 
 static void core(void)
 {
@@ -424,7 +425,8 @@ static void acks(void)
     MUST(natsMsg_AckSync(m[3], NULL, &code));
     natsMsg *r = fetch_one(sub, 1, 2);
     natsMsg_Destroy(fetch_one(sub, 2, 2));
-    /* In progress: not given again though ack_wait passes, while the one beside it comes a third time and no more. */
+    /* In progress: not given again though ack_wait passes, while the one beside it comes a third
+     * time and no more. */
     bool third = false;
     for (int i = 0; i < 12; i++) {
         MUST(natsMsg_InProgress(r, NULL));
@@ -571,7 +573,8 @@ static void reconnect(void)
     SAME(publish("r", "50"), 51);
     for (int want = 20; want < 51; want++) {
         MUST(natsSubscription_Fetch(&list, sub, 1, 10000, &code));
-        /* A server that confirms acks before they are on disk may give some of the first twenty again. */
+        /* A server that confirms acks before they are on disk may give some of the first twenty
+         * again. */
         if (getenv("ACKS_HOLD") != NULL) {
             SAME(body(list.Msgs[0]), want);
         }

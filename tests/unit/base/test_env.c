@@ -1,5 +1,5 @@
-/* One suite for struct env, run on the real and on the simulated world. Everything happens below a directory
- * of its own, made through the env under test. */
+/* One suite for struct env, run on the real and on the simulated world. Everything happens below a
+ * directory of its own, made through the env under test. */
 #include "tests/lib/testlib.h"
 
 #include <sched.h>
@@ -74,8 +74,10 @@ static void opens_say_what_is_wrong(void **state)
     TEST_OK(env_open(w->env, path, ENV_RDONLY | ENV_CREATE, &f, &err), &err);
     TEST_ST(env_pwrite(w->env, f, "x", 1, 0, NULL), ST_INVALID);
     env_close(w->env, f);
-    TEST_ST(env_open(w->env, test_path(w->dir, "no/f"), ENV_RDWR | ENV_CREATE, &f, NULL), ST_NOTFOUND);
-    TEST_ST(env_open(w->env, test_path(w->dir, "f/g"), ENV_RDWR | ENV_CREATE, &f, NULL), ST_INVALID);
+    TEST_ST(env_open(w->env, test_path(w->dir, "no/f"), ENV_RDWR | ENV_CREATE, &f, NULL),
+            ST_NOTFOUND);
+    TEST_ST(env_open(w->env, test_path(w->dir, "f/g"), ENV_RDWR | ENV_CREATE, &f, NULL),
+            ST_INVALID);
     TEST_ST(env_open(w->env, w->dir, ENV_RDWR, &f, NULL), ST_INVALID);
     env_close(w->env, NULL);
 }
@@ -389,10 +391,10 @@ static void idle_task_can_be_stopped(void **state)
     }
 }
 
-#define BOTH(t)                                                                                              \
-    {"real: " #t, t, real_setup, teardown, NULL},                                                            \
-    {                                                                                                        \
-        "sim: " #t, t, sim_setup, teardown, NULL                                                             \
+#define BOTH(t)                                                                                    \
+    {"real: " #t, t, real_setup, teardown, NULL},                                                  \
+    {                                                                                              \
+        "sim: " #t, t, sim_setup, teardown, NULL                                                   \
     }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* The simulated world by itself: what survives a power loss, faults, crash points, saved disks. The rules
- * checked here are those at the top of env_sim.c. */
+/* The simulated world by itself: what survives a power loss, faults, crash points, saved disks. The
+ * rules checked here are those at the top of env_sim.c. */
 #include "tests/lib/testlib.h"
 
 #include <stdio.h>
@@ -111,8 +111,8 @@ static void directory_goes_with_its_content(void **state)
     assert_true(gone > 10 && gone < 60);
 }
 
-/* Random writes, each sector stamped with a version; after a power loss each sector must hold a version that
- * its history allows: the durable one or one written since. */
+/* Random writes, each sector stamped with a version; after a power loss each sector must hold a
+ * version that its history allows: the durable one or one written since. */
 enum { SECTORS = 64 };
 
 struct history {
@@ -121,8 +121,8 @@ struct history {
     bool may[SECTORS][256]; /* versions the sector may hold */
 };
 
-static void write_sectors(struct env_sim *sim, struct env_file *f, struct history *h, uint64_t first,
-                          uint64_t n, uint8_t version)
+static void write_sectors(struct env_sim *sim, struct env_file *f, struct history *h,
+                          uint64_t first, uint64_t n, uint8_t version)
 {
     uint8_t buf[SECTORS * SECTOR];
     memset(buf, version, n * SECTOR);
@@ -233,7 +233,8 @@ static void truncation_is_atomic_with_its_bytes(void **state)
                 assert_int_equal(buf[i], 0);
             }
             for (size_t i = 4096; i < 8192; i++) {
-                assert_true(buf[i] == 0 || (buf[i] == 'n' && i < size)); /* nothing hides past the end */
+                assert_true(buf[i] == 0 ||
+                            (buf[i] == 'n' && i < size)); /* nothing hides past the end */
             }
         }
         env_sim_destroy(sim);
@@ -350,15 +351,16 @@ static void rename_is_atomic(void **state)
     assert_true(before > 20 && after > 20);
 }
 
-/* Random names in random directories. Every file holds its own number, synced; so after a power loss we can
- * tell for each file where it is. */
+/* Random names in random directories. Every file holds its own number, synced; so after a power
+ * loss we can tell for each file where it is. */
 enum { FILES = 12, DIRS = 3, BIRTHS = 64 };
 
 struct tree {
-    char at[FILES][16];  /* volatile path; "" = none */
-    char was[FILES][16]; /* path that is surely durable if the file was not touched since; "" = none */
-    bool safe[FILES];    /* durable under some name: may move, must not vanish */
-    int id[FILES];       /* what the file holds: a number never used twice */
+    char at[FILES][16]; /* volatile path; "" = none */
+    char was[FILES]
+            [16];     /* path that is surely durable if the file was not touched since; "" = none */
+    bool safe[FILES]; /* durable under some name: may move, must not vanish */
+    int id[FILES];    /* what the file holds: a number never used twice */
     int births;
 };
 
@@ -603,7 +605,8 @@ static void crash_sweep_finds_no_hole_in_a_right_protocol(void **state)
     TEST_OK(scenario(env_sim_env(sim), &done_count), NULL);
     uint64_t ops = env_sim_ops(sim);
     env_sim_destroy(sim);
-    assert_int_equal(ops, 2 + 3 * 6); /* mkdir, sync; create, truncate, write, sync, rename, dirsync */
+    assert_int_equal(ops,
+                     2 + 3 * 6); /* mkdir, sync; create, truncate, write, sync, rename, dirsync */
     for (uint64_t n = 1; n <= ops; n++) {
         for (uint64_t seed = 0; seed < 40; seed++) {
             sim = new_sim(seed * 1000 + n);
@@ -706,8 +709,9 @@ static void faults_hit_where_told(void **state)
     struct env_sim *sim = new_sim(0);
     struct env *e = env_sim_env(sim);
     struct env_file *a = open_at(sim, "/a.jnl"), *b = open_at(sim, "/b.seg");
-    env_sim_fault(sim, &(struct env_sim_fault){
-                           .kinds = ENV_SIM_BIT(ENV_SIM_WRITE), .glob = "*.jnl", .skip = 1, .times = 2});
+    env_sim_fault(sim,
+                  &(struct env_sim_fault){
+                      .kinds = ENV_SIM_BIT(ENV_SIM_WRITE), .glob = "*.jnl", .skip = 1, .times = 2});
     struct err err;
     put(sim, a, 0, "1", 1);
     put(sim, b, 0, "1", 1);
@@ -750,9 +754,10 @@ static void failed_sync_loses_pages(void **state)
         put(sim, f, 0, "old!", 4);
         sync_file(sim, f);
         put(sim, f, 0, "new!", 4);
-        env_sim_fault(sim, &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_DATASYNC),
-                                                   .times = 1,
-                                                   .effect = cached ? ENV_SIM_FAIL_CACHED : ENV_SIM_FAIL});
+        env_sim_fault(
+            sim, &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_DATASYNC),
+                                         .times = 1,
+                                         .effect = cached ? ENV_SIM_FAIL_CACHED : ENV_SIM_FAIL});
         TEST_ST(env_datasync(e, f, NULL), ST_IO);
         sync_file(sim, f); /* the lie: says ok, brings nothing back */
         char before[4], after[4];
@@ -783,8 +788,8 @@ static void lies_are_believed_until_power_fails(void **state)
     put(sim, f, 0, "old!", 4);
     sync_file(sim, f);
     sync_dir(sim, "/");
-    env_sim_fault(
-        sim, &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_WRITE), .times = 1, .effect = ENV_SIM_LIE});
+    env_sim_fault(sim, &(struct env_sim_fault){
+                           .kinds = ENV_SIM_BIT(ENV_SIM_WRITE), .times = 1, .effect = ENV_SIM_LIE});
     put(sim, f, 0, "new!", 4); /* lost by the device */
     sync_file(sim, f);
     char buf[4];
@@ -794,8 +799,8 @@ static void lies_are_believed_until_power_fails(void **state)
     env_drop_cache(e, f, 0, 4);
     TEST_OK(env_pread(e, f, buf, 4, 0, &got, NULL), NULL);
     assert_memory_equal(buf, "old!", 4);
-    env_sim_fault(sim,
-                  &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_DATASYNC), .effect = ENV_SIM_LIE});
+    env_sim_fault(sim, &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_DATASYNC),
+                                               .effect = ENV_SIM_LIE});
     put(sim, f, 0, "newr", 4);
     sync_file(sim, f);
     assert_false(env_sim_all_synced(sim, "/f"));
@@ -863,8 +868,8 @@ static void note_op(void *arg, const struct env_sim_op *op)
 {
     struct order *o = arg;
     size_t at = strlen(o->text);
-    (void)snprintf(o->text + at, sizeof(o->text) - at, "%s %s%s%s%s\n", env_sim_kind_name(op->kind), op->path,
-                   op->path2 == NULL ? "" : " ", op->path2 == NULL ? "" : op->path2,
+    (void)snprintf(o->text + at, sizeof(o->text) - at, "%s %s%s%s%s\n", env_sim_kind_name(op->kind),
+                   op->path, op->path2 == NULL ? "" : " ", op->path2 == NULL ? "" : op->path2,
                    op->result == ST_OK ? "" : " failed");
 }
 
@@ -877,8 +882,9 @@ static void trace_tells_order(void **arg_state)
     int d = 0;
     env_sim_crash_at(sim, 8, false);
     TEST_ST(scenario(env_sim_env(sim), &d), ST_IO);
-    assert_string_equal(o.text, "mkdir /s\ndirsync /\ncreate /s/new\ntruncate /s/new\nwrite /s/new\n"
-                                "datasync /s/new\nrename /s/new /s/cur\ndirsync /s failed\n");
+    assert_string_equal(o.text,
+                        "mkdir /s\ndirsync /\ncreate /s/new\ntruncate /s/new\nwrite /s/new\n"
+                        "datasync /s/new\nrename /s/new /s/cur\ndirsync /s failed\n");
     env_sim_destroy(sim);
 }
 

@@ -1,4 +1,5 @@
-/* The seeded scheduler: same seed, same order; time moves only when told; a down machine runs nothing. */
+/* The seeded scheduler: same seed, same order; time moves only when told; a down machine runs
+ * nothing. */
 #include "tests/lib/testlib.h"
 
 #include "engine/base/env_sim.h"
@@ -95,7 +96,8 @@ static void timers_wait_for_time(void **state)
     assert_int_equal(r.len, 10);
     env_task_stop(e, t.task);
     start(&r, &idle, 'i', ENV_STEP_IDLE);
-    assert_false(env_sim_run_until(r.sim, never, NULL, 1000)); /* comes back: nothing left to wait for */
+    assert_false(
+        env_sim_run_until(r.sim, never, NULL, 1000)); /* comes back: nothing left to wait for */
     assert_int_equal(env_sim_next_timer_ns(r.sim), INT64_MAX);
     assert_false(env_sim_advance_to_timer(r.sim));
     env_task_wake(e, idle.task);
@@ -180,8 +182,10 @@ static void clock_and_variables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_comes_from_the_seed),    cmocka_unit_test(timers_wait_for_time),
-        cmocka_unit_test(a_step_may_stop_another_task), cmocka_unit_test(a_down_machine_runs_nothing),
+        cmocka_unit_test(order_comes_from_the_seed),
+        cmocka_unit_test(timers_wait_for_time),
+        cmocka_unit_test(a_step_may_stop_another_task),
+        cmocka_unit_test(a_down_machine_runs_nothing),
         cmocka_unit_test(clock_and_variables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,7 +121,8 @@ static void layout_is_that_of_nats_server(void **state)
     tzset();
     char out[128], want[128];
     size_t n = log_layout(out, sizeof(out), 1767366245000000000ll + 12345678, LOG_INF, "hello", 5);
-    (void)snprintf(want, sizeof(want), "[%d] 2026/01/02 15:04:05.012345 [INF] hello\n", (int)getpid());
+    (void)snprintf(want, sizeof(want), "[%d] 2026/01/02 15:04:05.012345 [INF] hello\n",
+                   (int)getpid());
     assert_int_equal(n, strlen(want));
     assert_memory_equal(out, want, n);
     n = log_layout(out, 64, 0, LOG_FTL, "a line that is far too long for what is left here", 49);
@@ -152,9 +153,12 @@ static void default_sink_writes_to_stderr(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_status_has_a_row),        cmocka_unit_test(merge_keeps_the_first_but_fatal),
-        cmocka_unit_test(errors_are_set_and_prefixed),   cmocka_unit_test(long_texts_are_cut),
-        cmocka_unit_test(lines_reach_the_sink),          cmocka_unit_test(layout_is_that_of_nats_server),
+        cmocka_unit_test(every_status_has_a_row),
+        cmocka_unit_test(merge_keeps_the_first_but_fatal),
+        cmocka_unit_test(errors_are_set_and_prefixed),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(lines_reach_the_sink),
+        cmocka_unit_test(layout_is_that_of_nats_server),
         cmocka_unit_test(default_sink_writes_to_stderr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

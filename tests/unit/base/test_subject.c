@@ -1,9 +1,10 @@
 /* The subject matcher: known cases, then random subjects against brute force.
  *
- * Brute force works on a small world: tokens a and b, depth up to 4. A filter's meaning is the set of literal
- * subjects of that world it matches, found by a naive recursive matcher; subset and overlap are then set
- * operations. Depth and alphabet are chosen so that a counter-example, if there is one, exists inside (a
- * third token stands for "any other", one more level for "longer"). */
+ * Brute force works on a small world: tokens a and b, depth up to 4. A filter's meaning is the set
+ * of literal subjects of that world it matches, found by a naive recursive matcher; subset and
+ * overlap are then set operations. Depth and alphabet are chosen so that a counter-example, if
+ * there is one, exists inside (a third token stands for "any other", one more level for "longer").
+ */
 #include "tests/lib/testlib.h"
 
 #include <stdio.h>
@@ -17,7 +18,8 @@ static void known_valid(void **state)
     (void)state;
     const char *good[] = {"a",    "a.b",   "*",  ">",  "a.*",       "a.>",    "*.*.>",
                           "foo*", "a>b.c", "**", ">>", "\xff.\x80", "$JS.API"};
-    const char *bad[] = {"", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a b", "a\tb", "a\r", "a\n", "a.>."};
+    const char *bad[] = {"",      ".",   "a.",   ".a",  "a..b", ">.a",
+                         "a.>.b", "a b", "a\tb", "a\r", "a\n",  "a.>."};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_true(subject_valid(S(good[i])));
     }

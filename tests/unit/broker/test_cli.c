@@ -28,7 +28,8 @@ static enum st parse(const char *words, struct brk_cli *cli, struct err *err)
 
 static void every_spelling_sets_the_option(void **state)
 {
-    static const char *const ports[] = {"-p 77", "-p=77", "--p 77", "--port=77", "-port 77", "-p 0x4d"};
+    static const char *const ports[] = {"-p 77",     "-p=77",    "--p 77",
+                                        "--port=77", "-port 77", "-p 0x4d"};
     struct brk_cli c;
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ports); i++) {
@@ -37,9 +38,11 @@ static void every_spelling_sets_the_option(void **state)
         assert_int_equal(c.flags.flag_bits, BRK_OPT_PORT);
         brk_cli_fini(&c);
     }
-    assert_int_equal(parse("--addr h -n s -P p -m -1 -c f --log l -sd d --user u --pass w", &c, NULL), ST_OK);
+    assert_int_equal(
+        parse("--addr h -n s -P p -m -1 -c f --log l -sd d --user u --pass w", &c, NULL), ST_OK);
     brk_cli_fini(&c);
-    assert_int_equal(parse("--net h --server_name s --pid p --http_port -1 --config f", &c, NULL), ST_OK);
+    assert_int_equal(parse("--net h --server_name s --pid p --http_port -1 --config f", &c, NULL),
+                     ST_OK);
     assert_string_equal(c.flags.host, "h");
     assert_string_equal(c.flags.server_name, "s");
     assert_string_equal(c.flags.pid_file, "p");
@@ -156,8 +159,9 @@ static void flags_win_over_the_file(void **state)
     o.debug = o.logtime = o.js.enabled = true;
     brk_opts_set_str(&o.token, "file");
     brk_opts_set_str(&o.server_name, "file");
-    assert_int_equal(parse("-p 9 -D=false -js=false --user u --pass w -c f.conf -T=false -sd d", &c, NULL),
-                     ST_OK);
+    assert_int_equal(
+        parse("-p 9 -D=false -js=false --user u --pass w -c f.conf -T=false -sd d", &c, NULL),
+        ST_OK);
     brk_cli_apply(&c, &o);
     assert_int_equal(o.port, 9);
     assert_int_equal(o.http_port, 2); /* not on the command line */

@@ -1,6 +1,8 @@
-/* The config language: what each text means, as canonical JSON, and the exact error of each bad one.
+/* The config language: what each text means, as canonical JSON, and the exact error of each bad
+ * one.
  *
- * The JSON of every line of `good` but those marked "ours" was compared with a real nats-server 2.14: its
+ * The JSON of every line of `good` but those marked "ours" was compared with a real
+ * nats-server 2.14: its
  * `-t` prints the SHA-256 of the same JSON. Lines marked "ours" are accepted here and not there. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +25,8 @@ static const struct file files[] = {
     {"uses.conf", "v: $X"},   {"braces.conf", "{\"q\": 1}"},          {"empty.conf", ""},
 };
 
-static enum st read_fake(void *arg, const char *path, char **text_out, size_t *len_out, struct err *err)
+static enum st read_fake(void *arg, const char *path, char **text_out, size_t *len_out,
+                         struct err *err)
 {
     (void)arg;
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -132,7 +135,8 @@ static const char *const good[][2] = {
     {"X: a\nY: $X\nb: $Y", "{\"X\":\"a\",\"Y\":\"a\",\"b\":\"a\"}"},
     {"X: 5\nX: 6\nb: $X", "{\"X\":6,\"b\":6}"},
     {"a: $E_INT, b: $E_STR, c: $E_QUOTED, d: $E_MAP, e: $E_LIST, f: $E_REF, g: $E_SIZE",
-     "{\"a\":7,\"b\":\"foo\",\"c\":\"q x\",\"d\":{\"a\":1},\"e\":[\"a\",\"b\"],\"f\":\"foo\",\"g\":8000}"},
+     "{\"a\":7,\"b\":\"foo\",\"c\":\"q "
+     "x\",\"d\":{\"a\":1},\"e\":[\"a\",\"b\"],\"f\":\"foo\",\"g\":8000}"},
     {"a: $E_EMPTY, b: $E_COMMENT", "{\"a\":\"\",\"b\":\"x\"}"},
     {"a: $2a$10$abc", "{\"a\":\"$2a$10$abc\"}"},
     {"a: $2b$10$abc", "{\"a\":\"$2b$10$abc\"}"}, /* ours */
@@ -155,13 +159,13 @@ static const char *const bad[][2] = {
     {"a:", "t.conf:1:1: key \"a\" has no value"},
     {"b: 1\n  a:\n", "t.conf:2:3: key \"a\" has no value"},
     {": 5", "t.conf:1:1: expected a key, but got ':'"},
-    {"a: 1 2",
-     "t.conf:1:6: expected a new line, ',', a comment or the end of the file after the value, but got '2'"},
+    {"a: 1 2", "t.conf:1:6: expected a new line, ',', a comment or the end of the file after the "
+               "value, but got '2'"},
     {"a: 1;;", "t.conf:1:6: expected a key, but got ';'"},
     {"a: ,", "t.conf:1:4: expected a value, but got ','"},
     {"a: }", "t.conf:1:4: expected a value, but got '}'"},
-    {"a: 1}",
-     "t.conf:1:5: expected a new line, ',', a comment or the end of the file after the value, but got '}'"},
+    {"a: 1}", "t.conf:1:5: expected a new line, ',', a comment or the end of the file after the "
+              "value, but got '}'"},
     {"}", "t.conf:1:1: expected a key, but got '}'"},
     {"{a: 1} b", "t.conf:1:8: expected the end of the file after '}', but got 'b'"},
     {"a {", "t.conf:1:3: unexpected end of file in a block that starts here"},
@@ -177,18 +181,19 @@ static const char *const bad[][2] = {
     {"a: \"b", "t.conf:1:4: unexpected end of file in a quoted string that starts here"},
     {"a: 'b\n\n", "t.conf:1:4: unexpected end of file in a quoted string that starts here"},
     {"'a", "t.conf:1:1: unexpected end of file in a quoted key that starts here"},
-    {"a: \"b\" c",
-     "t.conf:1:8: expected a new line, ',', a comment or the end of the file after the value, but got 'c'"},
+    {"a: \"b\" c", "t.conf:1:8: expected a new line, ',', a comment or the end of the file after "
+                   "the value, but got 'c'"},
     {"a: \"b\\q\"",
      "t.conf:1:6: invalid escape character 'q'; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are allowed"},
-    {"a: b\\",
-     "t.conf:1:5: invalid escape character the end of the file; only \\xXX, \\t, \\n, \\r, \\\", \\\\ are "
-     "allowed"},
+    {"a: b\\", "t.conf:1:5: invalid escape character the end of the file; only \\xXX, \\t, \\n, "
+               "\\r, \\\", \\\\ are "
+               "allowed"},
     {"a: \"\\x4g\"", "t.conf:1:5: expected two hexadecimal digits after '\\x'"},
     {"a: \"\\x00\"", "t.conf:1:5: a zero byte cannot stand in a string"},
-    {"a: (b)", "t.conf:1:4: unexpected end of file in a text block that starts here; it ends with a line "
-               "that holds only "
-               "')'"},
+    {"a: (b)",
+     "t.conf:1:4: unexpected end of file in a text block that starts here; it ends with a line "
+     "that holds only "
+     "')'"},
     {"a: 9223372036854775808", "t.conf:1:4: integer '9223372036854775808' is out of range"},
     {"a: 10e", "t.conf:1:4: integer '10e' is out of range"},
     {"a: 99999999999gb", "t.conf:1:4: integer '99999999999gb' is out of range"},
@@ -197,8 +202,8 @@ static const char *const bad[][2] = {
     {"a: $a", "t.conf:1:4: variable reference for 'a' can not be found"},
     {"a: $X\nX: 1", "t.conf:1:4: variable reference for 'X' can not be found"},
     {"A {b: 1}\na: $b", "t.conf:2:4: variable reference for 'b' can not be found"},
-    {"a: $E_TWO",
-     "t.conf:1:4: variable reference for 'E_TWO' could not be parsed: unexpected 'b' after the value"},
+    {"a: $E_TWO", "t.conf:1:4: variable reference for 'E_TWO' could not be parsed: unexpected 'b' "
+                  "after the value"},
     {"a: $E_CYCLE", "t.conf:1:4: variable reference cycle for 'E_CYCLE'"},
     {"a: $E_A", "t.conf:1:4: variable reference cycle for 'E_A'"},
     {"a: $E_BAD", "t.conf:1:4: unexpected end of file in an array that starts here"},
@@ -216,7 +221,8 @@ static void each_good_text_means_its_json(void **state)
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         struct brk_conf *c = NULL;
         struct err err = {0};
-        enum st st = brk_conf_parse_text(&source, "t.conf", good[i][0], strlen(good[i][0]), &c, &err);
+        enum st st =
+            brk_conf_parse_text(&source, "t.conf", good[i][0], strlen(good[i][0]), &c, &err);
         if (st != ST_OK) {
             fail_msg("%s: %s", good[i][0], err.msg);
         }
@@ -246,7 +252,8 @@ static void zero_bytes_are_refused_with_their_place(void **state)
     struct brk_conf *c = NULL;
     struct err err = {0};
     (void)state;
-    assert_int_equal(brk_conf_parse_text(&source, "t.conf", "a: 1\nb: \0", 9, &c, &err), ST_INVALID);
+    assert_int_equal(brk_conf_parse_text(&source, "t.conf", "a: 1\nb: \0", 9, &c, &err),
+                     ST_INVALID);
     assert_string_equal(err.msg, "t.conf:2:4: a zero byte cannot stand in a config file");
 }
 
@@ -255,7 +262,8 @@ static void values_and_keys_know_where_they_stand(void **state)
     static const char text[] = "a: 1\n\n  b {\n\tc = [x,\n      $a]\n}\ninclude inc.conf";
     struct brk_conf *c = NULL;
     (void)state;
-    assert_int_equal(brk_conf_parse_text(&source, "t.conf", text, sizeof text - 1, &c, NULL), ST_OK);
+    assert_int_equal(brk_conf_parse_text(&source, "t.conf", text, sizeof text - 1, &c, NULL),
+                     ST_OK);
     const struct brk_conf_value *root = brk_conf_root(c);
     const struct brk_conf_entry *b = &root->entries[1], *list = &b->value->entries[0];
     assert_int_equal(b->pos.line, 3);
@@ -282,7 +290,8 @@ static void depth_is_bounded(void **state)
     struct err err = {0};
     (void)state;
     memset(text + 3, '[', 200);
-    assert_int_equal(brk_conf_parse_text(&source, "t.conf", text, strlen(text), &c, &err), ST_INVALID);
+    assert_int_equal(brk_conf_parse_text(&source, "t.conf", text, strlen(text), &c, &err),
+                     ST_INVALID);
     assert_non_null(strstr(err.msg, "more than 64 blocks and arrays inside each other"));
     size_t at = (size_t)snprintf(text, sizeof text, "v0: [x]\n");
     for (int i = 1; i < 100; i++) {

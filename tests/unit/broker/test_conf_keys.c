@@ -1,4 +1,5 @@
-/* The table of config keys is the one that broker/CONFIG.md shows: the same lines in the same order. */
+/* The table of config keys is the one that broker/CONFIG.md shows: the same lines in the same
+ * order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,8 +14,8 @@
 static const char *shown_block(enum brk_key_block block)
 {
     static const char *const names[BRK_KEYS_BLOCKS] = {
-        "top level", "authorization", "one user", "one account", "jetstream of an account", "jetstream",
-        "jetstream.limits",
+        "top level", "authorization",    "one user", "one account", "jetstream of an account",
+        "jetstream", "jetstream.limits",
     };
     return names[block];
 }
@@ -29,8 +30,9 @@ static void render(const struct brk_key *k, char *out, size_t size)
     for (char *n = strtok(names, "|"); n != NULL; n = strtok(NULL, "|")) {
         at += (size_t)snprintf(shown + at, sizeof shown - at, "%s`%s`", at == 0 ? "" : ", ", n);
     }
-    snprintf(out, size, "| %s | %s | %s | %s%s |\n", shown_block(k->block), shown, status[k->status],
-             k->status == BRK_KEY_REFUSED ? "remove it to " : "", k->note == NULL ? "" : k->note);
+    snprintf(out, size, "| %s | %s | %s | %s%s |\n", shown_block(k->block), shown,
+             status[k->status], k->status == BRK_KEY_REFUSED ? "remove it to " : "",
+             k->note == NULL ? "" : k->note);
 }
 
 static void the_paper_shows_the_table(void **state)

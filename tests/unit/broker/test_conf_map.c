@@ -1,4 +1,5 @@
-/* Config files into options: what each key sets, which keys warn, which refuse, with the exact texts. */
+/* Config files into options: what each key sets, which keys warn, which refuse, with the exact
+ * texts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -11,7 +12,8 @@
 #include "broker/conf_map.h"
 #include "engine/base/base.h"
 
-static enum st read_none(void *arg, const char *path, char **text_out, size_t *len_out, struct err *err)
+static enum st read_none(void *arg, const char *path, char **text_out, size_t *len_out,
+                         struct err *err)
 {
     (void)arg;
     (void)path;
@@ -66,12 +68,15 @@ static void plain_keys_set_their_options(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(&l,
-            "listen: \"127.0.0.1:4333\"\nserver_name: s1\nhttp: 8222\nhttp_base_path: mon/\nDebug: on\n"
-            "trace_verbose: yes\nlogtime: no\nlogtime_utc: true\nlog_file: /tmp/l\npid_file: /tmp/p\n"
-            "ports_file_dir: /tmp\nmax_control_line: 8k\nmax_payload: 2MB\nmax_pending: 128MB\nmax_conn: 77\n"
-            "max_subs: 12\nmax_sub_tokens: 9\nmax_closed_clients: 5\nping_interval: \"30s\"\nping_max: 3\n"
-            "write_deadline: \"4s\"\nno_header_support: true\nsystem: SYS\nno_system: false\n");
+    load_ok(
+        &l,
+        "listen: \"127.0.0.1:4333\"\nserver_name: s1\nhttp: 8222\nhttp_base_path: mon/\nDebug: on\n"
+        "trace_verbose: yes\nlogtime: no\nlogtime_utc: true\nlog_file: /tmp/l\npid_file: /tmp/p\n"
+        "ports_file_dir: /tmp\nmax_control_line: 8k\nmax_payload: 2MB\nmax_pending: "
+        "128MB\nmax_conn: 77\n"
+        "max_subs: 12\nmax_sub_tokens: 9\nmax_closed_clients: 5\nping_interval: \"30s\"\nping_max: "
+        "3\n"
+        "write_deadline: \"4s\"\nno_header_support: true\nsystem: SYS\nno_system: false\n");
     assert_string_equal(l.o.host, "127.0.0.1");
     assert_int_equal(l.o.port, 4333);
     assert_string_equal(l.o.server_name, "s1");
@@ -143,11 +148,11 @@ static void users_and_accounts(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(
-        &l,
-        "authorization { timeout: 1.5, users: [ {user: u, password: p}, {username: v, pass: $2a$11$x} ] }\n"
-        "accounts { A { jetstream: enabled, users: [ {user: a, password: pa} ] }\n B { jetstream { enabled: "
-        "false } }, C {jetstream: {}} }\nno_auth_user: a\njetstream: true\n");
+    load_ok(&l, "authorization { timeout: 1.5, users: [ {user: u, password: p}, {username: v, "
+                "pass: $2a$11$x} ] }\n"
+                "accounts { A { jetstream: enabled, users: [ {user: a, password: pa} ] }\n B { "
+                "jetstream { enabled: "
+                "false } }, C {jetstream: {}} }\nno_auth_user: a\njetstream: true\n");
     assert_int_equal(l.o.users_count, 3);
     assert_string_equal(brk_opts_user(&l.o, "u")->account, "$G");
     assert_string_equal(brk_opts_user(&l.o, "a")->account, "A");
@@ -164,7 +169,8 @@ static void users_and_accounts(void **state)
     load_ok(&l, "accounts: [A, B]");
     assert_int_equal(l.o.accounts_count, 2);
     unload(&l);
-    load_ok(&l, "PW = secret\naccounts { SHARED: x, A { users: [ {user: a, password: $PW} ] }, B { users: [ "
+    load_ok(&l, "PW = secret\naccounts { SHARED: x, A { users: [ {user: a, password: $PW} ] }, B { "
+                "users: [ "
                 "{user: $SHARED}"
                 "] } }");
     assert_string_equal(brk_opts_user(&l.o, "a")->pass, "secret");
@@ -176,11 +182,11 @@ static void jetstream_block(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(
-        &l,
-        "jetstream { store_dir: /d, max_mem: 64MB, max_file: \"10G\", sync_interval: \"2m\", strict: false,\n"
-        "request_queue_limit: 5, limits { max_ack_pending: 7, max_request_batch: 8, duplicate_window: \"9s\" "
-        "} }");
+    load_ok(&l, "jetstream { store_dir: /d, max_mem: 64MB, max_file: \"10G\", sync_interval: "
+                "\"2m\", strict: false,\n"
+                "request_queue_limit: 5, limits { max_ack_pending: 7, max_request_batch: 8, "
+                "duplicate_window: \"9s\" "
+                "} }");
     assert_true(l.o.js.enabled);
     assert_false(l.o.js.strict);
     assert_string_equal(l.o.js.store_dir, "/d");
@@ -219,8 +225,8 @@ static void zero_means_default(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(&l,
-            "max_payload: 0, max_pending: 0, max_control_line: 0, max_connections: 0, ping_max: 0, port: 0");
+    load_ok(&l, "max_payload: 0, max_pending: 0, max_control_line: 0, max_connections: 0, "
+                "ping_max: 0, port: 0");
     assert_int_equal(l.o.max_payload, MIB);
     assert_int_equal(l.o.max_pending, 64 * MIB);
     assert_int_equal(l.o.max_control_line, 4096);
@@ -245,27 +251,34 @@ static const char *const bad[][2] = {
     {"max_payload: 3gb", "t.conf:1:14: max_payload value is too big"},
     {"max_payload: -1", "t.conf:1:14: \"max_payload\" cannot be below 0"},
     {"max_payload: \"1MB\"", "t.conf:1:14: \"max_payload\" must be an integer, not a string"},
-    {"ping_interval: \"2x\"", "t.conf:1:16: error parsing ping_interval: unknown unit in duration \"2x\""},
+    {"ping_interval: \"2x\"",
+     "t.conf:1:16: error parsing ping_interval: unknown unit in duration \"2x\""},
     {"ping_interval: \"-2s\"", "t.conf:1:16: \"ping_interval\" cannot be negative"},
     {"ping_interval: 99999999999", "t.conf:1:16: ping_interval value is too big"},
-    {"ping_interval: []", "t.conf:1:16: \"ping_interval\" must be a duration such as \"2m\", not an array"},
+    {"ping_interval: []",
+     "t.conf:1:16: \"ping_interval\" must be a duration such as \"2m\", not an array"},
     {"listen: a:b:c", "t.conf:1:9: could not parse address string \"a:b:c\""},
     {"listen: {}", "t.conf:1:9: \"listen\" must be a port or \"host:port\", not a block"},
     {"authorization: x", "t.conf:1:16: \"authorization\" must be a block, not a string"},
-    {"authorization { user: a, token: b, password: c }", "t.conf:1:1: Cannot have a user/pass and token"},
+    {"authorization { user: a, token: b, password: c }",
+     "t.conf:1:1: Cannot have a user/pass and token"},
     {"authorization { user: a, users: [{user: x}] }",
      "t.conf:1:1: Can not have a single user/pass and a users array"},
-    {"authorization { token: a, users: [{user: x}] }", "t.conf:1:1: Can not have a token and a users array"},
+    {"authorization { token: a, users: [{user: x}] }",
+     "t.conf:1:1: Can not have a token and a users array"},
     {"authorization { password: a }", "t.conf:1:1: \"password\" stands without \"user\""},
     {"authorization { token: 1234 }",
      "t.conf:1:24: \"token\" must be a string, not an integer; put it in quotes"},
     {"authorization { users: [{password: x}] }", "t.conf:1:25: User entry requires a user"},
-    {"authorization { users: [x] }", "t.conf:1:25: expected a user entry to be a block, got a string"},
+    {"authorization { users: [x] }",
+     "t.conf:1:25: expected a user entry to be a block, got a string"},
     {"authorization { users: {} }", "t.conf:1:24: \"users\" must be an array, not a block"},
-    {"authorization { users: [{user: x}, {user: x}] }", "t.conf:1:36: Duplicate user \"x\" detected"},
+    {"authorization { users: [{user: x}, {user: x}] }",
+     "t.conf:1:36: Duplicate user \"x\" detected"},
     {"authorization { users: [{user: x, foo: 1}] }", "t.conf:1:35: unknown field \"foo\""},
     {"authorization { timeout: x }", "t.conf:1:26: error parsing timeout: invalid duration \"x\""},
-    {"authorization { timeout: -1 }", "t.conf:1:26: \"timeout\" must lie between 0 and 1000000000 seconds"},
+    {"authorization { timeout: -1 }",
+     "t.conf:1:26: \"timeout\" must lie between 0 and 1000000000 seconds"},
     {"accounts { A { users: [{user: a}] }, B { users: [{user: a}] } }",
      "t.conf:1:50: Duplicate user \"a\" detected"},
     {"accounts: A", "t.conf:1:11: \"accounts\" must be a block or an array of names, not a string"},
@@ -274,10 +287,12 @@ static const char *const bad[][2] = {
     {"accounts { A { frob: 1 } }", "t.conf:1:16: unknown field \"frob\""},
     {"accounts { A { jetstream: foo } }",
      "t.conf:1:27: Expected 'enabled' or 'disabled' for string value, got 'foo'"},
-    {"jetstream: 5", "t.conf:1:12: Expected map, bool or string to define JetStream, got an integer"},
+    {"jetstream: 5",
+     "t.conf:1:12: Expected map, bool or string to define JetStream, got an integer"},
     {"jetstream { foo: 5 }", "t.conf:1:13: unknown field \"foo\""},
     {"jetstream { max_mem: 1.5 }", "t.conf:1:22: \"max_mem\" must be an integer, not a float"},
-    {"jetstream { max_mem: 10X }", "t.conf:1:22: max_mem sizes defined as strings must end in K, M, G, T"},
+    {"jetstream { max_mem: 10X }",
+     "t.conf:1:22: max_mem sizes defined as strings must end in K, M, G, T"},
     {"jetstream { max_mem: \"99999999999T\" }", "t.conf:1:22: max_mem value is too big"},
     {"jetstream { sync_interval: foo }",
      "t.conf:1:28: error parsing sync_interval: invalid duration \"foo\""},
@@ -285,22 +300,26 @@ static const char *const bad[][2] = {
      "t.conf:1:28: \"sync_interval\" must be more than 0, or \"always\""},
     {"jetstream { limits: 5 }", "t.conf:1:21: \"limits\" must be a block, not an integer"},
     {"jetstream { limits { foo: 1 } }", "t.conf:1:22: unknown field \"foo\""},
-    {"store_dir: /a\njetstream { store_dir: /b }", "t.conf:2:13: Duplicate 'store_dir' configuration"},
+    {"store_dir: /a\njetstream { store_dir: /b }",
+     "t.conf:2:13: Duplicate 'store_dir' configuration"},
     /* refused */
     {"\n  tls {}", "t.conf:2:3: \"tls\" is not served yet; remove it to start without TLS"},
     {"cluster {}", "t.conf:1:1: \"cluster\" is not served yet; remove it to start a single server"},
-    {"leafnodes {}", "t.conf:1:1: \"leafnodes\" is not served yet; remove it to start without leaf nodes"},
+    {"leafnodes {}",
+     "t.conf:1:1: \"leafnodes\" is not served yet; remove it to start without leaf nodes"},
     {"operator: x",
      "t.conf:1:1: \"operator\" is not served yet; remove it to start without JWT authentication"},
     {"jetstream { key: x }",
      "t.conf:1:13: \"key\" is not served yet; remove it to start without encryption at rest"},
     {"authorization { users: [{user: a, permissions: {}}] }",
-     "t.conf:1:35: \"permissions\" is not served yet; remove it to start without permissions: the user may "
+     "t.conf:1:35: \"permissions\" is not served yet; remove it to start without permissions: the "
+     "user may "
      "do anything"},
     {"accounts { A { limits {} } }",
      "t.conf:1:16: \"limits\" is not served yet; remove it to start without limits on the account"},
     {"accounts { A { jetstream { max_mem: 1 } } }",
-     "t.conf:1:28: \"max_mem\" is not served yet; remove it to start without limits on the account"},
+     "t.conf:1:28: \"max_mem\" is not served yet; remove it to start without limits on the "
+     "account"},
 };
 
 static void each_bad_file_has_its_error(void **state)
@@ -323,7 +342,8 @@ static void all_errors_are_told_at_once_and_no_more_than_the_bound(void **state)
     (void)state;
     load(&l, "foo: 1\ntls {}\nport: x\n");
     assert_int_equal(l.notes.errors.count, 3);
-    assert_string_equal(l.notes.errors.lines[2], "t.conf:3:7: \"port\" must be an integer, not a string");
+    assert_string_equal(l.notes.errors.lines[2],
+                        "t.conf:3:7: \"port\" must be an integer, not a string");
     unload(&l);
     for (int i = 0; i < 200; i++) {
         strcat(text, "foo: 1\n");
@@ -337,9 +357,12 @@ static void keys_without_effect_are_listed(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(&l, "lame_duck_duration: \"5s\"\n server_tags: [a]\nping_interval: 5\nproxy_protocol: false");
+    load_ok(
+        &l,
+        "lame_duck_duration: \"5s\"\n server_tags: [a]\nping_interval: 5\nproxy_protocol: false");
     assert_int_equal(l.notes.not_served.count, 2);
-    assert_string_equal(l.notes.not_served.lines[1], "\"server_tags\" at t.conf:2:2 (tags are not shown)");
+    assert_string_equal(l.notes.not_served.lines[1],
+                        "\"server_tags\" at t.conf:2:2 (tags are not shown)");
     assert_int_equal(l.notes.warnings.count, 1);
     assert_string_equal(l.notes.warnings.lines[0],
                         "t.conf:3:16: ping_interval should be converted to a duration");

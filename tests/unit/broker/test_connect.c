@@ -18,7 +18,8 @@ static void fields(void **state)
         parse(&c,
               "{\"verbose\":false,\"PEDANTIC\":true,\"echo\":null,\"protocol\":1,\"headers\":true,"
               "\"no_responders\":true,\"user\":\"u\",\"pass\":\"p\\u0041\",\"auth_token\":\"t\","
-              "\"name\":\"n\",\"lang\":\"l\",\"version\":\"\",\"tls_required\":false,\"other\":{\"a\":[1]}}"),
+              "\"name\":\"n\",\"lang\":\"l\",\"version\":\"\",\"tls_required\":false,\"other\":{"
+              "\"a\":[1]}}"),
         ST_OK);
     assert_false(c.verbose);
     assert_true(c.pedantic);
@@ -68,7 +69,8 @@ static void refusals(void **state)
 }
 
 /* --- logins
- * ------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 struct answers {
     int good, bad;
@@ -93,7 +95,8 @@ static void logins(void **state)
     TEST_OK(brk_loop_create(env, &loop, &err), &err);
     brk_opts_init(&opts);
     brk_opts_add_user(&opts, "plain", "secret", "A");
-    brk_opts_add_user(&opts, "hashed", "$2b$04$8IHbvzdtTDgi3tC2cC7QQu6ujjdu4Fao53/NNd9u2n3/MBQyGPbiG", "B");
+    brk_opts_add_user(&opts, "hashed",
+                      "$2b$04$8IHbvzdtTDgi3tC2cC7QQu6ujjdu4Fao53/NNd9u2n3/MBQyGPbiG", "B");
     struct brk_auth *a = brk_auth_create(&opts, env, loop, on_answer, &got);
     const struct brk_auth_user *u;
     assert_true(brk_auth_enabled(a));

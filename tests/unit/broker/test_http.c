@@ -58,7 +58,8 @@ static void test_taken(void **state)
     assert_false(req.keep_alive);
     takes("GET http://h:8222/varz?a HTTP/1.1\r\nHost: h\r\nX-Y: \xc3\xa9\tz\r\n\r\n", "/varz", "a");
     takes("GET /a%2Fb%20c HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "/a/b c", "");
-    takes("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "/ws", "");
+    takes("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "/ws",
+          "");
 }
 
 static void test_refused(void **state)
@@ -113,7 +114,8 @@ static void test_sizes(void **state)
 static void test_pipelined(void **state)
 {
     (void)state;
-    static const char two[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const char two[] =
+        "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n";
     assert_int_equal(feed(two, sizeof two - 1, sizeof two), BRK_HTTP_READY);
     assert_string_equal(req.path, "/a");
     assert_int_equal(feed(two + used, sizeof two - 1 - used, sizeof two), BRK_HTTP_READY);
@@ -159,10 +161,10 @@ static void test_answer(void **state)
     char out[BRK_HTTP_ANSWER_HEAD_MAX + 1];
     struct brk_http_answer a = {200, "text/plain", 15, true, 1795254187 * NS_PER_S + 5};
     out[brk_http_answer_head(&a, out)] = 0;
-    assert_string_equal(out,
-                        "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: text/plain\r\n"
-                        "X-Content-Type-Options: nosniff\r\nDate: Sat, 21 Nov 2026 09:43:07 GMT\r\n"
-                        "Content-Length: 15\r\n\r\n");
+    assert_string_equal(
+        out, "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: text/plain\r\n"
+             "X-Content-Type-Options: nosniff\r\nDate: Sat, 21 Nov 2026 09:43:07 GMT\r\n"
+             "Content-Length: 15\r\n\r\n");
     a = (struct brk_http_answer){405, "text/plain", 0, false, NS_PER_S};
     out[brk_http_answer_head(&a, out)] = 0;
     assert_non_null(strstr(out, "HTTP/1.1 405 Method Not Allowed\r\n"));
@@ -173,8 +175,9 @@ static void test_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),     cmocka_unit_test(test_refused), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_pipelined), cmocka_unit_test(test_params),  cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_taken),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sizes),  cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_params), cmocka_unit_test(test_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Interest against brute force: random subscriptions come and go, every match must give exactly those whose
- * subject matches, also out of the cache and while a delivery is held. */
+/* Interest against brute force: random subscriptions come and go, every match must give exactly
+ * those whose subject matches, also out of the cache and while a delivery is held. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,8 +77,8 @@ static void check(struct brk_interest *in, struct brk_sub **subs, size_t count, 
     for (size_t i = 0; i < count; i++) {
         bool want = subject_match(subject, strlen(subject), subs[i]->subject.p, subs[i]->subject.n);
         if (count_in(&m, subs[i]) != (want ? 1u : 0u)) {
-            fail_msg("%s against %.*s: want %d", subject, (int)subs[i]->subject.n, subs[i]->subject.p,
-                     (int)want);
+            fail_msg("%s against %.*s: want %d", subject, (int)subs[i]->subject.n,
+                     subs[i]->subject.p, (int)want);
         }
     }
     brk_match_fini(&m);
@@ -164,8 +164,8 @@ static void any_interest(void **state)
     brk_interest_fini(&in);
 }
 
-/* What upstream does with odd subjects of a publish: wildcard characters are bytes like others, empty tokens
- * reach nobody. */
+/* What upstream does with odd subjects of a publish: wildcard characters are bytes like others,
+ * empty tokens reach nobody. */
 static void odd_subjects(void **state)
 {
     (void)state;
@@ -202,7 +202,8 @@ static void many_leaves(void **state)
         char text[64];
         size_t n = 0;
         for (int t = 0; t < 8; t++) {
-            n += (size_t)sprintf(text + n, "%s%s", t > 0 ? "." : "", (bits >> t & 1) != 0 ? "*" : "x");
+            n += (size_t)sprintf(text + n, "%s%s", t > 0 ? "." : "",
+                                 (bits >> t & 1) != 0 ? "*" : "x");
         }
         subs[bits] = add(&in, text, "");
     }

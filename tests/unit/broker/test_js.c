@@ -76,7 +76,8 @@ static struct fixture *setup(int64_t queue_limit)
                            .server_name = "test"};
     f->js = js_create(&deps);
     js_start(f->js, brk_account_first(f->server));
-    f->inbox = brk_isub_create(f->server->global, BRK_STR("inbox.>"), (struct brk_str){0}, on_inbox, f);
+    f->inbox =
+        brk_isub_create(f->server->global, BRK_STR("inbox.>"), (struct brk_str){0}, on_inbox, f);
     return f;
 }
 
@@ -142,8 +143,9 @@ static void make_stream(struct fixture *f)
 static void make_consumer(struct fixture *f, const char *more)
 {
     char body[512];
-    (void)snprintf(body, sizeof body,
-                   "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\"%s}}", more);
+    (void)snprintf(
+        body, sizeof body,
+        "{\"stream_name\":\"S\",\"config\":{\"name\":\"c\",\"ack_policy\":\"explicit\"%s}}", more);
     has(request(f, "$JS.API.CONSUMER.CREATE.S.c", body), "\"stream_name\":\"S\"");
 }
 
@@ -175,8 +177,9 @@ static void test_overload(void **state)
 {
     (void)state;
     struct fixture *f = setup(2);
-    struct brk_sub *adv = brk_isub_create(f->server->global, BRK_STR("$JS.EVENT.ADVISORY.API.LIMIT_REACHED"),
-                                          (struct brk_str){0}, on_inbox, f);
+    struct brk_sub *adv =
+        brk_isub_create(f->server->global, BRK_STR("$JS.EVENT.ADVISORY.API.LIMIT_REACHED"),
+                        (struct brk_str){0}, on_inbox, f);
     for (unsigned i = 0; i < 5; i++) {
         publish(f, "$JS.API.INFO", "inbox.r", "");
     }
@@ -298,8 +301,9 @@ static void test_flow_control_stalls(void **state)
     make_stream(f);
     struct brk_sub *box =
         brk_isub_create(f->server->global, BRK_STR("box"), (struct brk_str){0}, on_inbox, f);
-    make_consumer(f, ",\"deliver_subject\":\"box\",\"ack_policy\":\"none\",\"flow_control\":true,\"idle_"
-                     "heartbeat\":100000000");
+    make_consumer(
+        f, ",\"deliver_subject\":\"box\",\"ack_policy\":\"none\",\"flow_control\":true,\"idle_"
+           "heartbeat\":100000000");
     char *big = base_malloc(400001);
     memset(big, 'z', 400000);
     big[400000] = '\0';

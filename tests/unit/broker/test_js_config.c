@@ -1,5 +1,5 @@
-/* Stream and consumer configs: defaults, refusals, update rules, round trips. The wider table of answers
- * stands in tests/integration/js. */
+/* Stream and consumer configs: defaults, refusals, update rules, round trips. The wider table of
+ * answers stands in tests/integration/js. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,8 @@ static const struct js_limits limits = {.strict = true};
 static bool stream(const char *text, struct js_stream_req *r, struct api_error *e)
 {
     js_stream_req_init(r);
-    return js_stream_req_parse(r, text, strlen(text), &limits, e) && js_stream_req_check(r, &limits, e);
+    return js_stream_req_parse(r, text, strlen(text), &limits, e) &&
+           js_stream_req_check(r, &limits, e);
 }
 
 static bool consumer(const char *text, struct js_cons_req *r, struct api_error *e)
@@ -24,7 +25,8 @@ static bool consumer(const char *text, struct js_cons_req *r, struct api_error *
     struct stream_cfg s;
     stream_cfg_init(&s);
     js_cons_req_init(r);
-    bool ok = js_cons_req_parse(r, text, strlen(text), &limits, e) && js_cons_req_check(r, &s, &limits, e);
+    bool ok = js_cons_req_parse(r, text, strlen(text), &limits, e) &&
+              js_cons_req_check(r, &s, &limits, e);
     stream_cfg_fini(&s);
     return ok;
 }
@@ -52,14 +54,19 @@ static void test_stream_refusals(void **state)
         int err_code;
         const char *words;
     } rows[] = {
-        {"{\"name\":\"S\",\"mirror\":{\"name\":\"x\"}}", 10052, "mirror is not served yet by this version"},
+        {"{\"name\":\"S\",\"mirror\":{\"name\":\"x\"}}", 10052,
+         "mirror is not served yet by this version"},
         {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"}]}", 10052,
          "sources is not served yet by this version"},
         {"{\"name\":\"S\",\"nope\":1}", 10025, "invalid JSON: json: unknown field \"nope\""},
-        {"{\"name\":\"S\",\"num_replicas\":3}", 10074, "replicas > 1 not supported in non-clustered mode"},
-        {"{\"name\":\"S\",\"subjects\":[\"a.*\",\"*.b\"]}", 10052, "subject \"a.*\" overlaps with \"*.b\""},
-        {"{\"name\":\"S\",\"subjects\":[\">\"]}", 10052, "capturing all subjects requires no-ack to be true"},
-        {"{\"name\":\"a b\"}", 10052, "stream name is required and can not contain '.', '*', '>', '\\', '/'"},
+        {"{\"name\":\"S\",\"num_replicas\":3}", 10074,
+         "replicas > 1 not supported in non-clustered mode"},
+        {"{\"name\":\"S\",\"subjects\":[\"a.*\",\"*.b\"]}", 10052,
+         "subject \"a.*\" overlaps with \"*.b\""},
+        {"{\"name\":\"S\",\"subjects\":[\">\"]}", 10052,
+         "capturing all subjects requires no-ack to be true"},
+        {"{\"name\":\"a b\"}", 10052,
+         "stream name is required and can not contain '.', '*', '>', '\\', '/'"},
         {"{\"name\":\"S\",\"max_age\":1}", 10052, "max age needs to be >= 100ms"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -77,9 +84,11 @@ static void test_sealing(void **state)
     (void)state;
     struct js_stream_req old, next;
     struct api_error e = {0};
-    assert_true(stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true}", &old, &e));
-    assert_true(stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true,\"sealed\":true}",
-                       &next, &e));
+    assert_true(
+        stream("{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true}", &old, &e));
+    assert_true(stream(
+        "{\"name\":\"S\",\"max_age\":60000000000,\"allow_rollup_hdrs\":true,\"sealed\":true}",
+        &next, &e));
     assert_true(js_stream_update_check(&next, &old.cfg, &e));
     assert_true(next.cfg.deny_delete);
     assert_true(next.cfg.deny_purge);
@@ -96,7 +105,8 @@ static void test_consumer_limits_survive(void **state)
     struct api_error e = {0};
     struct js_cons_limits lim;
     assert_true(stream(
-        "{\"name\":\"S\",\"consumer_limits\":{\"max_ack_pending\":7,\"inactive_threshold\":5}}", &r, &e));
+        "{\"name\":\"S\",\"consumer_limits\":{\"max_ack_pending\":7,\"inactive_threshold\":5}}", &r,
+        &e));
     struct stream_cfg copy;
     stream_cfg_copy(&copy, &r.cfg);
     js_stream_limits(&copy, &lim);
@@ -114,15 +124,17 @@ static void test_consumer_defaults(void **state)
     (void)state;
     struct js_cons_req r;
     struct api_error e = {0};
-    assert_true(consumer("{\"stream_name\":\"S\",\"config\":{\"ack_policy\":\"explicit\",\"backoff\":[5,6]}}",
-                         &r, &e));
+    assert_true(consumer(
+        "{\"stream_name\":\"S\",\"config\":{\"ack_policy\":\"explicit\",\"backoff\":[5,6]}}", &r,
+        &e));
     assert_int_equal(r.cfg.ack_wait_ns, 5);
     assert_int_equal(r.cfg.max_ack_pending, 1000);
     assert_int_equal(r.cfg.max_waiting, 512);
     assert_int_equal(r.cfg.max_deliver, -1);
     assert_int_equal(r.cfg.inactive_threshold_ns, 5000000000);
     js_cons_req_fini(&r);
-    assert_true(consumer("{\"config\":{\"durable_name\":\"d\",\"deliver_subject\":\"x\"}}", &r, &e));
+    assert_true(
+        consumer("{\"config\":{\"durable_name\":\"d\",\"deliver_subject\":\"x\"}}", &r, &e));
     assert_int_equal(r.cfg.inactive_threshold_ns, 0);
     assert_int_equal(r.cfg.ack_wait_ns, 0);
     assert_int_equal(r.cfg.max_waiting, 0);
@@ -178,8 +190,9 @@ static void test_made_up_name(void **state)
 static void test_headers(void **state)
 {
     (void)state;
-    static const char block[] = "NATS/1.0\r\nX: y\r\nNats-Msg-Id:  a b \r\nNats-Msg-Id: second\r\n"
-                                "Nats-Expected-Last-Sequence:12\r\nNats-Rollup: \r\nnats-ttl: 5\r\n\r\n";
+    static const char block[] =
+        "NATS/1.0\r\nX: y\r\nNats-Msg-Id:  a b \r\nNats-Msg-Id: second\r\n"
+        "Nats-Expected-Last-Sequence:12\r\nNats-Rollup: \r\nnats-ttl: 5\r\n\r\n";
     struct js_headers h;
     uint64_t n;
     js_headers_read(&h, (const uint8_t *)block, sizeof block - 1);

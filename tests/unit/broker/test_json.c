@@ -36,8 +36,9 @@ static void test_members(void **state)
     json_out_bool(&j, "f", true);
     json_out_end(&j);
     json_out_end(&j);
-    check_text(&j, "{\"a\":\"x\",\"b\":18446744073709551615,\"c\":-9223372036854775808,\"d\":[1,{},null],"
-                   "\"e\":{\"f\":true}}");
+    check_text(
+        &j, "{\"a\":\"x\",\"b\":18446744073709551615,\"c\":-9223372036854775808,\"d\":[1,{},null],"
+            "\"e\":{\"f\":true}}");
 }
 
 static void test_escapes(void **state)
@@ -137,10 +138,12 @@ static void test_decode(void **state)
     struct json_decode d = {.strict = true};
     struct err err = {0};
     assert_int_equal(
-        decode("{\"S\":\"x\",\"i\":-9223372036854775808,\"u\":18446744073709551615,\"b\":true,\"d\":5,"
-               "\"t\":\"2020-01-01T00:00:00Z\",\"list\":[\"p\",\"q\"],\"map\":{\"z\":\"1\",\"a\":\"2\"},"
-               "\"small\":-3,\"later\":null} \n",
-               &t, &d, &err),
+        decode(
+            "{\"S\":\"x\",\"i\":-9223372036854775808,\"u\":18446744073709551615,\"b\":true,\"d\":5,"
+            "\"t\":\"2020-01-01T00:00:00Z\",\"list\":[\"p\",\"q\"],\"map\":{\"z\":\"1\",\"a\":"
+            "\"2\"},"
+            "\"small\":-3,\"later\":null} \n",
+            &t, &d, &err),
         ST_OK);
     assert_string_equal(t.s, "x");
     assert_true(t.i == INT64_MIN);
@@ -165,18 +168,21 @@ static void test_errors(void **state)
         {"{\"s\":5}", "json: cannot unmarshal number into Go struct field T.s of type string"},
         {"{\"i\":\"5\"}", "json: cannot unmarshal string into Go struct field T.i of type int64"},
         {"{\"i\":5.5}", "json: cannot unmarshal number 5.5 into Go struct field T.i of type int64"},
-        {"{\"i\":9223372036854775808}",
-         "json: cannot unmarshal number 9223372036854775808 into Go struct field T.i of type int64"},
+        {"{\"i\":9223372036854775808}", "json: cannot unmarshal number 9223372036854775808 into Go "
+                                        "struct field T.i of type int64"},
         {"{\"u\":-1}", "json: cannot unmarshal number -1 into Go struct field T.u of type uint64"},
         {"{\"small\":3000000000}",
          "json: cannot unmarshal number 3000000000 into Go struct field T.small of type int32"},
         {"{\"b\":1}", "json: cannot unmarshal number into Go struct field T.b of type bool"},
-        {"{\"list\":\"x\"}", "json: cannot unmarshal string into Go struct field T.list of type []string"},
-        {"{\"list\":[1]}", "json: cannot unmarshal number into Go struct field T.list of type string"},
+        {"{\"list\":\"x\"}",
+         "json: cannot unmarshal string into Go struct field T.list of type []string"},
+        {"{\"list\":[1]}",
+         "json: cannot unmarshal number into Go struct field T.list of type string"},
         {"{\"nope\":1}", "json: unknown field \"nope\""},
         {"[]", "json: cannot unmarshal array into Go value of type server.T"},
         {"{}x", "invalid character 'x' looking for beginning of value at offset 3"},
-        {"{\"d\":\"1s\"}", "json: cannot unmarshal string into Go struct field T.d of type time.Duration"},
+        {"{\"d\":\"1s\"}",
+         "json: cannot unmarshal string into Go struct field T.d of type time.Duration"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct target t = {0};
@@ -222,10 +228,11 @@ static void test_unserved(void **state)
     static const struct {
         const char *text;
         bool set;
-    } rows[] = {
-        {"{\"later\":false}", false}, {"{\"later\":{}}", false},       {"{\"later\":[]}", false},
-        {"{\"later\":0}", false},     {"{\"later\":\"\"}", false},     {"{\"later\":true}", true},
-        {"{\"later\":[1]}", true},    {"{\"later\":{\"a\":1}}", true}, {"{\"later\":{\"a\":\"\"}}", false}};
+    } rows[] = {{"{\"later\":false}", false},       {"{\"later\":{}}", false},
+                {"{\"later\":[]}", false},          {"{\"later\":0}", false},
+                {"{\"later\":\"\"}", false},        {"{\"later\":true}", true},
+                {"{\"later\":[1]}", true},          {"{\"later\":{\"a\":1}}", true},
+                {"{\"later\":{\"a\":\"\"}}", false}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct target t = {0};
         struct json_decode d = {.strict = true};
@@ -238,8 +245,9 @@ static void test_unserved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),    cmocka_unit_test(test_escapes),  cmocka_unit_test(test_times),
-        cmocka_unit_test(test_base64),     cmocka_unit_test(test_decode),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_members),    cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_times),      cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_decode),     cmocka_unit_test(test_errors),
         cmocka_unit_test(test_strictness), cmocka_unit_test(test_unserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

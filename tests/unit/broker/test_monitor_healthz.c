@@ -1,5 +1,5 @@
-/* What /healthz says of a store that has failed, of a full disk, of damage; with a store and a monitor made
- * up here. */
+/* What /healthz says of a store that has failed, of a full disk, of damage; with a store and a
+ * monitor made up here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,8 +42,10 @@ static const char *page(const char *query, bool jetstream, int status)
     struct monitor m = {.server = NULL};
     struct mon_job job = {.m = &m, .status = 200};
     if (jetstream) {
-        m.s = (struct mon_store){
-            .js = (struct js *)&store, .store = &store, .facts = fake_facts, .incidents = fake_incidents};
+        m.s = (struct mon_store){.js = (struct js *)&store,
+                                 .store = &store,
+                                 .facts = fake_facts,
+                                 .incidents = fake_incidents};
     }
     (void)snprintf(job.req.query, sizeof job.req.query, "%s", query);
     assert_int_equal(mon_healthz(&job), MON_DONE);
@@ -77,14 +79,15 @@ static void test_failed(void **state)
     store_failed = true;
     static const char *const asks[] = {"", "js-enabled-only=1", "js-server-only=true", "account=A"};
     for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-        assert_string_equal(page(asks[i], true, 503), "{\"status\":\"unavailable\",\"error\":\"JetStream has "
-                                                      "stopped until a restart: journal j1: could "
-                                                      "not sync\"}");
+        assert_string_equal(page(asks[i], true, 503),
+                            "{\"status\":\"unavailable\",\"error\":\"JetStream has "
+                            "stopped until a restart: journal j1: could "
+                            "not sync\"}");
     }
-    assert_string_equal(
-        page("details=1", true, 503),
-        "{\"status\":\"error\",\"errors\":[{\"type\":\"JETSTREAM\",\"error\":\"JetStream has stopped until a "
-        "restart: journal j1: could not sync\"}]}");
+    assert_string_equal(page("details=1", true, 503),
+                        "{\"status\":\"error\",\"errors\":[{\"type\":\"JETSTREAM\",\"error\":"
+                        "\"JetStream has stopped until a "
+                        "restart: journal j1: could not sync\"}]}");
 }
 
 static void test_low_space(void **state)
@@ -100,12 +103,14 @@ static void test_warnings(void **state)
 {
     (void)state;
     facts.clock_alarm = true;
-    assert_string_equal(page("", true, 200),
-                        "{\"status\":\"ok\",\"warning\":\"the wall clock jumped and is not followed yet\"}");
+    assert_string_equal(
+        page("", true, 200),
+        "{\"status\":\"ok\",\"warning\":\"the wall clock jumped and is not followed yet\"}");
     findings = 2;
-    assert_string_equal(page("", true, 200), "{\"status\":\"ok\",\"warning\":\"damage was found and "
-                                             "contained: 2 findings; details=1 lists them; the "
-                                             "wall clock jumped and is not followed yet\"}");
+    assert_string_equal(page("", true, 200),
+                        "{\"status\":\"ok\",\"warning\":\"damage was found and "
+                        "contained: 2 findings; details=1 lists them; the "
+                        "wall clock jumped and is not followed yet\"}");
     facts.clock_alarm = false;
     assert_string_equal(
         page("details=1", true, 200),
@@ -131,8 +136,10 @@ static void test_much_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_fine, begin),        cmocka_unit_test_setup(test_failed, begin),
-        cmocka_unit_test_setup(test_low_space, begin),   cmocka_unit_test_setup(test_warnings, begin),
+        cmocka_unit_test_setup(test_fine, begin),
+        cmocka_unit_test_setup(test_failed, begin),
+        cmocka_unit_test_setup(test_low_space, begin),
+        cmocka_unit_test_setup(test_warnings, begin),
         cmocka_unit_test_setup(test_much_damage, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,8 @@ static void test_indent(void **state)
     indents("[]", "[]");
     indents("[[],{}]", "[\n  [],\n  {}\n]");
     indents("{\"a\":1,\"b\":{\"c\":[1,2],\"d\":{}},\"e\":[]}",
-            "{\n  \"a\": 1,\n  \"b\": {\n    \"c\": [\n      1,\n      2\n    ],\n    \"d\": {}\n  },\n  "
+            "{\n  \"a\": 1,\n  \"b\": {\n    \"c\": [\n      1,\n      2\n    ],\n    \"d\": {}\n  "
+            "},\n  "
             "\"e\": []\n}");
     indents("[\"a\\\"{,:}\\\\\",\"]\"]", "[\n  \"a\\\"{,:}\\\\\",\n  \"]\"\n]");
 }
@@ -111,7 +112,8 @@ static void test_params(void **state)
     said("Error decoding int for 'c': strconv.Atoi: parsing \"x\": invalid syntax");
     ask("d=99999999999999999999&e=1%20");
     assert_false(mon_param_int(&job, "d", &n));
-    said("Error decoding int for 'd': strconv.Atoi: parsing \"99999999999999999999\": value out of range");
+    said("Error decoding int for 'd': strconv.Atoi: parsing \"99999999999999999999\": value out of "
+         "range");
     ask("e=1%20&f=-1&g=18446744073709551615");
     assert_false(mon_param_int(&job, "e", &n));
     ask("f=-1&g=18446744073709551615");

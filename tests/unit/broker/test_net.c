@@ -1,4 +1,5 @@
-/* The broker's network half in one process: a real loop and real sockets on loopback, stepped by the test. */
+/* The broker's network half in one process: a real loop and real sockets on loopback, stepped by
+ * the test. */
 #include "tests/lib/testlib.h"
 
 #include <arpa/inet.h>
@@ -139,8 +140,9 @@ struct seen {
 static void on_msg(void *arg, const struct brk_msg *m)
 {
     struct seen *s = arg;
-    s->n += (size_t)snprintf(s->text + s->n, sizeof s->text - s->n, "%.*s|%.*s|%.*s|%.*s;", (int)m->subject.n,
-                             m->subject.p, (int)m->reply.n, m->reply.n > 0 ? m->reply.p : "", (int)m->hdr_len,
+    s->n += (size_t)snprintf(s->text + s->n, sizeof s->text - s->n, "%.*s|%.*s|%.*s|%.*s;",
+                             (int)m->subject.n, m->subject.p, (int)m->reply.n,
+                             m->reply.n > 0 ? m->reply.p : "", (int)m->hdr_len,
                              m->hdr_len > 0 ? (const char *)m->hdr : "", (int)m->payload_len,
                              m->payload_len > 0 ? (const char *)m->payload : "");
     s->from_cid = m->from == NULL ? 0 : m->from->cid;
@@ -164,7 +166,8 @@ static void internal_sub(void **state)
     struct brk_sub *sub = brk_isub_create(g, str("orders.*"), NONE, on_msg, &seen);
     int fd = client(f);
     /* a stream's subscription counts: no 503 */
-    say(fd, "SUB inbox 1\r\nPUB orders.new inbox 2\r\nok\r\nHPUB orders.hdr 12 14\r\nNATS/1.0\r\n\r\nhi\r\n");
+    say(fd, "SUB inbox 1\r\nPUB orders.new inbox 2\r\nok\r\nHPUB orders.hdr 12 "
+            "14\r\nNATS/1.0\r\n\r\nhi\r\n");
     sync_with(f, fd);
     assert_string_equal(seen.text, "orders.new|inbox||ok;orders.hdr||NATS/1.0\r\n\r\n|hi;");
     assert_int_equal(seen.from_cid, 1);
@@ -217,7 +220,8 @@ static void publish_and_deliver(void **state)
 }
 
 /* --- watches
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct watched {
     int came, went;
@@ -272,7 +276,8 @@ static void watches(void **state)
 }
 
 /* --- mapping
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static struct brk_str map_to_b(void *arg, struct brk_str subject)
 {
@@ -292,7 +297,8 @@ static void mapping(void **state)
 }
 
 /* --- connections
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct closed_seen {
     uint64_t cids[8];
@@ -367,7 +373,8 @@ static void shutdown_closes(void **state)
     close(fd);
 }
 
-/* A slow reader that is cut off in the middle of a fan-out, and one that unsubscribes through its limit. */
+/* A slow reader that is cut off in the middle of a fan-out, and one that unsubscribes through its
+ * limit. */
 static void ends_in_fan_out(void **state)
 {
     struct fixture *f = *state;
@@ -397,7 +404,8 @@ static void ends_in_fan_out(void **state)
 }
 
 /* --- the loop
- * ---------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct loop_seen {
     struct brk_loop *loop;

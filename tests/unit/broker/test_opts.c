@@ -60,8 +60,9 @@ static void bad_combinations(void **state)
     assert_string_equal(err.msg, "no_auth_user: \"x\" present, but users/nkeys are not defined");
     brk_opts_add_user(&o, "a", "p", "$G");
     assert_int_equal(brk_opts_check(&o, &err), ST_INVALID);
-    assert_string_equal(err.msg, "no_auth_user: \"x\" not present as user in authorization block or account "
-                                 "configuration");
+    assert_string_equal(err.msg,
+                        "no_auth_user: \"x\" not present as user in authorization block or account "
+                        "configuration");
     brk_opts_set_str(&o.no_auth_user, "a");
     assert_int_equal(brk_opts_check(&o, &err), ST_OK);
     brk_opts_set_str(&o.system_account, "Q");

@@ -1,5 +1,5 @@
-/* The protocol parser: every way to split a stream of bytes gives the same operations, and each fault is
- * found. */
+/* The protocol parser: every way to split a stream of bytes gives the same operations, and each
+ * fault is found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,10 +68,11 @@ static enum brk_op on_err(void *arg, struct brk_str s)
     note(arg, "err %.*s;", (int)s.n, s.p);
     return BRK_OP_GO;
 }
-static enum brk_op on_sub(void *arg, struct brk_str subject, struct brk_str queue, struct brk_str sid)
+static enum brk_op on_sub(void *arg, struct brk_str subject, struct brk_str queue,
+                          struct brk_str sid)
 {
-    note(arg, "sub %.*s|%.*s|%.*s;", (int)subject.n, subject.p, (int)queue.n, queue.n > 0 ? queue.p : "",
-         (int)sid.n, sid.p);
+    note(arg, "sub %.*s|%.*s|%.*s;", (int)subject.n, subject.p, (int)queue.n,
+         queue.n > 0 ? queue.p : "", (int)sid.n, sid.p);
     return BRK_OP_GO;
 }
 static enum brk_op on_unsub(void *arg, struct brk_str sid, uint64_t max)
@@ -86,9 +87,9 @@ static enum brk_op on_pub_line(void *arg, const struct brk_pub_args *a)
 }
 static enum brk_op on_pub(void *arg, const struct brk_msg *m)
 {
-    note(arg, "pub %.*s|%.*s|h%zu:%llx|p%zu:%llx;", (int)m->subject.n, m->subject.p, (int)m->reply.n,
-         m->reply.n > 0 ? m->reply.p : "", m->hdr_len, digest(m->hdr, m->hdr_len), m->payload_len,
-         digest(m->payload, m->payload_len));
+    note(arg, "pub %.*s|%.*s|h%zu:%llx|p%zu:%llx;", (int)m->subject.n, m->subject.p,
+         (int)m->reply.n, m->reply.n > 0 ? m->reply.p : "", m->hdr_len, digest(m->hdr, m->hdr_len),
+         m->payload_len, digest(m->payload, m->payload_len));
     return BRK_OP_GO;
 }
 static void on_fault(void *arg, const struct brk_parse_fault *f)
@@ -319,8 +320,8 @@ static size_t add_message(uint8_t *in, size_t hdr, size_t size, uint32_t fill, s
     for (size_t i = 0; i < size; i++) {
         in[n + i] = (uint8_t)(i * 31 + fill);
     }
-    note(want, "line big.one %zu;pub big.one|rep|h%zu:%llx|p%zu:%llx;", size, hdr, digest(in + n, hdr),
-         size - hdr, digest(in + n + hdr, size - hdr));
+    note(want, "line big.one %zu;pub big.one|rep|h%zu:%llx|p%zu:%llx;", size, hdr,
+         digest(in + n, hdr), size - hdr, digest(in + n + hdr, size - hdr));
     memcpy(in + n + size, "\r\n", 2);
     return n + size + 2;
 }
@@ -344,7 +345,8 @@ static void large_messages(void **state)
         }
         struct brk_parser p;
         start(&p, &got);
-        assert_int_equal(feed_all(&p, in, n, round == 0 ? 0 : 1 + next(&seed) % 40000), BRK_PARSE_OK);
+        assert_int_equal(feed_all(&p, in, n, round == 0 ? 0 : 1 + next(&seed) % 40000),
+                         BRK_PARSE_OK);
         assert_null(p.carry);
         assert_null(p.blob);
         brk_parser_fini(&p);

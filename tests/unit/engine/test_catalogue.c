@@ -1,4 +1,5 @@
-/* The catalogue on the simulated disk: rows in and out, what is refused, the meta task, full and failing disks. */
+/* The catalogue on the simulated disk: rows in and out, what is refused, the meta task, full and
+ * failing disks. */
 #include "tests/lib/cattest.h"
 #include "engine/catalogue_priv.h"
 
@@ -103,7 +104,8 @@ static enum st see_stream(void *arg, const struct cat_stream *row, struct err *e
     (void)err;
     s->n++;
     s->stream = *row;
-    (void)snprintf(s->name, sizeof(s->name), "%.*s", (int)row->name.len, (const char *)row->name.data);
+    (void)snprintf(s->name, sizeof(s->name), "%.*s", (int)row->name.len,
+                   (const char *)row->name.data);
     return ST_OK;
 }
 
@@ -142,7 +144,8 @@ static void test_every_value(void **state)
     assert_true(seen.stream.created_ns == -5);
 }
 
-/* A dropped stream's name is free for another gid at once, in either order of the calls; two live ones never share. */
+/* A dropped stream's name is free for another gid at once, in either order of the calls; two live
+ * ones never share. */
 static void test_names(void **state)
 {
     (void)state;
@@ -203,7 +206,7 @@ static void test_last_call_wins(void **state)
     assert_int_equal(cs.next_gid, 9);
 }
 
-/* --- refusals ------------------------------------------------------------------------------------------------ */
+/* --- refusals --------------------------------------------------------------------------------- */
 static void test_data_without_catalogue_is_refused(void **state)
 {
     (void)state;
@@ -286,7 +289,7 @@ static void test_against_journal(void **state)
     assert_int_equal(cat_incidents(t.cat, NULL, NULL), 1);
 }
 
-/* --- compaction, WAL ----------------------------------------------------------------------------------------- */
+/* --- compaction, WAL -------------------------------------------------------------------------- */
 static void test_log_compaction(void **state)
 {
     (void)state;
@@ -314,7 +317,7 @@ static void test_log_compaction(void **state)
     assert_int_equal(cat_incidents(t.cat, NULL, NULL), 0);
 }
 
-/* --- either copy alone --------------------------------------------------------------------------------------- */
+/* --- either copy alone ------------------------------------------------------------------------ */
 static uint64_t fill(void)
 {
     struct prng p = {test_seed() + 3};
@@ -346,7 +349,8 @@ static void test_meta_missing(void **state)
     struct err err;
     uint64_t digest = fill();
     ct_abandon(&t);
-    TEST_OK(env_unlink(t.env, CT_ROOT "/meta.db", &err), &err); /* its WAL stays, and must not be believed */
+    TEST_OK(env_unlink(t.env, CT_ROOT "/meta.db", &err),
+            &err); /* its WAL stays, and must not be believed */
     expect(digest, 1);
 }
 
@@ -411,7 +415,8 @@ static void file_give(const char *path, struct file *f)
     base_free(f->data);
 }
 
-/* Both copies verify, at one generation, but say different things: the row log is believed, and it is said. */
+/* Both copies verify, at one generation, but say different things: the row log is believed, and it
+ * is said. */
 static void test_copies_differ(void **state)
 {
     (void)state;
@@ -440,7 +445,7 @@ static void test_copies_differ(void **state)
     assert_int_equal(cat_incidents(t.cat, NULL, NULL), 1);
 }
 
-/* --- rot at run time ----------------------------------------------------------------------------------------- */
+/* --- rot at run time -------------------------------------------------------------------------- */
 /* Enough rows that SQLite's cache does not hold them. */
 static void fill_big(void)
 {
@@ -475,7 +480,8 @@ static void test_bad_page_at_run_time(void **state)
     ct_close(&t, true);
     ct_open_ok(&t, false);
     flip_pages(CT_ROOT "/meta.db", 4096 * 30 + 77, 4096);
-    TEST_ST(cat_load(t.cat, &(struct cat_loader){.stream = see_stream}, &(struct seen){0}, &err), ST_CORRUPT);
+    TEST_ST(cat_load(t.cat, &(struct cat_loader){.stream = see_stream}, &(struct seen){0}, &err),
+            ST_CORRUPT);
     assert_non_null(strstr(err.msg, "meta.db page"));
     struct cat_txn *txn = cat_txn_create();
     for (uint32_t i = 1; i < 8000; i += 50) {
@@ -531,8 +537,10 @@ static void test_read_only(void **state)
     uint64_t gen, digest = fill();
     ct_abandon(&t);
     struct env_sim_disk *d = env_sim_disk_save(t.sim);
-    struct cat_opts opts = {
-        .root = CT_ROOT, .store_uuid = t.ident.store_uuid, .crc_seed = t.ident.crc_seed, .read_only = true};
+    struct cat_opts opts = {.root = CT_ROOT,
+                            .store_uuid = t.ident.store_uuid,
+                            .crc_seed = t.ident.crc_seed,
+                            .read_only = true};
     for (unsigned i = 0; i < 7; i++) {
         env_sim_disk_load(t.sim, d);
         const char *gone[] = {NULL, "/store/meta.db", "/store/meta.1.log", "/store/meta.db-wal"};
@@ -562,9 +570,10 @@ static void test_read_only(void **state)
     TEST_ST(cat_open(t.env, &opts, &t.cat, &err), ST_NOTFOUND);
 }
 
-/* --- faults -------------------------------------------------------------------------------------------------- */
-/* Every single failing call (and the `times` - 1 behind it): the commit survives it, or fails with nothing changed, or says
- * that its outcome is open. What a failed commit wanted to write is never found, even though the next one is another. */
+/* --- faults ----------------------------------------------------------------------------------- */
+/* Every single failing call (and the `times` - 1 behind it): the commit survives it, or fails with
+ * nothing changed, or says that its outcome is open. What a failed commit wanted to write is never
+ * found, even though the next one is another. */
 static bool fault_one(const struct env_sim_fault *f, uint64_t seed)
 {
     struct prng p = {seed};
@@ -644,10 +653,12 @@ static void test_other_errors(void **state)
 static void test_no_space(void **state)
 {
     (void)state;
-    fault_sweep(ENV_SIM_FAIL_PART, ST_NOSPACE, ENV_SIM_BIT(ENV_SIM_WRITE) | ENV_SIM_BIT(ENV_SIM_FALLOCATE));
+    fault_sweep(ENV_SIM_FAIL_PART, ST_NOSPACE,
+                ENV_SIM_BIT(ENV_SIM_WRITE) | ENV_SIM_BIT(ENV_SIM_FALLOCATE));
 }
 
-/* Opening (a kill and two kinds of damage before it) under each failing call: it opens or says why; nothing is lost. */
+/* Opening (a kill and two kinds of damage before it) under each failing call: it opens or says why;
+ * nothing is lost. */
 static void test_faults_while_opening(void **state)
 {
     (void)state;
@@ -747,7 +758,7 @@ static void test_full_disk(void **state)
     assert_int_equal(ct_digest(t.cat), digest);
 }
 
-/* --- the meta task ------------------------------------------------------------------------------------------- */
+/* --- the meta task ---------------------------------------------------------------------------- */
 struct done {
     unsigned n;
     uint64_t gen;
@@ -805,7 +816,7 @@ static void test_task(void **state)
     assert_false(exists(CT_ROOT "/ballast"));
 }
 
-/* --- verify -------------------------------------------------------------------------------------------------- */
+/* --- verify ----------------------------------------------------------------------------------- */
 static void on_finding(void *arg, const char *what, const char *text)
 {
     unsigned *n = arg;
@@ -819,7 +830,8 @@ static unsigned verify(struct cat_verify_sum *sum)
 {
     struct err err = {0};
     unsigned n = 0;
-    struct cat_opts opts = {.root = CT_ROOT, .store_uuid = t.ident.store_uuid, .crc_seed = t.ident.crc_seed};
+    struct cat_opts opts = {
+        .root = CT_ROOT, .store_uuid = t.ident.store_uuid, .crc_seed = t.ident.crc_seed};
     uint64_t ops = env_sim_ops(t.sim);
     TEST_OK(cat_verify(t.env, &opts, on_finding, &n, sum, &err), &err);
     assert_int_equal(env_sim_ops(t.sim), ops);

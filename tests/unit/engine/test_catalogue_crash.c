@@ -1,10 +1,11 @@
 /* The catalogue against power loss and rot (STORAGE.md 15, rows 11-13, 32-34, 39).
  *
- * Crash: a scripted life (create, commits, WAL folding, row-log compaction, clean close, reopen) runs once, and the disk
- * is saved after every operation that changes it. Each saved disk then loses power in several ways and is opened:
- * the last acknowledged generation, or the one in flight, must be there row for row, nothing may be reported as
- * damage, and the store must go on working.
- * Rot: one bit of one byte of every file; the rows must be as before, and the damage reported. */
+ * Crash: a scripted life (create, commits, WAL folding, row-log compaction, clean close, reopen)
+ * runs once, and the disk is saved after every operation that changes it. Each saved disk then
+ * loses power in several ways and is opened: the last acknowledged generation, or the one in
+ * flight, must be there row for row, nothing may be reported as damage, and the store must go on
+ * working. Rot: one bit of one byte of every file; the rows must be as before, and the damage
+ * reported. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +32,9 @@ static void on_op(void *arg, const struct env_sim_op *op)
     (void)arg;
     if (op->n != 0) {
         if (getenv("MR_LOG") != NULL) {
-            print_message("op %u: %s %s %llu %llu -> %s (acked %llu)\n", life.n, env_sim_kind_name(op->kind), op->path,
-                          (unsigned long long)op->off, (unsigned long long)op->len, st_name(op->result),
+            print_message("op %u: %s %s %llu %llu -> %s (acked %llu)\n", life.n,
+                          env_sim_kind_name(op->kind), op->path, (unsigned long long)op->off,
+                          (unsigned long long)op->len, st_name(op->result),
                           (unsigned long long)life.acked);
         }
         assert_true(life.n < SAVES_MAX);
@@ -101,7 +103,8 @@ static void no_findings(void *arg, const char *what, const char *text)
     }
 }
 
-/* What was acknowledged is there, as it was; nothing is called damage. Returns the generation found. */
+/* What was acknowledged is there, as it was; nothing is called damage. Returns the generation
+ * found. */
 static uint64_t check(struct ct *t, const struct save *s)
 {
     struct err err = {0};
@@ -111,7 +114,8 @@ static uint64_t check(struct ct *t, const struct save *s)
         fail_msg("a crash was reported as damage");
     }
     if (gen != s->acked && gen != s->acked + 1) {
-        fail_msg("generation %llu, acknowledged %llu", (unsigned long long)gen, (unsigned long long)s->acked);
+        fail_msg("generation %llu, acknowledged %llu", (unsigned long long)gen,
+                 (unsigned long long)s->acked);
     }
     if (s->acked > 0) {
         assert_true(ct_digest(t->cat) == life.digest[gen]);
@@ -128,7 +132,8 @@ static void goes_on(struct ct *t, struct prng *p)
     assert_int_equal(ct_commit_ok(t, ct_random_txn(p, 4, 500)), gen + 1);
     uint64_t digest = ct_digest(t->cat);
     ct_close(t, prng_below(p, 2) == 0);
-    struct cat_opts opts = {.root = CT_ROOT, .store_uuid = t->ident.store_uuid, .crc_seed = t->ident.crc_seed};
+    struct cat_opts opts = {
+        .root = CT_ROOT, .store_uuid = t->ident.store_uuid, .crc_seed = t->ident.crc_seed};
     TEST_OK(cat_verify(t->env, &opts, no_findings, NULL, &sum, &err), &err);
     assert_true(sum.meta_generation == gen + 1 && sum.log_generation == gen + 1);
     if (prng_below(p, 2) == 0) {
@@ -190,8 +195,8 @@ static void test_crash_everywhere(void **state)
     print_message("%u crashes\n", crashes);
 }
 
-/* Killed (the page cache survives), started again, one more commit, then the power goes: what the restart found in the
- * page cache only must have become durable. */
+/* Killed (the page cache survives), started again, one more commit, then the power goes: what the
+ * restart found in the page cache only must have become durable. */
 static void kill_then_power_loss(unsigned at, uint64_t seed)
 {
     struct ct t;
@@ -223,7 +228,7 @@ static void test_kill_then_power_loss(void **state)
     life_free();
 }
 
-/* --- rot ----------------------------------------------------------------------------------------------------- */
+/* --- rot -------------------------------------------------------------------------------------- */
 struct rot {
     struct env_sim_disk *disk; /* owned */
     uint64_t generation, digest;
@@ -286,7 +291,8 @@ static void rot_file(void *arg, const char *path, uint64_t size)
     }
     print_message("%s: %llu flips, %llu not reported\n", path, (unsigned long long)here.flips,
                   (unsigned long long)here.silent);
-    /* A page that the WAL holds is written again from there, torn by the crash or not: nothing was damaged. */
+    /* A page that the WAL holds is written again from there, torn by the crash or not: nothing was
+     * damaged. */
     if (r->clean || strstr(path, "meta.db") == NULL || strstr(path, "-wal") != NULL) {
         assert_int_equal(here.silent, 0);
     }
@@ -305,7 +311,8 @@ static void rot_sweep(bool clean)
         ct_put_stream(txn, gid, name);
         cat_put_stream_ckpt(txn, &(struct cat_stream_ckpt){.gid = gid, .tail = {name, 2}});
         cat_put_consumer(txn, &(struct cat_consumer){.gid = gid, .sub = 1, .name = {"C", 1}});
-        cat_put_consumer_ckpt(txn, &(struct cat_consumer_ckpt){.gid = gid, .sub = 1, .blob = {"xyz", 3}});
+        cat_put_consumer_ckpt(
+            txn, &(struct cat_consumer_ckpt){.gid = gid, .sub = 1, .blob = {"xyz", 3}});
         cat_put_next_gid(txn, gid + 1);
         ct_commit_ok(&t, txn);
     }

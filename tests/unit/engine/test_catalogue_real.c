@@ -1,4 +1,5 @@
-/* The catalogue on a real disk with its real thread: several threads submit, the meta task commits. */
+/* The catalogue on a real disk with its real thread: several threads submit, the meta task commits.
+ */
 #include "tests/lib/testlib.h"
 
 #include <pthread.h>
@@ -72,7 +73,8 @@ static void test_threads(void **state)
     unsigned streams = 0;
 
     TEST_OK(store_file_open(env, dir, true, &id, &note, &err), &err);
-    struct cat_opts opts = {.root = dir, .store_uuid = id.store_uuid, .crc_seed = id.crc_seed, .create = true};
+    struct cat_opts opts = {
+        .root = dir, .store_uuid = id.store_uuid, .crc_seed = id.crc_seed, .create = true};
     TEST_OK(cat_open(env, &opts, &w.cat, &err), &err);
     TEST_OK(cat_start(w.cat, &err), &err);
     for (uint32_t i = 0; i < THREADS; i++) {

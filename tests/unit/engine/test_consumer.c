@@ -1,5 +1,6 @@
-/* Consumers against a brute-force model, over a stand-in stream: random publishes, pulls, acks, naks, deletes, purges,
- * clock steps, updates, restarts. The stand-in keeps the records it was given and replays them after a "crash". */
+/* Consumers against a brute-force model, over a stand-in stream: random publishes, pulls, acks,
+ * naks, deletes, purges, clock steps, updates, restarts. The stand-in keeps the records it was
+ * given and replays them after a "crash". */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ static uint64_t rnd(uint64_t n)
     return rng_state % n;
 }
 
-/* ---- the stand-in for engine and stream --------------------------------------------------------------------------- */
+/* ---- the stand-in for engine and stream ------------------------------------------------------ */
 
 enum { SEQS = 6000, CONS = 3, LOG_MAX = 60000 };
 static const char *const subjects[] = {"a.1", "a.2", "b.1", "b.2", "c"};
@@ -62,8 +63,16 @@ struct call {
 static struct call calls[5000];
 static size_t ncalls;
 
-int64_t eng_now_ns(struct eng *e) { (void)e; return wall_ns; }
-int64_t eng_boot_ns(struct eng *e) { (void)e; return boot_ns; }
+int64_t eng_now_ns(struct eng *e)
+{
+    (void)e;
+    return wall_ns;
+}
+int64_t eng_boot_ns(struct eng *e)
+{
+    (void)e;
+    return boot_ns;
+}
 
 struct eng_timer *eng_timer_create(struct eng *e, void (*fn)(void *arg), void *arg)
 {
@@ -73,7 +82,10 @@ struct eng_timer *eng_timer_create(struct eng *e, void (*fn)(void *arg), void *a
     timers = t;
     return t;
 }
-void eng_timer_set(struct eng_timer *t, int64_t at_boot_ns) { t->at = at_boot_ns; }
+void eng_timer_set(struct eng_timer *t, int64_t at_boot_ns)
+{
+    t->at = at_boot_ns;
+}
 void eng_timer_destroy(struct eng_timer *t)
 {
     struct eng_timer **at = &timers;
@@ -146,7 +158,8 @@ static void remove_one(uint64_t seq, const struct store_cons *except)
     s->msgs--;
 }
 
-uint64_t stream_apply_removed(struct store_stream *st, const struct seq_runs *runs, const struct store_cons *except)
+uint64_t stream_apply_removed(struct store_stream *st, const struct seq_runs *runs,
+                              const struct store_cons *except)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < runs->n; i++) {
@@ -182,8 +195,9 @@ static void apply_floor(uint64_t first)
     }
 }
 
-enum st stream_log(struct store_stream *st, enum rec_type type, uint8_t flags, uint32_t sub, const uint8_t *body,
-                   size_t body_len, const struct seq_runs *removed, bool sync, bool urgent)
+enum st stream_log(struct store_stream *st, enum rec_type type, uint8_t flags, uint32_t sub,
+                   const uint8_t *body, size_t body_len, const struct seq_runs *removed, bool sync,
+                   bool urgent)
 {
     (void)st, (void)flags, (void)removed, (void)sync, (void)urgent;
     assert_int_equal(type, REC_CONS_DELTA);
@@ -194,7 +208,8 @@ enum st stream_log(struct store_stream *st, enum rec_type type, uint8_t flags, u
     l->len = body_len;
     return ST_OK;
 }
-enum st stream_remove_logged(struct store_stream *st, const struct seq_runs *runs, enum rec_reason reason)
+enum st stream_remove_logged(struct store_stream *st, const struct seq_runs *runs,
+                             enum rec_reason reason)
 {
     (void)reason;
     struct logged *l = log_add(LOG_REMOVE);
@@ -204,14 +219,16 @@ enum st stream_remove_logged(struct store_stream *st, const struct seq_runs *run
     (void)stream_apply_removed(st, runs, NULL);
     return ST_OK;
 }
-enum st stream_floor_logged(struct store_stream *st, uint64_t first_seq, enum rec_reason reason, uint8_t flags)
+enum st stream_floor_logged(struct store_stream *st, uint64_t first_seq, enum rec_reason reason,
+                            uint8_t flags)
 {
     (void)st, (void)reason, (void)flags;
     log_add(LOG_FLOOR)->seq = first_seq;
     apply_floor(first_seq);
     return ST_OK;
 }
-enum stream_read stream_read(struct store_stream *st, uint64_t seq, bool hint, struct msg *m, stream_read_fn fn, void *arg)
+enum stream_read stream_read(struct store_stream *st, uint64_t seq, bool hint, struct msg *m,
+                             stream_read_fn fn, void *arg)
 {
     (void)hint;
     if (!liveset_is_live(st->live, seq)) {
@@ -224,7 +241,10 @@ enum stream_read stream_read(struct store_stream *st, uint64_t seq, bool hint, s
     *m = (struct msg){.seq = seq, .ts_ns = (int64_t)seq};
     return STREAM_READ_OK;
 }
-void stream_read_cancel(struct store_stream *st, stream_read_fn fn, void *arg) { (void)st, (void)fn, eng_undefer(&eng, arg); }
+void stream_read_cancel(struct store_stream *st, stream_read_fn fn, void *arg)
+{
+    (void)st, (void)fn, eng_undefer(&eng, arg);
+}
 uint64_t stream_seq_at_time(struct store_stream *st, int64_t ts_ns)
 {
     uint64_t lo = (uint64_t)ts_ns > 3 ? (uint64_t)ts_ns - 3 : 1; /* exact to the block only */
@@ -265,7 +285,7 @@ static void apply_append(uint64_t seq, unsigned subj)
     s->first_seq = s->live->first;
 }
 
-/* ---- the model ------------------------------------------------------------------------------------------------------ */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 struct mpend {
     bool is, exhausted, queued;
@@ -295,7 +315,10 @@ static struct store_cons *real_of(const struct mcons *m)
     return s->cons[i];
 }
 
-static bool live(uint64_t seq) { return liveset_is_live(s->live, seq); }
+static bool live(uint64_t seq)
+{
+    return liveset_is_live(s->live, seq);
+}
 
 static bool m_matches(const struct mcons *m, uint64_t seq)
 {
@@ -319,7 +342,8 @@ static bool m_last(const struct mcons *m, uint64_t seq)
 }
 static bool m_new(const struct mcons *m, uint64_t seq)
 {
-    return live(seq) && seq >= m->next && m_matches(m, seq) && (seq > m->lps_resume || m_last(m, seq));
+    return live(seq) && seq >= m->next && m_matches(m, seq) &&
+           (seq > m->lps_resume || m_last(m, seq));
 }
 static uint64_t m_npending(const struct mcons *m)
 {
@@ -392,11 +416,20 @@ static void m_position(struct mcons *m)
         last = live(seq) && m_matches(m, seq) ? seq : last;
     }
     switch (m->cfg.deliver) {
-    case DELIVER_ALL: break;
-    case DELIVER_LAST: start = m->cfg.nfilters > 0 ? last : s->last_seq; break;
-    case DELIVER_NEW: start = s->last_seq + 1; break;
-    case DELIVER_BY_START_SEQ: start = m->cfg.opt_start_seq; break;
-    case DELIVER_BY_START_TIME: start = stream_seq_at_time(s, m->cfg.opt_start_time_ns); break;
+    case DELIVER_ALL:
+        break;
+    case DELIVER_LAST:
+        start = m->cfg.nfilters > 0 ? last : s->last_seq;
+        break;
+    case DELIVER_NEW:
+        start = s->last_seq + 1;
+        break;
+    case DELIVER_BY_START_SEQ:
+        start = m->cfg.opt_start_seq;
+        break;
+    case DELIVER_BY_START_TIME:
+        start = stream_seq_at_time(s, m->cfg.opt_start_time_ns);
+        break;
     case DELIVER_LAST_PER_SUBJECT:
         start = s->last_seq;
         for (size_t i = 0; i < ARRAY_LEN(subjects); i++) {
@@ -419,7 +452,8 @@ static void m_position(struct mcons *m)
 
 static int64_t m_wait(const struct mcons *m, uint64_t dcount)
 {
-    return m->cfg.nbackoff == 0 ? m->cfg.ack_wait_ns : m->cfg.backoff_ns[u64_min(dcount - 1, m->cfg.nbackoff - 1)];
+    return m->cfg.nbackoff == 0 ? m->cfg.ack_wait_ns
+                                : m->cfg.backoff_ns[u64_min(dcount - 1, m->cfg.nbackoff - 1)];
 }
 
 static void m_due(struct mcons *m)
@@ -438,7 +472,7 @@ static void m_due(struct mcons *m)
     }
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------ */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 static int step_no;
 static uint64_t step_r;
@@ -456,13 +490,15 @@ static void compare(void)
         cons_op_state(c, &st);
         if (st.delivered_sseq != m->delivered_sseq || st.num_pending != m_npending(m) ||
             st.floor_sseq != m->floor_sseq || st.floor_cseq != m->floor_cseq) {
-            print_message("step %d r %llu: %s delivered %llu floor %llu stream %llu..%llu msgs %llu next %llu/%llu lps %llu/%llu deliver %d ack %d floor %llu/%llu\n", step_no,
-                          (unsigned long long)step_r, m->name, (unsigned long long)st.delivered_sseq,
-                          (unsigned long long)st.floor_sseq, (unsigned long long)s->first_seq,
-                          (unsigned long long)s->last_seq, (unsigned long long)s->msgs, (unsigned long long)c->next_seq,
+            print_message("step %d r %llu: %s delivered %llu floor %llu stream %llu..%llu msgs "
+                          "%llu next %llu/%llu lps %llu/%llu deliver %d ack %d floor %llu/%llu\n",
+                          step_no, (unsigned long long)step_r, m->name,
+                          (unsigned long long)st.delivered_sseq, (unsigned long long)st.floor_sseq,
+                          (unsigned long long)s->first_seq, (unsigned long long)s->last_seq,
+                          (unsigned long long)s->msgs, (unsigned long long)c->next_seq,
                           (unsigned long long)m->next, (unsigned long long)c->lps_resume,
-                          (unsigned long long)m->lps_resume, (int)m->cfg.deliver,
-                          (int)m->cfg.ack, (unsigned long long)st.floor_cseq, (unsigned long long)m->floor_cseq);
+                          (unsigned long long)m->lps_resume, (int)m->cfg.deliver, (int)m->cfg.ack,
+                          (unsigned long long)st.floor_cseq, (unsigned long long)m->floor_cseq);
         }
         assert_int_equal(st.delivered_cseq, m->delivered_cseq);
         assert_int_equal(st.delivered_sseq, m->delivered_sseq);
@@ -475,7 +511,7 @@ static void compare(void)
     }
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 static void publish(void)
 {
@@ -510,7 +546,8 @@ static void make_visible(void)
     }
 }
 
-static const char *const filter_sets[][3] = {{0}, {"a.1"}, {"a.*"}, {"a.1", "b.>"}, {">"}, {"c", "b.1"}, {"none"}};
+static const char *const filter_sets[][3] = {{0},   {"a.1"},      {"a.*"}, {"a.1", "b.>"},
+                                             {">"}, {"c", "b.1"}, {"none"}};
 
 static void set_filters(struct cons_cfg *cfg)
 {
@@ -535,8 +572,10 @@ static void create(struct mcons *m)
     strcpy(m->name, name);
     cons_cfg_init(&m->cfg);
     m->cfg.name = base_strdup(name);
-    m->cfg.ack = s->cfg.retention == RETENTION_WORKQUEUE ? ACK_EXPLICIT : (enum cons_ack_policy)rnd(3);
-    m->cfg.deliver = s->cfg.retention == RETENTION_WORKQUEUE ? DELIVER_ALL : (enum cons_deliver)rnd(6);
+    m->cfg.ack =
+        s->cfg.retention == RETENTION_WORKQUEUE ? ACK_EXPLICIT : (enum cons_ack_policy)rnd(3);
+    m->cfg.deliver =
+        s->cfg.retention == RETENTION_WORKQUEUE ? DELIVER_ALL : (enum cons_deliver)rnd(6);
     m->cfg.opt_start_seq = rnd(s->last_seq + 3);
     m->cfg.opt_start_time_ns = (int64_t)rnd(s->last_seq + 3) + 1;
     m->cfg.ack_wait_ns = 1000000 * (int64_t)(1 + rnd(1000));
@@ -583,7 +622,8 @@ static void destroy(struct mcons *m)
     cons_free(c);
     cons_release_unwanted(s);
     expect_released();
-    for (uint64_t seq = 1; seq <= s->last_seq; seq++) { /* what it took is pending nowhere, but may have been exhausted */
+    for (uint64_t seq = 1; seq <= s->last_seq;
+         seq++) { /* what it took is pending nowhere, but may have been exhausted */
         if (!live(seq)) {
             m_removed(seq);
         }
@@ -675,13 +715,16 @@ static void pull(struct mcons *m)
         return;
     }
     if (out.m.seq != want) {
-        print_message("%s: deliver %d ack %d filters %zu %s start %llu time %lld\n", m->name, (int)m->cfg.deliver,
-                      (int)m->cfg.ack, m->cfg.nfilters, m->cfg.nfilters > 0 ? m->cfg.filters[0] : "",
-                      (unsigned long long)m->cfg.opt_start_seq, (long long)m->cfg.opt_start_time_ns);
-        print_message("got %llu dcount %llu want %llu dcount %llu; subject %s next %llu model %llu\n",
-                      (unsigned long long)out.m.seq, (unsigned long long)out.dcount, (unsigned long long)want,
-                      (unsigned long long)dcount, subjects[subj_of[out.m.seq]], (unsigned long long)c->next_seq,
-                      (unsigned long long)m->next);
+        print_message("%s: deliver %d ack %d filters %zu %s start %llu time %lld\n", m->name,
+                      (int)m->cfg.deliver, (int)m->cfg.ack, m->cfg.nfilters,
+                      m->cfg.nfilters > 0 ? m->cfg.filters[0] : "",
+                      (unsigned long long)m->cfg.opt_start_seq,
+                      (long long)m->cfg.opt_start_time_ns);
+        print_message(
+            "got %llu dcount %llu want %llu dcount %llu; subject %s next %llu model %llu\n",
+            (unsigned long long)out.m.seq, (unsigned long long)out.dcount, (unsigned long long)want,
+            (unsigned long long)dcount, subjects[subj_of[out.m.seq]],
+            (unsigned long long)c->next_seq, (unsigned long long)m->next);
     }
     assert_int_equal(out.m.seq, want);
     assert_int_equal(out.dcount, dcount);
@@ -897,7 +940,8 @@ static void replay_one(const struct logged *l)
     }
 }
 
-/* After a restart deliveries come again in another order: the model takes over what is not state. */
+/* After a restart deliveries come again in another order: the model takes over what is not state.
+ */
 static void m_restarted(void)
 {
     for (size_t i = 0; i < CONS; i++) {
@@ -941,7 +985,8 @@ static void recovered(void)
 /* A clean one: everything is as before, whether it comes from records or from snapshots. */
 static void restart(void)
 {
-    for (size_t i = 0; i < 2 * s->ncons; i++) { /* twice: a flush that removes messages changes other consumers */
+    for (size_t i = 0; i < 2 * s->ncons;
+         i++) { /* twice: a flush that removes messages changes other consumers */
         cons_flush(s->cons[i % s->ncons]);
     }
     run_calls();
@@ -965,7 +1010,8 @@ static void restart(void)
     m_restarted();
 }
 
-/* Records that were not durable are gone. What was promised holds; the model takes the rest over from the consumers. */
+/* Records that were not durable are gone. What was promised holds; the model takes the rest over
+ * from the consumers. */
 static void crash(void)
 {
     while (nlogs > durable) {
@@ -1004,7 +1050,9 @@ static void crash(void)
             m->p[seq] = (struct mpend){0};
             if (e != NULL) {
                 assert_true(live(seq) && seq <= c->delivered_sseq);
-                m->p[seq] = (struct mpend){true, (e->flags & PEND_EXHAUSTED) != 0, false, e->cseq, e->dcount, e->deadline_ns};
+                m->p[seq] = (struct mpend){true,      (e->flags & PEND_EXHAUSTED) != 0,
+                                           false,     e->cseq,
+                                           e->dcount, e->deadline_ns};
             }
             m->confirmed[seq] = m->confirmed[seq] && seq <= s->last_seq;
             assert_false(m->confirmed[seq] && (e != NULL || m_new(m, seq)));
@@ -1013,7 +1061,10 @@ static void crash(void)
     m_restarted();
 }
 
-static void ready(void *arg, struct store_cons *c) { (void)arg, (void)c; }
+static void ready(void *arg, struct store_cons *c)
+{
+    (void)arg, (void)c;
+}
 
 static void forget_all(void)
 {
@@ -1097,9 +1148,18 @@ static void walks(enum store_retention retention)
     }
 }
 
-static void test_limits(void **state) { (void)state, walks(RETENTION_LIMITS); }
-static void test_workqueue(void **state) { (void)state, walks(RETENTION_WORKQUEUE); }
-static void test_interest(void **state) { (void)state, walks(RETENTION_INTEREST); }
+static void test_limits(void **state)
+{
+    (void)state, walks(RETENTION_LIMITS);
+}
+static void test_workqueue(void **state)
+{
+    (void)state, walks(RETENTION_WORKQUEUE);
+}
+static void test_interest(void **state)
+{
+    (void)state, walks(RETENTION_INTEREST);
+}
 
 /* Damaged deltas and snapshots are refused or taken, and never harm. */
 static void test_hostile_bytes(void **state)
@@ -1140,7 +1200,8 @@ static void test_hostile_bytes(void **state)
             copy[at] = (uint8_t)rnd(256);
         }
         struct seq_runs removed = {0};
-        enum st st = full ? cons_load(t, copy, cut, NULL) : cons_apply_delta(t, copy, cut, &removed);
+        enum st st =
+            full ? cons_load(t, copy, cut, NULL) : cons_apply_delta(t, copy, cut, &removed);
         assert_true(st == ST_OK || st == ST_CORRUPT);
         assert_true(t->delivered_sseq <= UINT64_MAX / 2);
         seq_runs_fini(&removed);

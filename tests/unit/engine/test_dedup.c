@@ -24,7 +24,10 @@ struct row {
 };
 static struct row rows[STEPS];
 
-static struct hash128 id_of(uint64_t key) { return hash128(1, &key, sizeof key); }
+static struct hash128 id_of(uint64_t key)
+{
+    return hash128(1, &key, sizeof key);
+}
 
 struct cmp {
     size_t at, end;
@@ -95,7 +98,8 @@ static void test_random_walk(void **state)
     size_t id_len;
     assert_memory_equal(dedup_last_id(&e, &id_len), "id", 2);
     assert_int_equal(id_len, 2);
-    for (size_t cut_at = 1; cut_at < len; cut_at += 1 + cut_at / 16) { /* every short form is refused */
+    for (size_t cut_at = 1; cut_at < len;
+         cut_at += 1 + cut_at / 16) { /* every short form is refused */
         uint8_t *exact = base_malloc(cut_at);
         memcpy(exact, blob, cut_at);
         assert_int_equal(dedup_decode(&e, exact, cut_at, NULL), ST_CORRUPT);

@@ -1,4 +1,5 @@
-/* The engine through engine/store.h, on the simulated world: publish, read, restart, crash, checkpoint, drop. */
+/* The engine through engine/store.h, on the simulated world: publish, read, restart, crash,
+ * checkpoint, drop. */
 #include "tests/lib/testlib.h"
 
 #include <stdio.h>
@@ -20,9 +21,14 @@ static void doorbell(void *arg)
 static void world_open(struct world *w)
 {
     struct err err = {0};
-    struct eng_opts o = {.store_dir = "/data", .max_file_bytes = UINT64_MAX, .max_mem_bytes = UINT64_MAX,
-                         .doorbell = doorbell, .doorbell_arg = w, .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB, .journal_window_bytes = MIB};
+    struct eng_opts o = {.store_dir = "/data",
+                         .max_file_bytes = UINT64_MAX,
+                         .max_mem_bytes = UINT64_MAX,
+                         .doorbell = doorbell,
+                         .doorbell_arg = w,
+                         .journal_file_min_bytes = 64 * KIB,
+                         .journal_file_max_bytes = 256 * KIB,
+                         .journal_window_bytes = MIB};
     TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
 }
 
@@ -53,7 +59,7 @@ static void world_fini(struct world *w)
     env_sim_destroy(w->sim);
 }
 
-/* --- callbacks ------------------------------------------------------------------------------------------------------ */
+/* --- callbacks -------------------------------------------------------------------------------- */
 
 struct got {
     int calls;
@@ -96,10 +102,12 @@ static void on_get(void *arg, enum st st, const struct msg *m)
     g->calls++;
     g->st = st;
     g->seq = m != NULL ? m->seq : 0;
-    snprintf(g->data, sizeof g->data, "%.*s", m != NULL ? (int)m->data_len : 0, m != NULL ? (const char *)m->data : "");
+    snprintf(g->data, sizeof g->data, "%.*s", m != NULL ? (int)m->data_len : 0,
+             m != NULL ? (const char *)m->data : "");
 }
 
-static struct store_stream *create(struct world *w, const char *name, void (*tweak)(struct stream_cfg *))
+static struct store_stream *create(struct world *w, const char *name,
+                                   void (*tweak)(struct stream_cfg *))
 {
     struct stream_cfg cfg;
     struct got g = {0};
@@ -119,9 +127,12 @@ static struct store_stream *create(struct world *w, const char *name, void (*twe
     return g.s;
 }
 
-static struct store_append_result publish(struct world *w, struct store_stream *s, const char *subject, const char *data)
+static struct store_append_result publish(struct world *w, struct store_stream *s,
+                                          const char *subject, const char *data)
 {
-    struct store_append a = {.subject = subject, .subject_len = (uint32_t)strlen(subject), .data = (const uint8_t *)data,
+    struct store_append a = {.subject = subject,
+                             .subject_len = (uint32_t)strlen(subject),
+                             .data = (const uint8_t *)data,
                              .data_len = (uint32_t)strlen(data)};
     struct got g = {0};
     assert_int_equal(w->store->ops->append(s, &a, on_append, &g), ST_OK);
@@ -131,7 +142,8 @@ static struct store_append_result publish(struct world *w, struct store_stream *
     return g.append;
 }
 
-static struct got get(struct world *w, struct store_stream *s, enum get_kind kind, uint64_t seq, const char *subject)
+static struct got get(struct world *w, struct store_stream *s, enum get_kind kind, uint64_t seq,
+                      const char *subject)
 {
     struct got g = {0};
     struct store_get q = {kind, seq, subject, (uint32_t)strlen(subject)};
@@ -167,7 +179,7 @@ static struct store_stream *reopen(struct world *w, const char *name)
     return s;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void publish_and_read(void **state_)
 {
@@ -258,8 +270,8 @@ static void survives_power_loss(void **state_)
     survives(power_loss, true);
 }
 
-/* A lap that begins right after a start, before the first ticket of the run, must not take later records for its own. Which
- * of lane and flusher runs first is up to the seed. */
+/* A lap that begins right after a start, before the first ticket of the run, must not take later
+ * records for its own. Which of lane and flusher runs first is up to the seed. */
 static void lap_before_the_first_ticket(void **state_)
 {
     (void)state_;
@@ -276,7 +288,8 @@ static void lap_before_the_first_ticket(void **state_)
         struct got lap = {0}, g = {0};
         eng_checkpoint(w.store, on_done, &lap);
         w.store->ops->poll(w.store);
-        struct store_append a = {.subject = "k", .subject_len = 1, .data = (const uint8_t *)"after", .data_len = 5};
+        struct store_append a = {
+            .subject = "k", .subject_len = 1, .data = (const uint8_t *)"after", .data_len = 5};
         for (int i = 0; i < 5; i++) {
             assert_int_equal(w.store->ops->append(s, &a, on_append, &g), ST_OK);
         }
@@ -391,8 +404,12 @@ static void duplicates_are_refused(void **state_)
     world_init(&w, 6);
     struct store_stream *s = create(&w, "S", NULL);
     const char hdr[] = "NATS/1.0\r\nNats-Msg-Id: id-1\r\n\r\n";
-    struct store_append a = {.subject = "a", .subject_len = 1, .hdr = (const uint8_t *)hdr, .hdr_len = sizeof hdr - 1,
-                             .msg_id = "id-1", .msg_id_len = 4};
+    struct store_append a = {.subject = "a",
+                             .subject_len = 1,
+                             .hdr = (const uint8_t *)hdr,
+                             .hdr_len = sizeof hdr - 1,
+                             .msg_id = "id-1",
+                             .msg_id_len = 4};
     for (int round = 0; round < 3; round++) {
         struct got g = {0};
         assert_int_equal(w.store->ops->append(s, &a, on_append, &g), ST_OK);
@@ -424,14 +441,21 @@ static void wrong_last_id_is_told(void **state_)
     world_init(&w, 7);
     struct store_stream *s = create(&w, "S", NULL);
     const char hdr[] = "NATS/1.0\r\nNats-Msg-Id: first\r\n\r\n";
-    struct store_append a = {.subject = "a", .subject_len = 1, .expected_last_msgid = "other", .expected_last_msgid_len = 5};
+    struct store_append a = {.subject = "a",
+                             .subject_len = 1,
+                             .expected_last_msgid = "other",
+                             .expected_last_msgid_len = 5};
     struct got g = {0};
     assert_int_equal(w.store->ops->append(s, &a, on_wrong_id, &g), ST_OK);
     spin(&w);
     assert_int_equal(g.append.verdict, APPEND_WRONG_LAST_MSGID);
     assert_string_equal(g.data, "");
-    struct store_append first = {.subject = "a", .subject_len = 1, .hdr = (const uint8_t *)hdr,
-                                 .hdr_len = sizeof hdr - 1, .msg_id = "first", .msg_id_len = 5};
+    struct store_append first = {.subject = "a",
+                                 .subject_len = 1,
+                                 .hdr = (const uint8_t *)hdr,
+                                 .hdr_len = sizeof hdr - 1,
+                                 .msg_id = "first",
+                                 .msg_id_len = 5};
     assert_int_equal(w.store->ops->append(s, &first, on_append, &g), ST_OK);
     assert_int_equal(w.store->ops->append(s, &a, on_wrong_id, &g), ST_OK);
     spin(&w);
@@ -442,11 +466,15 @@ static void wrong_last_id_is_told(void **state_)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(publish_and_read),       cmocka_unit_test(survives_clean_stop),
-        cmocka_unit_test(survives_kill),          cmocka_unit_test(survives_power_loss),
+        cmocka_unit_test(publish_and_read),
+        cmocka_unit_test(survives_clean_stop),
+        cmocka_unit_test(survives_kill),
+        cmocka_unit_test(survives_power_loss),
         cmocka_unit_test(lap_before_the_first_ticket),
-        cmocka_unit_test(limits_evict),           cmocka_unit_test(purge_and_recreate),
-        cmocka_unit_test(memory_stream_starts_empty), cmocka_unit_test(duplicates_are_refused),
+        cmocka_unit_test(limits_evict),
+        cmocka_unit_test(purge_and_recreate),
+        cmocka_unit_test(memory_stream_starts_empty),
+        cmocka_unit_test(duplicates_are_refused),
         cmocka_unit_test(wrong_last_id_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

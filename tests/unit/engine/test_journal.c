@@ -50,7 +50,8 @@ static void kill_and_go_on(void **state)
     jfx_fini(&x);
 }
 
-/* A record far above the largest file gets a file of its own; the next ones go on in ordinary files. */
+/* A record far above the largest file gets a file of its own; the next ones go on in ordinary
+ * files. */
 static void large_records(void **state)
 {
     (void)state;
@@ -58,7 +59,8 @@ static void large_records(void **state)
     struct err err;
     jfx_init(&x, NULL, 3);
     TEST_OK(jfx_open(&x, &err), &err);
-    static const uint32_t sizes[] = {1, 300000, 63 * 1024, 65 * 1024, 1 << 20, 200, 8 << 20, 5, 4 << 20};
+    static const uint32_t sizes[] = {1,   300000,  63 * 1024, 65 * 1024, 1 << 20,
+                                     200, 8 << 20, 5,         4 << 20};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         assert_true(jfx_put(&x, 0, REC_APPEND, sizes[i], 0, true));
         jfx_settle(&x);
@@ -213,8 +215,8 @@ static void poison(void **state)
     }
 }
 
-/* A full disk: publishers are told to wait, urgent records go on in the space there is, and it ends when there is
- * room again. */
+/* A full disk: publishers are told to wait, urgent records go on in the space there is, and it ends
+ * when there is room again. */
 static void full_disk_is_backpressure(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Damage beyond a flipped bit, case by case: the table of STORAGE 12.1, missing and cut files, lost pages, twins,
- * batches with a rotten member, files of other kinds in the directory. */
+/* Damage beyond a flipped bit, case by case: the table of STORAGE 12.1, missing and cut files, lost
+ * pages, twins, batches with a rotten member, files of other kinds in the directory. */
 #include <stdio.h>
 
 #include "engine/base/log.h"
@@ -86,7 +86,8 @@ static void lost_page(void **state)
     jfx_fini(&x);
 }
 
-/* The same at the end, where nothing says that it was durable: torn, no report (the residual of 12.1). */
+/* The same at the end, where nothing says that it was durable: torn, no report (the residual
+ * of 12.1). */
 static void lost_last_page_is_torn(void **state)
 {
     (void)state;
@@ -126,8 +127,8 @@ static void lost_end_after_a_clean_stop(void **state)
     jfx_fini(&x);
 }
 
-/* Killed, same boot: a group whose trailer stands was written whole, so bad bytes inside are rot even without a later
- * group; after a power loss the same picture is a torn tail. */
+/* Killed, same boot: a group whose trailer stands was written whole, so bad bytes inside are rot
+ * even without a later group; after a power loss the same picture is a torn tail. */
 static void same_boot_is_evidence(void **state)
 {
     (void)state;
@@ -151,7 +152,8 @@ static void same_boot_is_evidence(void **state)
             env_close(x.env, f);
         }
         die(&x, power != 0);
-        assert_int_equal(env_sim_flip_bit(x.sim, "/store/journal/0/0000000000000001.jnl", 4096 + 700, 3), ST_OK);
+        assert_int_equal(
+            env_sim_flip_bit(x.sim, "/store/journal/0/0000000000000001.jnl", 4096 + 700, 3), ST_OK);
         recover_lenient(&x);
         assert_int_equal(x.given, power != 0 ? 0 : 4);
         assert_int_equal(x.damage.lost, power != 0 ? 0 : 1);
@@ -256,7 +258,8 @@ static void twins(void **state)
     jfx_fini(&x);
 }
 
-/* Header, trailer or index gone as a whole: nothing is lost; index and a record: that record, and it is told. */
+/* Header, trailer or index gone as a whole: nothing is lost; index and a record: that record, and
+ * it is told. */
 static void frames_and_index(void **state)
 {
     (void)state;
@@ -266,7 +269,11 @@ static void frames_and_index(void **state)
         uint64_t off2;
         unsigned missing;
     } cases[] = {
-        {0, 128, 0, 0}, {8192 - 128, 128, 0, 0}, {128, 40, 0, 0}, {128, 8, 128 + 40 + 170 + 8, 1}, {0, 128, 128 + 40 + 170 + 8, 1},
+        {0, 128, 0, 0},
+        {8192 - 128, 128, 0, 0},
+        {128, 40, 0, 0},
+        {128, 8, 128 + 40 + 170 + 8, 1},
+        {0, 128, 128 + 40 + 170 + 8, 1},
     };
     for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
         struct jfx x;
@@ -293,8 +300,8 @@ static void frames_and_index(void **state)
     }
 }
 
-/* The first sector of a group shows an older life of the file: index gone, and a record there with a good checksum. It is
- * not of this group and must not come back. */
+/* The first sector of a group shows an older life of the file: index gone, and a record there with
+ * a good checksum. It is not of this group and must not come back. */
 static void stale_sector(void **state)
 {
     (void)state;
@@ -346,7 +353,8 @@ static void rotten_batch_member(void **state)
 
 /* What an APPEND evicts holds although its content is damaged; the claim carries it. */
 static struct seq_runs claimed;
-static void claim_runs(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor, const struct seq_runs *removed)
+static void claim_runs(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
+                       const struct seq_runs *removed)
 {
     (void)arg;
     assert_int_equal(gid, 1);
@@ -356,8 +364,8 @@ static void claim_runs(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floo
         seq_runs_add_run(&claimed, removed->v[i].first, removed->v[i].count);
     }
 }
-static enum st only_first(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                         uint64_t wall_ns, struct err *err)
+static enum st only_first(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                          struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     (void)arg;
     (void)lsn;
@@ -383,14 +391,24 @@ static void evictions_survive(void **state)
         groups(&x, 1, 10); /* the index of this one says where the gid's ordinals go on */
         seq_runs_add(&ev, 60);
         seq_runs_add_run(&ev, 70, 3);
-        struct msg m = {.seq = 77, .subj = (const uint8_t *)"s", .subj_len = 1, .data = (const uint8_t *)"datadata", .data_len = 8};
+        struct msg m = {.seq = 77,
+                        .subj = (const uint8_t *)"s",
+                        .subj_len = 1,
+                        .data = (const uint8_t *)"datadata",
+                        .data_len = 8};
         size_t ext = append_ext_size(5, &ev);
         size_t len = REC_HEAD_SIZE + ext + MSG_HEAD_SIZE + 9;
         TEST_OK(jw_reserve(x.jw, len, false, &p, &chunk, &off), NULL);
         append_ext_put(p + REC_HEAD_SIZE, ext, 5, &ev);
         size_t body = msg_put(p + REC_HEAD_SIZE + ext, &m, JFX_SEED);
         rec_seal(p, REC_APPEND, 0, 1, 0, 1, ext, body, JFX_SEED);
-        struct jw_rec r = {.gid = 1, .oseq = 1, .last_seq = 77, .floor = 5, .removed = &ev, .type = REC_APPEND, .sync = true};
+        struct jw_rec r = {.gid = 1,
+                           .oseq = 1,
+                           .last_seq = 77,
+                           .floor = 5,
+                           .removed = &ev,
+                           .type = REC_APPEND,
+                           .sync = true};
         (void)jw_commit(x.jw, &r, len);
         jfx_settle(&x);
         rest(&x);
@@ -415,7 +433,8 @@ static void evictions_survive(void **state)
     seq_runs_fini(&claimed);
 }
 
-/* Relaxed groups lost in the middle, later ones there: discarded from the hole on, without a report. */
+/* Relaxed groups lost in the middle, later ones there: discarded from the hole on, without a
+ * report. */
 static void unsynced_hole(void **state)
 {
     (void)state;
@@ -462,13 +481,17 @@ static void odd_directory_and_io_error(void **state)
     jfx_init(&x, NULL, 13);
     groups(&x, 5, 100);
     die(&x, true);
-    static const char *const odd[] = {"README", "1.jnl", "000000000000000G.jnl", "spare-x", "spare-99", "0000000000000001.jnl.bak"};
+    static const char *const odd[] = {"README",  "1.jnl",    "000000000000000G.jnl",
+                                      "spare-x", "spare-99", "0000000000000001.jnl.bak"};
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
-        TEST_OK(env_open(x.env, test_path("/store/journal/0", odd[i]), ENV_RDWR | ENV_CREATE, &f, &err), &err);
+        TEST_OK(
+            env_open(x.env, test_path("/store/journal/0", odd[i]), ENV_RDWR | ENV_CREATE, &f, &err),
+            &err);
         env_close(x.env, f);
     }
     /* the device refuses one large read: page by page it gives everything */
-    struct env_sim_fault f1 = {.kinds = ENV_SIM_BIT(ENV_SIM_READ), .glob = "*.jnl", .skip = 5, .times = 1};
+    struct env_sim_fault f1 = {
+        .kinds = ENV_SIM_BIT(ENV_SIM_READ), .glob = "*.jnl", .skip = 5, .times = 1};
     env_sim_fault(x.sim, &f1);
     TEST_OK(jfx_open(&x, &err), &err);
     jfx_check(&x);

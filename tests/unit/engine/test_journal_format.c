@@ -1,5 +1,5 @@
-/* engine/journal_format.c: round trips, every flipped bit, and golden bytes: the example of FORMAT-journal.md. A change that
- * breaks the golden bytes breaks stores that people have. */
+/* engine/journal_format.c: round trips, every flipped bit, and golden bytes: the example of
+ * FORMAT-journal.md. A change that breaks the golden bytes breaks stores that people have. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,7 +29,8 @@ static struct jg_header example(uint8_t page[4096])
     static const uint8_t nonce[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     struct seq_runs removed = {0};
     seq_runs_add(&removed, 6);
-    struct ji_entry e = {.gid = 3, .nrec = 1, .flags = JI_REMOVES, .first_oseq = 41, .last_seq = 17, .floor = 7};
+    struct ji_entry e = {
+        .gid = 3, .nrec = 1, .flags = JI_REMOVES, .first_oseq = 41, .last_seq = 17, .floor = 7};
     memset(page, 0, 4096);
     size_t index = ji_size(&removed);
     ji_put(page + 128, index, &e, &removed);
@@ -75,7 +76,8 @@ static void golden(void **state)
     }
     assert_int_equal(from_hex(golden_head, want, sizeof(want)), n);
     assert_memory_equal(page, want, n);
-    assert_memory_equal(page + 4096 - 128 + 4, page + 4, 124); /* the trailer: the same, but for the magic */
+    assert_memory_equal(page + 4096 - 128 + 4, page + 4,
+                        124); /* the trailer: the same, but for the magic */
     for (size_t i = n; i < 4096 - 128; i++) {
         assert_int_equal(page[i], 0);
     }
@@ -107,7 +109,8 @@ static void file_header(void **state)
 {
     (void)state;
     uint8_t page[4096];
-    struct jf_header h = {.file_no = 9, .base_lsn = 1 << 20, .size = 1 << 22, .prev_end_lsn = 8192, .created_ns = 5};
+    struct jf_header h = {
+        .file_no = 9, .base_lsn = 1 << 20, .size = 1 << 22, .prev_end_lsn = 8192, .created_ns = 5};
     struct jf_header got;
     memset(h.store_uuid, 1, 16);
     memset(h.file_nonce, 2, 16);
@@ -141,7 +144,12 @@ static void index_entries(void **state)
     for (uint64_t i = 0; i < 30; i++) {
         seq_runs_add(&r, i * 1000);
     }
-    struct ji_entry e = {.gid = 1, .nrec = 2, .first_oseq = UINT64_MAX / 2, .last_seq = 3, .floor = 4, .flags = JI_OPEN | JI_BATCH};
+    struct ji_entry e = {.gid = 1,
+                         .nrec = 2,
+                         .first_oseq = UINT64_MAX / 2,
+                         .last_seq = 3,
+                         .floor = 4,
+                         .flags = JI_OPEN | JI_BATCH};
     size_t size = ji_size(&r);
     assert_true(size <= sizeof(buf));
     ji_put(buf, size, &e, &r);

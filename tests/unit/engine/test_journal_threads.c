@@ -1,6 +1,6 @@
-/* The journal with real threads on a real disk: two owners, lane, preparer, releases, small files that rotate all the
- * time, groups too large for a file. Run under TSan it is the proof of the locking; the simulation steps tasks one at a
- * time and cannot see a race. */
+/* The journal with real threads on a real disk: two owners, lane, preparer, releases, small files
+ * that rotate all the time, groups too large for a file. Run under TSan it is the proof of the
+ * locking; the simulation steps tasks one at a time and cannot see a race. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -18,9 +18,9 @@ struct owner {
     struct jw *jw;
     struct prng rnd;
     uint32_t gid;
-    uint64_t oseq;    /* next */
-    uint64_t durable; /* records */
-    uint64_t records; /* to write in this life */
+    uint64_t oseq;                 /* next */
+    uint64_t durable;              /* records */
+    uint64_t records;              /* to write in this life */
     atomic_uint_fast64_t last_lsn; /* of the newest durable record */
 };
 struct world {
@@ -58,7 +58,12 @@ static void put(struct owner *o)
     assert_int_equal(st, ST_OK);
     size_t body = msg_put(p + REC_HEAD_SIZE, &m, 3);
     rec_seal(p, REC_APPEND, 0, o->gid, 0, (uint32_t)o->oseq, 0, body, 3);
-    struct jw_rec r = {.user = o, .gid = o->gid, .oseq = o->oseq, .last_seq = m.seq, .type = REC_APPEND, .sync = true};
+    struct jw_rec r = {.user = o,
+                       .gid = o->gid,
+                       .oseq = o->oseq,
+                       .last_seq = m.seq,
+                       .type = REC_APPEND,
+                       .sync = true};
     (void)jw_commit(o->jw, &r, len);
     o->oseq++;
 }
@@ -98,8 +103,8 @@ static void *releaser_main(void *arg)
     return NULL;
 }
 
-static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes, struct jr_chunk *chunk,
-                         uint64_t wall_ns, struct err *err)
+static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
+                         struct jr_chunk *chunk, uint64_t wall_ns, struct err *err)
 {
     struct world *w = arg;
     (void)lsn;
@@ -115,8 +120,8 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     return ST_OK;
 }
 
-static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi, bool lost,
-                      const char *text)
+static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint64_t lo, uint64_t hi,
+                      bool lost, const char *text)
 {
     (void)arg;
     (void)cause;

@@ -89,7 +89,8 @@ static void count(void *arg, uint32_t pgno)
     *(unsigned *)arg += 1;
 }
 
-/* Every page that reaches meta.db is stamped, 64 bytes stay reserved, and the WAL's frames are read as SQLite does. */
+/* Every page that reaches meta.db is stamped, 64 bytes stay reserved, and the WAL's frames are read
+ * as SQLite does. */
 static void test_pages_and_frames(void **state)
 {
     (void)state;
@@ -173,7 +174,8 @@ static void test_readonly(void **state)
     TEST_OK(cat_sql_each(&sql, CAT_T_LANE, take_row, &rows, &err), &err);
     assert_int_equal(rows, 100);
     TEST_OK(cat_sql_integrity(&sql, &err), &err);
-    assert_true(cat_sql_begin(&sql, &err) != ST_OK || cat_sql_set_state(&sql, 9, false, &err) != ST_OK ||
+    assert_true(cat_sql_begin(&sql, &err) != ST_OK ||
+                cat_sql_set_state(&sql, 9, false, &err) != ST_OK ||
                 cat_sql_commit(&sql, &err) != ST_OK);
     cat_sql_rollback(&sql);
     cat_sql_close(&sql);
@@ -183,7 +185,8 @@ static void test_readonly(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_every_bit_of_a_page), T(test_pages_and_frames), T(test_bad_page_is_named),
-                                       T(test_stray_journal), T(test_readonly)};
+    const struct CMUnitTest tests[] = {T(test_every_bit_of_a_page), T(test_pages_and_frames),
+                                       T(test_bad_page_is_named), T(test_stray_journal),
+                                       T(test_readonly)};
     return cmocka_run_group_tests_name("meta_vfs", tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* engine/reader.c and blockcache.c: completions, joining, reading ahead, bounds, damage, forgetting; and real tasks. */
+/* engine/reader.c and blockcache.c: completions, joining, reading ahead, bounds, damage,
+ * forgetting; and real tasks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,7 +11,10 @@
 
 #define NMSGS 400u
 
-static size_t size_of(uint64_t seq) { return 50 + seq % 50; }
+static size_t size_of(uint64_t seq)
+{
+    return 50 + seq % 50;
+}
 
 struct world {
     struct env_sim *sim; /* NULL: the real one */
@@ -23,7 +27,10 @@ struct world {
     atomic_uint rings;
 };
 
-static void ring(void *arg) { atomic_fetch_add((atomic_uint *)arg, 1); }
+static void ring(void *arg)
+{
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
 
 static void world_open(struct world *w, bool simulated, unsigned queue_max, uint64_t cache_bytes)
 {
@@ -38,8 +45,12 @@ static void world_open(struct world *w, bool simulated, unsigned queue_max, uint
         seg_fix_open(&w->f, NULL, NULL);
     }
     msg_set_add(&w->m, 1, NMSGS, 1, 9, size_of);
-    struct seg_flush_req req = {
-        .gid = FIX_GID, .next_segno = 1, .msgs = w->m.src, .n = NMSGS, .block_raw_bytes = 1024, .no_compress = true};
+    struct seg_flush_req req = {.gid = FIX_GID,
+                                .next_segno = 1,
+                                .msgs = w->m.src,
+                                .n = NMSGS,
+                                .block_raw_bytes = 1024,
+                                .no_compress = true};
     assert_int_equal(seg_flush(w->f.segs, &req, &out, &err), ST_OK);
     w->v = out.v[0].view;
     out.v[0].view = NULL;
@@ -100,7 +111,8 @@ static void complete_and_join(void **state)
     assert_null(reader_get(w.pool, w.v, 0));
     assert_int_equal(reader_submit(w.pool, w.v, 0, 3, on_block, &a), ST_OK);
     assert_int_equal(reader_submit(w.pool, w.v, 0, 0, on_block, &b), ST_OK);
-    assert_int_equal(reader_submit(w.pool, w.v, 2, 0, on_block, &b), ST_OK); /* was read ahead, is wanted now */
+    assert_int_equal(reader_submit(w.pool, w.v, 2, 0, on_block, &b),
+                     ST_OK); /* was read ahead, is wanted now */
     assert_int_equal(a.calls, 0);
     env_sim_run(w.sim, 1000);
     assert_int_equal(a.calls, 0);
@@ -192,7 +204,8 @@ static void cache_is_bounded(void **state)
     struct block *b = NULL;
     assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, 0, &first, NULL), ST_OK);
     for (uint32_t i = 1; i < w.v->ndata; i++) {
-        block_release(blockcache_get(w.cache, first->file_id, 0)); /* used again and again: survives the scan */
+        block_release(blockcache_get(w.cache, first->file_id,
+                                     0)); /* used again and again: survives the scan */
         assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, i, &b, NULL), ST_OK);
         block_release(b);
         blockcache_stats_get(w.cache, &st);
@@ -239,8 +252,9 @@ static void real_tasks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget), cmocka_unit_test(damage_and_drop),
-        cmocka_unit_test(cache_is_bounded),  cmocka_unit_test(real_tasks),
+        cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget),
+        cmocka_unit_test(damage_and_drop),   cmocka_unit_test(cache_is_bounded),
+        cmocka_unit_test(real_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

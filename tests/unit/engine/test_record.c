@@ -9,8 +9,8 @@
 
 #define SEED 0x1234abcdu
 
-static size_t build_append(uint8_t *buf, const char *subj, const char *hdr, const char *data, uint64_t floor,
-                           const struct seq_runs *evicted)
+static size_t build_append(uint8_t *buf, const char *subj, const char *hdr, const char *data,
+                           uint64_t floor, const struct seq_runs *evicted)
 {
     struct msg m = {.seq = 77,
                     .ts_ns = 1234567890123,
@@ -66,7 +66,8 @@ static void append_round_trip(void **state)
     seq_runs_fini(&ev);
 }
 
-/* Any flipped bit of the covered part is ST_CORRUPT, any of the content fails msg_check; nothing else happens. */
+/* Any flipped bit of the covered part is ST_CORRUPT, any of the content fails msg_check; nothing
+ * else happens. */
 static void every_bit_of_an_append(void **state)
 {
     (void)state;
@@ -192,13 +193,15 @@ static void runs_refuse_nonsense(void **state)
     struct seq_runs r = {0};
     size_t used;
     uint8_t b[64];
-    assert_int_equal(seq_runs_get((const uint8_t *)"\1\5\0", 3, &used, &r), ST_CORRUPT); /* zero count */
+    assert_int_equal(seq_runs_get((const uint8_t *)"\1\5\0", 3, &used, &r),
+                     ST_CORRUPT); /* zero count */
     size_t n = varint_put(b, 1);
     n += varint_put(b + n, UINT64_MAX);
     n += varint_put(b + n, 2);
     assert_int_equal(seq_runs_get(b, n, &used, &r), ST_CORRUPT); /* overflow */
     n = varint_put(b, UINT64_MAX / 2);
-    assert_int_equal(seq_runs_get(b, sizeof(b), &used, &r), ST_CORRUPT); /* more than the bytes can hold */
+    assert_int_equal(seq_runs_get(b, sizeof(b), &used, &r),
+                     ST_CORRUPT); /* more than the bytes can hold */
     uint64_t floor;
     assert_int_equal(append_ext_get(b, 8, &floor, &r), ST_CORRUPT);
     memset(b, 0, sizeof(b));

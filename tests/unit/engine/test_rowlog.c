@@ -1,4 +1,5 @@
-/* The row log as a file: what is written is read; torn, rotten, foreign and hostile bytes are told apart. */
+/* The row log as a file: what is written is read; torn, rotten, foreign and hostile bytes are told
+ * apart. */
 #include "tests/lib/testlib.h"
 
 #include <stdio.h>
@@ -26,7 +27,8 @@ static int setup(void **state)
     struct cat_buf b = {0};
     (void)state;
     sim = env_sim_create(test_seed());
-    id = (struct rowlog_ident){.env = env_sim_env(sim), .root = ROOT, .store_uuid = {7}, .crc_seed = 99};
+    id = (struct rowlog_ident){
+        .env = env_sim_env(sim), .root = ROOT, .store_uuid = {7}, .crc_seed = 99};
     TEST_OK(env_mkdir(id.env, ROOT, &err), &err);
     TEST_OK(env_dirsync(id.env, "/", &err), &err);
     TEST_OK(rowlog_dump_begin(&d, &id, 3, 10, 1, &err), &err);
@@ -135,7 +137,8 @@ static void test_flips(void **state)
         env_sim_disk_load(sim, d);
         assert_int_equal(env_sim_flip_bit(sim, LOG, off, off % 8), ST_OK);
         TEST_OK(rowlog_scan(&id, 3, &s, &err), &err);
-        bool seen = !s.header_ok || s.bad_off != 0 || s.tail_off != 0 || s.pad_off != 0 || s.nchain != 5;
+        bool seen =
+            !s.header_ok || s.bad_off != 0 || s.tail_off != 0 || s.pad_off != 0 || s.nchain != 5;
         if (!seen) {
             fail_msg("flip at %llu was not seen", (unsigned long long)off);
         }
@@ -175,8 +178,9 @@ static void test_names(void **state)
     struct err err;
     struct env_file *f;
     uint64_t found = 0;
-    const char *others[] = {"/r/meta.03.log", "/r/meta.log",     "/r/meta.x.log", "/r/meta.3.log.tmp",
-                            "/r/meta.db",     "/r/xmeta.9.log", "/r/meta.-1.log"};
+    const char *others[] = {"/r/meta.03.log",    "/r/meta.log", "/r/meta.x.log",
+                            "/r/meta.3.log.tmp", "/r/meta.db",  "/r/xmeta.9.log",
+                            "/r/meta.-1.log"};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         TEST_OK(env_open(id.env, others[i], ENV_RDWR | ENV_CREATE, &f, &err), &err);
         env_close(id.env, f);
@@ -207,7 +211,8 @@ static void test_hostile_rows(void **state)
         put_u32le(raw + 4, (uint32_t)(len - CAT_ROW_HEAD));
         put_u32le(raw + 12, (uint32_t)prng_below(&p, 8));
         put_u32le(raw + 8, crc32c(crc32c(0, raw, 8), raw + 12, len - 12));
-        if (cat_row_next(raw, len, &pos, &row, NULL) == ST_OK && cat_row_cells(&row, cells, NULL) == ST_OK) {
+        if (cat_row_next(raw, len, &pos, &row, NULL) == ST_OK &&
+            cat_row_cells(&row, cells, NULL) == ST_OK) {
             good += cat_row_struct(row.table, cells, &any, NULL) == ST_OK;
         }
     }

@@ -1,4 +1,5 @@
-/* engine/segment*.c on a real directory: what is flushed is read back, across flushes, seals and restarts. */
+/* engine/segment*.c on a real directory: what is flushed is read back, across flushes, seals and
+ * restarts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -59,8 +60,8 @@ static void flush(struct seg_fix *f, struct book *b, const struct msg_set *m, si
 }
 
 /* Every message is found at its place and right. */
-static void check_all(struct seg_fix *f, const struct book *b, const struct msg_set *m, unsigned subjects,
-                      fix_size_fn size)
+static void check_all(struct seg_fix *f, const struct book *b, const struct msg_set *m,
+                      unsigned subjects, fix_size_fn size)
 {
     struct block *blk = NULL;
     struct err err = {0};
@@ -83,7 +84,8 @@ static void check_all(struct seg_fix *f, const struct book *b, const struct msg_
 }
 
 /* Opens all rows anew, as after a restart, and compares with what the visitor must see. */
-static void reopen_all(struct seg_fix *f, struct book *b, const struct msg_set *m, unsigned subjects, struct seen *sum)
+static void reopen_all(struct seg_fix *f, struct book *b, const struct msg_set *m,
+                       unsigned subjects, struct seen *sum)
 {
     struct seg_row rows[VIEWS_MAX];
     size_t n = b->n;
@@ -119,13 +121,19 @@ static void reopen_all(struct seg_fix *f, struct book *b, const struct msg_set *
     assert_int_equal(sum->seq_sum, want);
 }
 
-static size_t size_small(uint64_t seq) { return 1 + seq % 200; }
+static size_t size_small(uint64_t seq)
+{
+    return 1 + seq % 200;
+}
 static size_t size_mixed(uint64_t seq)
 {
     static const size_t sizes[] = {1, 10, 100, 1000, 63 * 1024, 64 * 1024, 65 * 1024, 4096};
     return sizes[seq % 8];
 }
-static size_t size_large(uint64_t seq) { return seq % 5 == 0 ? 8 * MIB : seq % 5 == 1 ? MIB + 1 : 1; }
+static size_t size_large(uint64_t seq)
+{
+    return seq % 5 == 0 ? 8 * MIB : seq % 5 == 1 ? MIB + 1 : 1;
+}
 
 static void one_flush(void **state)
 {
@@ -169,7 +177,8 @@ static void many_flushes_and_seals(void **state)
     msg_set_add(&m, 10, 2000, 3, 100, size_mixed);
     struct seq_runs removed = {0};
     seq_runs_add_run(&removed, 1, 9);
-    struct seg_flush_req how = {.segment_bytes = 4 * MIB, .no_compress = true, .floor = 10, .removed = &removed};
+    struct seg_flush_req how = {
+        .segment_bytes = 4 * MIB, .no_compress = true, .floor = 10, .removed = &removed};
     for (size_t at = 0; at < m.n; at += 50) {
         flush(&f, &b, &m, at, 50, &how);
         how.removed = NULL;
@@ -206,7 +215,8 @@ static void large_messages(void **state)
     seg_fix_open(&f, NULL, NULL);
     msg_set_add(&m, 1, 20, 1, 3, size_large);
     flush(&f, &b, &m, 0, 10, &(struct seg_flush_req){.segment_bytes = 32 * MIB});
-    flush(&f, &b, &m, 10, 10, &(struct seg_flush_req){.segment_bytes = 32 * MIB, .no_compress = true});
+    flush(&f, &b, &m, 10, 10,
+          &(struct seg_flush_req){.segment_bytes = 32 * MIB, .no_compress = true});
     check_all(&f, &b, &m, 3, size_large);
     reopen_all(&f, &b, &m, 3, &sum);
     check_all(&f, &b, &m, 3, size_large);
@@ -215,8 +225,8 @@ static void large_messages(void **state)
     seg_fix_close(&f);
 }
 
-static void any_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t generation,
-                     const char *path)
+static void any_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
+                     uint64_t generation, const char *path)
 {
     char *last = arg;
     (void)gid, (void)segno, (void)gen, (void)dropped, (void)generation;
@@ -254,7 +264,8 @@ static void strange_files(void **state)
     seg_fix_close(&f);
 }
 
-/* Subjects in runs; a checkpoint that only removes; one subject with more messages than one call gives. */
+/* Subjects in runs; a checkpoint that only removes; one subject with more messages than one call
+ * gives. */
 static void runs_and_removals(void **state)
 {
     (void)state;
@@ -327,7 +338,8 @@ static void compaction(void **state)
     assert_int_equal(b.n, 1);
     assert_int_equal(seg_compact(f.segs, b.v[0], 9, "A", "N", none, NULL, &out, &err), ST_OK);
     assert_int_equal(out.n, 0);
-    assert_int_equal(seg_compact(f.segs, b.v[0], 9, "A", "N", every_third, NULL, &out, &err), ST_OK);
+    assert_int_equal(seg_compact(f.segs, b.v[0], 9, "A", "N", every_third, NULL, &out, &err),
+                     ST_OK);
     assert_int_equal(out.n, 1);
     assert_int_equal(segs_sync_dirs(f.segs, FIX_GID, &err), ST_OK);
     struct seg_view *small = out.v[0].view;
@@ -391,8 +403,8 @@ static void ttl_is_kept(void **state)
     seg_fix_close(&f);
 }
 
-static void count_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped, uint64_t generation,
-                       const char *path)
+static void count_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
+                       uint64_t generation, const char *path)
 {
     unsigned *n = arg;
     (void)path;
@@ -446,8 +458,10 @@ static void drop_and_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_flush),   cmocka_unit_test(many_flushes_and_seals), cmocka_unit_test(large_messages),
-        cmocka_unit_test(strange_files), cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction), cmocka_unit_test(ttl_is_kept), cmocka_unit_test(drop_and_list),
+        cmocka_unit_test(one_flush),         cmocka_unit_test(many_flushes_and_seals),
+        cmocka_unit_test(large_messages),    cmocka_unit_test(strange_files),
+        cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction),
+        cmocka_unit_test(ttl_is_kept),       cmocka_unit_test(drop_and_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
-/* Crashes in a flush, in the simulated world: stop at every operation on the disk, lose a legal part of what was not
- * synced, open what the last commit named. Every committed message is there and right, nothing is reported as damage
- * (I19), and the stream goes on from there. Then the same with a failing or full disk instead of a crash. */
+/* Crashes in a flush, in the simulated world: stop at every operation on the disk, lose a legal
+ * part of what was not synced, open what the last commit named. Every committed message is there
+ * and right, nothing is reported as damage (I19), and the stream goes on from there. Then the same
+ * with a failing or full disk instead of a crash. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,7 +16,10 @@
 #define FLUSHES 8u
 #define SUBJECTS 5u
 
-static size_t size_of(uint64_t seq) { return seq % 7 == 0 ? 3000 : 1 + seq % 90; }
+static size_t size_of(uint64_t seq)
+{
+    return seq % 7 == 0 ? 3000 : 1 + seq % 90;
+}
 
 /* The catalogue: what was committed. */
 struct committed {
@@ -176,7 +180,8 @@ static uint64_t count_ops(const struct msg_set *m)
     return n;
 }
 
-static void crash_once(const struct msg_set *m, uint64_t at, uint64_t seed, bool partial, bool power)
+static void crash_once(const struct msg_set *m, uint64_t at, uint64_t seed, bool partial,
+                       bool power)
 {
     struct env_sim *sim = env_sim_create(seed);
     struct stream s;
@@ -215,11 +220,13 @@ static void crash_everywhere(void **state)
     msg_set_fini(&m);
 }
 
-/* The n-th operation fails, the machine goes on: the file is abandoned, the messages go to a new one. */
+/* The n-th operation fails, the machine goes on: the file is abandoned, the messages go to a new
+ * one. */
 static void fail_everywhere(void **state)
 {
     (void)state;
-    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED, ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
+    static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED,
+                                                  ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
     struct msg_set m = {0};
     msg_set_add(&m, 5, PER_FLUSH * FLUSHES, 2, SUBJECTS, size_of);
     uint64_t n = count_ops(&m);
@@ -228,8 +235,10 @@ static void fail_everywhere(void **state)
             struct env_sim *sim = env_sim_create(at + 7);
             struct stream s;
             stream_begin(&s, sim);
-            env_sim_fault(sim, &(struct env_sim_fault){
-                                   .skip = at, .times = 1, .effect = effects[e], .st = e % 2 != 0 ? ST_NOSPACE : ST_IO});
+            env_sim_fault(sim, &(struct env_sim_fault){.skip = at,
+                                                       .times = 1,
+                                                       .effect = effects[e],
+                                                       .st = e % 2 != 0 ? ST_NOSPACE : ST_IO});
             unsigned failed = 0;
             while (s.c.msgs + PER_FLUSH <= m.n) {
                 failed += checkpoint(&s, &m, PER_FLUSH, false) != ST_OK;
@@ -249,8 +258,8 @@ static void fail_everywhere(void **state)
     msg_set_fini(&m);
 }
 
-/* A commit fails after its row became durable in one of the two places: what that row names must stay as it is, so the
- * next flush, which goes out from the view before, does not touch it. */
+/* A commit fails after its row became durable in one of the two places: what that row names must
+ * stay as it is, so the next flush, which goes out from the view before, does not touch it. */
 static void unknown_commit(void **state)
 {
     (void)state;
@@ -261,7 +270,8 @@ static void unknown_commit(void **state)
     msg_set_add(&m, 5, 100, 1, SUBJECTS, size_of);
     stream_begin(&s, sim);
     assert_int_equal(checkpoint(&s, &m, 10, false), ST_OK);
-    struct seg_flush_req req = {.gid = FIX_GID, .active = s.v[0], .next_segno = 2, .msgs = m.src + 10, .n = 20};
+    struct seg_flush_req req = {
+        .gid = FIX_GID, .active = s.v[0], .next_segno = 2, .msgs = m.src + 10, .n = 20};
     assert_int_equal(seg_flush(s.f.segs, &req, &out, NULL), ST_OK);
     assert_int_equal(out.n, 1);
     assert_true(out.v[0].replaces_active);
@@ -301,8 +311,8 @@ static void active_is_gone(void **state)
     msg_set_fini(&m);
 }
 
-/* Writes and syncs that say yes and do nothing, then a power loss: what is gone is an error on read and reported; what is
- * served is right. */
+/* Writes and syncs that say yes and do nothing, then a power loss: what is gone is an error on read
+ * and reported; what is served is right. */
 static void lying_disk(void **state)
 {
     (void)state;
@@ -314,11 +324,11 @@ static void lying_disk(void **state)
         struct env_sim *sim = env_sim_create(at + 7);
         struct stream s;
         stream_begin(&s, sim);
-        env_sim_fault(sim, &(struct env_sim_fault){
-                               .kinds = ENV_SIM_BIT(ENV_SIM_WRITE) | ENV_SIM_BIT(ENV_SIM_DATASYNC),
-                               .skip = at,
-                               .times = 1 + at % 3,
-                               .effect = ENV_SIM_LIE});
+        env_sim_fault(sim, &(struct env_sim_fault){.kinds = ENV_SIM_BIT(ENV_SIM_WRITE) |
+                                                            ENV_SIM_BIT(ENV_SIM_DATASYNC),
+                                                   .skip = at,
+                                                   .times = 1 + at % 3,
+                                                   .effect = ENV_SIM_LIE});
         assert_true(run(&s, &m));
         env_sim_faults_clear(sim);
         views_release(&s);
@@ -365,7 +375,8 @@ static void lying_disk(void **state)
     msg_set_fini(&m);
 }
 
-/* A full disk: flushes fail, nothing committed suffers, no file is left over; with room again it goes on. */
+/* A full disk: flushes fail, nothing committed suffers, no file is left over; with room again it
+ * goes on. */
 static void full_disk(void **state)
 {
     (void)state;
@@ -395,12 +406,9 @@ static void full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crash_everywhere),
-        cmocka_unit_test(fail_everywhere),
-        cmocka_unit_test(unknown_commit),
-        cmocka_unit_test(active_is_gone),
-        cmocka_unit_test(lying_disk),
-        cmocka_unit_test(full_disk),
+        cmocka_unit_test(crash_everywhere), cmocka_unit_test(fail_everywhere),
+        cmocka_unit_test(unknown_commit),   cmocka_unit_test(active_is_gone),
+        cmocka_unit_test(lying_disk),       cmocka_unit_test(full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
-/* Damage in segment files: every bit of a small segment is flipped, active and sealed. Each time the segment opens; no
- * wrong byte is served; at most one block is lost, and what is lost is an error on read, in the range reported; the
- * check finds every flip. */
+/* Damage in segment files: every bit of a small segment is flipped, active and sealed. Each time
+ * the segment opens; no wrong byte is served; at most one block is lost, and what is lost is an
+ * error on read, in the range reported; the check finds every flip. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,7 +15,10 @@
 #define NMSGS 60u
 #define SUBJECTS 7u
 
-static size_t size_of(uint64_t seq) { return 1 + seq % 40; }
+static size_t size_of(uint64_t seq)
+{
+    return 1 + seq % 40;
+}
 
 struct image {
     uint8_t *bytes;
@@ -148,14 +151,15 @@ static void flip_one(const struct image *img, struct memfile_env *m, struct segs
         assert_int_equal(checked.lost, 0);
         /* an index that was rebuilt says the same */
         assert_int_equal(seen.subject_msgs, NMSGS);
-        assert_int_equal(seen.seq_sum - (seen.ttl != 0 ? 77 ^ 110 : 0), img->good.seq_sum - (77 ^ 110));
+        assert_int_equal(seen.seq_sum - (seen.ttl != 0 ? 77 ^ 110 : 0),
+                         img->good.seq_sum - (77 ^ 110));
         assert_int_equal(seen.bytes, img->good.bytes);
     }
     seg_view_release(view);
 }
 
-/* Bits that are flipped: all of bytes that say something; of zeros (padding, unused fields) one bit of each, and in long
- * runs of them one of every eighth byte. */
+/* Bits that are flipped: all of bytes that say something; of zeros (padding, unused fields) one bit
+ * of each, and in long runs of them one of every eighth byte. */
 static bool worth_a_flip(const struct image *img, size_t bit)
 {
     size_t at = bit / 8;

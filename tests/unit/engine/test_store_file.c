@@ -1,4 +1,5 @@
-/* STORE and STORE.2: either serves, the other is repaired; what is not ours is refused and left alone. */
+/* STORE and STORE.2: either serves, the other is repaired; what is not ours is refused and left
+ * alone. */
 #include "tests/lib/testlib.h"
 
 #include "engine/base/env_sim.h"
@@ -37,7 +38,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static enum st open_store(bool create, struct store_ident *id, enum store_file_note *note, struct err *err)
+static enum st open_store(bool create, struct store_ident *id, enum store_file_note *note,
+                          struct err *err)
 {
     memset(id, 0, sizeof(*id));
     return store_file_open(env, ROOT, create, id, note, err);
@@ -81,7 +83,9 @@ static void test_every_bit(void **state)
         for (uint64_t off = 0; off < 4096; off += off < 128 || off > 4000 ? 1 : 13) {
             for (unsigned bit = 0; bit < 8; bit += off < 64 ? 1 : 5) {
                 env_sim_disk_load(sim, d);
-                assert_int_equal(env_sim_flip_bit(sim, file == 0 ? ROOT "/STORE" : ROOT "/STORE.2", off, bit), ST_OK);
+                assert_int_equal(
+                    env_sim_flip_bit(sim, file == 0 ? ROOT "/STORE" : ROOT "/STORE.2", off, bit),
+                    ST_OK);
                 TEST_OK(open_store(false, &b, &note, &err), &err);
                 assert_int_equal(note, STORE_FILE_REPAIRED);
                 assert_memory_equal(&a, &b, sizeof(a));
@@ -160,8 +164,8 @@ static void test_refusals(void **state)
     expect_refusal(ST_CORRUPT, "there is data");
 }
 
-/* Power lost at any step of creation or repair: none, or a good pair after the next open; an identity that was returned
- * stays. */
+/* Power lost at any step of creation or repair: none, or a good pair after the next open; an
+ * identity that was returned stays. */
 static void test_crashes(void **state)
 {
     (void)state;
@@ -196,6 +200,7 @@ static void test_crashes(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_create_and_read), T(test_every_bit), T(test_refusals), T(test_crashes)};
+    const struct CMUnitTest tests[] = {T(test_create_and_read), T(test_every_bit), T(test_refusals),
+                                       T(test_crashes)};
     return cmocka_run_group_tests_name("store_file", tests, NULL, NULL);
 }

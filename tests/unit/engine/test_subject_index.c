@@ -33,8 +33,16 @@ static struct model model;
 
 static void make_subject(char *out)
 {
-    static const char *const part[] = {"a", "b", "ab", "orders", "ordersx", "x1", "long-token-of-many-bytes",
-                                       "long-token-of-many-bytez", "*x", "\xc3\xa9"};
+    static const char *const part[] = {"a",
+                                       "b",
+                                       "ab",
+                                       "orders",
+                                       "ordersx",
+                                       "x1",
+                                       "long-token-of-many-bytes",
+                                       "long-token-of-many-bytez",
+                                       "*x",
+                                       "\xc3\xa9"};
     size_t tokens = 1 + rnd(3);
     out[0] = 0;
     for (size_t i = 0; i < tokens && strlen(out) < 12; i++) {
@@ -51,8 +59,11 @@ static void make_subject(char *out)
 
 static void make_filter(char *out)
 {
-    static const char *const fixed[] = {">", "*", "*.*", "a.>", "*.a", "a.*.b", "*.*.>", "orders.*", "long-token-of-many-bytes.>",
-                                        "*x", "*.*x", "a", "zz", "*.>"};
+    static const char *const fixed[] = {">",     "*",        "*.*",
+                                        "a.>",   "*.a",      "a.*.b",
+                                        "*.*.>", "orders.*", "long-token-of-many-bytes.>",
+                                        "*x",    "*.*x",     "a",
+                                        "zz",    "*.>"};
     if (rnd(2) == 0) {
         strcpy(out, fixed[rnd(ARRAY_LEN(fixed))]);
     } else if (model.n > 0) {
@@ -93,7 +104,10 @@ static bool see(void *arg, const struct sidx_entry *e)
     return s->n != s->stop_at;
 }
 
-static int by_subject(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_subject(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static void check_match(const struct sidx *x, const char *filter)
 {
@@ -170,7 +184,8 @@ static void check_subject(const struct sidx *x, const char *subj)
 {
     const struct sidx_entry *e = sidx_find(x, subj, strlen(subj));
     uint64_t count = 0;
-    uint64_t from = model.n == 0 ? 1 : rnd(model.v[model.n - 1].seq + 2), next = 0, prev = 0, rank = 0;
+    uint64_t from = model.n == 0 ? 1 : rnd(model.v[model.n - 1].seq + 2), next = 0, prev = 0,
+             rank = 0;
     for (size_t i = 0; i < model.n; i++) {
         if (strcmp(model.v[i].subj, subj) != 0) {
             continue;
@@ -218,7 +233,8 @@ static void test_random_walk(void **state)
     uint64_t seq = 0;
     model.n = 0;
     for (int i = 0; i < 30000; i++) {
-        /* grows for a while, then shrinks, so that nodes and postings pass through all their forms */
+        /* grows for a while, then shrinks, so that nodes and postings pass through all their forms
+         */
         bool grow = (i / 3000) % 2 == 0;
         if (model.n < MODEL_MAX && rnd(10) < (grow ? 7u : 2u)) {
             struct row *r = &model.v[model.n++];
