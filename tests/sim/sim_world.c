@@ -441,6 +441,7 @@ static void on_get(void *arg, enum st st, const struct msg *m)
 {
     struct sw_call *c = arg;
     char why[200];
+    sw_observe_age(c->w, c->in); /* it may have expired while its block was read */
     bool removed_since = st == ST_NOTFOUND && c->want == ST_OK && !md_live(&c->in->md, c->value);
     if (st != c->want && !excused(c->w) && !removed_since && !(st == ST_CLOSED && c->in->dropped)) {
         sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value,
