@@ -72,8 +72,8 @@ static struct segidx_subject *subject_add(struct segidx *x, const uint8_t *name,
         x->subj_cap = grown(x->subj_cap, x->nsubj + 1);
         x->subj = base_realloc(x->subj, x->subj_cap * sizeof(*x->subj));
     }
-    if (x->names_cap - x->names_len < len) {
-        x->names_cap = grown(x->names_cap, x->names_len + len);
+    if (x->names_cap - x->names_len <= len) { /* one to spare: not NULL for an empty subject */
+        x->names_cap = grown(x->names_cap, x->names_len + len + 1);
         x->names = base_realloc(x->names, x->names_cap);
     }
     memcpy(x->names + x->names_len, name, len);
