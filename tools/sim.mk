@@ -15,11 +15,14 @@ SEED ?= 1
 crash: $(SIM_PROGS) ## crash sweep: CRASHES=100000 SEED=1 [TIME=seconds]
 	@$(B)/tests/sim/crash_sweep --count $(CRASHES) --seed $(SEED) $(if $(TIME),--time $(TIME)) --seeds tests/sim/seeds.txt
 
-.PHONY: flips faults walk
+.PHONY: flips flips-real faults walk
 FLIPS ?= 100000
 STEPS ?= 100000
+REAL_FLIPS ?= 300
 flips: $(SIM_PROGS) ## bit flips of a whole store: FLIPS=100000, or ALL=1 for every bit of every byte in use
 	@$(B)/tests/sim/bit_flips --count $(FLIPS) --seed $(SEED) $(if $(ALL),--all)
+flips-real: all ## bit flips in stores of the real server: REAL_FLIPS=300
+	@$(TEST_ENV) FLIPS=$(REAL_FLIPS) SEED=$(SEED) python3 tests/integration/flips_real.py
 faults: $(SIM_PROGS) ## each disk operation of three lives fails in turn; full disks
 	@$(B)/tests/sim/disk_faults --stride 1 --seed $(SEED)
 walk: $(SIM_PROGS) ## model walk: STEPS=100000
