@@ -45,11 +45,9 @@ static void take_tail(struct ckpt_unit *u)
     }
     u->nchunks = n;
     u->msgs = t->msgs > 0 ? base_malloc((size_t)t->msgs * sizeof *u->msgs) : NULL;
-    for (uint64_t seq = t->first_seq; seq < tail_end_seq(t); seq++) {
+    for (uint64_t seq = tail_next(t, 0); seq != 0; seq = tail_next(t, seq + 1)) {
         const uint8_t *p = tail_get(t, seq, NULL);
-        if (p != NULL) {
-            u->msgs[u->nmsgs++] = (struct seg_src){.msg = p, .len = get_u32le(p)};
-        }
+        u->msgs[u->nmsgs++] = (struct seg_src){.msg = p, .len = get_u32le(p)};
     }
 }
 

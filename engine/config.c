@@ -43,6 +43,7 @@ static const struct field stream_fields[] = {
     {28, K_I64, S(subject_delete_marker_ttl_ns), 0, 0},
     {29, K_KVS, S(metadata), S(nmetadata), 0},
     {30, K_BYTES, S(opaque), S(opaque_len), 0},
+    {31, K_BOOL, S(mirror), 0, 0},
 };
 #undef S
 #define C(m) offsetof(struct cons_cfg, m)

@@ -182,6 +182,7 @@ bool stream_consistent(const struct store_stream *s); /* I14 and friends; for as
 /* store_ops entries */
 enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
                          void *arg);
+void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg);
 void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg);
 void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
                       void *arg);

@@ -260,6 +260,7 @@ static const struct store_ops ops = {
     .stream_user = op_user,
     .stream_set_user = op_set_user,
     .append = stream_op_append,
+    .seq_skip = stream_op_skip,
     .get = stream_op_get,
     .msg_delete = stream_op_delete,
     .purge = stream_op_purge,

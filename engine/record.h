@@ -64,6 +64,7 @@ enum rec_reason {
     REASON_RESERVE = 9,    /* SKIP: sequences reserved for a memory stream */
     REASON_FIRST_SEQ = 10, /* SKIP: first_seq of the config */
     REASON_RECOVERY = 11,  /* SKIP: a sequence that must not be issued again */
+    REASON_ORIGIN = 12,    /* SKIP: a mirror whose origin has nothing there */
 };
 
 /* A half-open run of sequences [first, first+count). */

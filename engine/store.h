@@ -62,6 +62,8 @@ struct stream_cfg {
     bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
         discard_new_per_subject;
     bool allow_msg_ttl;
+    bool mirror; /* sequences come from another stream (store_append.at_seq): none is made up or
+                    reserved here */
     int64_t subject_delete_marker_ttl_ns;
     struct store_kv *metadata; /* owned */
     size_t nmetadata;
@@ -178,6 +180,11 @@ struct store_append {
     uint64_t expected_last_seq, expected_last_subj_seq;
     uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
     uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine */
+    /* A copy of another stream's message keeps its sequence and time; what lies between the last
+     * sequence and at_seq stays empty. at_seq at or below the last one is WRONG_LAST_SEQ, whatever
+     * the caller expects: a copy is stored once. 0 = next sequence, now. */
+    uint64_t at_seq;
+    int64_t at_time_ns;
 };
 struct store_append_result {
     enum append_verdict verdict;
@@ -278,6 +285,9 @@ struct store_ops {
      * after the next store_poll. fn may be NULL. */
     enum st (*append)(struct store_stream *, const struct store_append *, store_append_fn,
                       void *arg);
+    /* Moves last_seq up to `last_seq`; the sequences between stay empty. For mirrors, where the
+     * origin has no message there. Lower: nothing happens. fn may be NULL. */
+    void (*seq_skip)(struct store_stream *, uint64_t last_seq, store_done_fn, void *arg);
     void (*get)(struct store_stream *, const struct store_get *, store_get_fn, void *arg);
     void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
                        void *arg); /* ST_NOTFOUND */

@@ -261,7 +261,7 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
     uint64_t size = msg_logical_size(m->subj_len, m->hdr_len, m->data_len);
     const char *subject = (const char *)m->subj;
     if (m->seq > s->last_seq + 1) {
-        liveset_skip(s->live, m->seq - 1); /* lost to damage */
+        liveset_skip(s->live, m->seq - 1); /* a copy of a stream with holes; or lost to damage */
     }
     liveset_append(s->live, m->seq);
     sidx_add(s->idx, subject, m->subj_len, m->seq);
@@ -381,7 +381,7 @@ enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq, enum rec
 enum st stream_reserve_seqs(struct store_stream *s)
 {
     enum { RESERVE = 65536 };
-    if (!s->memory || s->last_seq + RESERVE / 2 < s->reserved_seq) {
+    if (!s->memory || s->cfg.mirror || s->last_seq + RESERVE / 2 < s->reserved_seq) {
         return ST_OK;
     }
     uint64_t upto = u64_max(s->last_seq, s->reserved_seq) + RESERVE;

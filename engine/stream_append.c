@@ -56,6 +56,11 @@ static struct hash128 id_hash(const struct store_stream *s, const char *id, size
 static bool check_expected(struct store_stream *s, const struct store_append *a,
                            struct store_append_result *r)
 {
+    if (a->at_seq != 0) {
+        r->verdict = a->at_seq <= s->last_seq ? APPEND_WRONG_LAST_SEQ : APPEND_STORED;
+        r->actual = s->last_seq;
+        return a->at_seq <= s->last_seq;
+    }
     if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
         dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
         if (dedup_find(s->dedup, id_hash(s, a->msg_id, a->msg_id_len), &r->seq)) {
@@ -106,10 +111,16 @@ static void evict_per_subject(struct store_stream *s, const struct sidx_entry *e
     }
 }
 
+/* The sequence the message gets. */
+static uint64_t next_seq(const struct store_stream *s, const struct store_append *a)
+{
+    return a->at_seq != 0 ? a->at_seq : s->last_seq + 1;
+}
+
 static void evict_rollup(struct store_stream *s, const struct store_append *a, struct evict *ev)
 {
     if (a->rollup == 2) {
-        ev->floor = s->last_seq + 1;
+        ev->floor = next_seq(s, a);
         ev->msgs = s->msgs;
         ev->bytes = s->bytes;
         return;
@@ -122,14 +133,14 @@ static void evict_rollup(struct store_stream *s, const struct store_append *a, s
 
 /* Takes from the front until the new message fits; it may push out itself (a message above
  * max_bytes). */
-static void evict_front(struct store_stream *s, uint64_t size, struct evict *ev)
+static void evict_front(struct store_stream *s, uint64_t own_seq, uint64_t size, struct evict *ev)
 {
     uint64_t seq = liveset_next(
         s->live, u64_max(s->first_seq, ev->floor)); /* a rollup has counted what lies below */
     while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) ||
            over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
         if (seq == 0) {
-            ev->floor = s->last_seq + 2;
+            ev->floor = own_seq + 1;
             return;
         }
         if (!is_evicted(ev, seq)) {
@@ -167,7 +178,7 @@ static bool plan_limits(struct store_stream *s, const struct store_append *a, ui
             return false;
         }
     } else {
-        evict_front(s, size, ev);
+        evict_front(s, next_seq(s, a), size, ev);
     }
     uint64_t used = s->memory ? s->eng->mem_bytes : s->eng->file_bytes;
     uint64_t max = s->memory ? s->eng->opts.max_mem_bytes : s->eng->opts.max_file_bytes;
@@ -257,8 +268,8 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     flags |= a->hdr_len > 0 ? MSG_HDR : 0;
     flags |= a->msg_id != NULL ? MSG_MSGID : 0;
     flags |= a->rollup == 1 ? MSG_ROLLUP_SUB : a->rollup == 2 ? MSG_ROLLUP_ALL : 0;
-    *m = (struct msg){.seq = s->last_seq + 1,
-                      .ts_ns = i64_max(now, s->last_ts_ns),
+    *m = (struct msg){.seq = next_seq(s, a),
+                      .ts_ns = a->at_seq != 0 ? a->at_time_ns : i64_max(now, s->last_ts_ns),
                       .subj = (const uint8_t *)a->subject,
                       .hdr = a->hdr,
                       .data = a->data,
@@ -344,15 +355,16 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
         int64_t now = eng_now_ns(e);
         uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
         if (wanted_by_nobody(s, a)) {
-            ev.floor = s->msgs == 0 ? s->last_seq + 2 : 0;
+            ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
             if (ev.floor == 0) {
-                seq_runs_add(&ev.runs, s->last_seq + 1);
+                seq_runs_add(&ev.runs, next_seq(s, a));
             }
         }
         if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, size, &ev, &r)) {
             struct msg m;
             enum st st = stream_reserve_seqs(s);
-            if (st == ST_OK && s->memory && s->last_seq + 1 > s->reserved_done_seq) {
+            if (st == ST_OK && s->memory && !s->cfg.mirror &&
+                next_seq(s, a) > s->reserved_done_seq) {
                 st = ST_FULL; /* the reservation is on its way */
             }
             if (st == ST_OK) {

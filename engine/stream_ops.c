@@ -422,9 +422,30 @@ void stream_arm_expiry(struct store_stream *s)
     }
 }
 
+void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg)
+{
+    enum st st = s->eng->poisoned != ST_OK ? ST_POISONED : ST_OK;
+    if (st == ST_OK && last_seq > s->last_seq) {
+        uint8_t body[16] = {0};
+        put_u64le(body, last_seq);
+        body[8] = REASON_ORIGIN;
+        if (!s->memory) {
+            st = stream_log(s, REC_SKIP, 0, 0, body, sizeof body, NULL, true, true);
+        }
+        if (st == ST_OK) {
+            stream_apply_skip(s, last_seq);
+        }
+        if (st == ST_OK && (s->memory || s->durability == DURABILITY_ASYNC)) {
+            eng_kick(s->eng, s);
+        }
+    }
+    if (fn != NULL) {
+        eng_wait(s->eng, stream_ticket(s), fn, arg, st, 0);
+    }
+}
+
 uint64_t stream_seq_at_time(struct store_stream *s, int64_t ts_ns)
 {
-    struct msg m;
     for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
         const struct seg_view *v = s->segs->v[i];
         uint32_t block_no;
@@ -434,19 +455,5 @@ uint64_t stream_seq_at_time(struct store_stream *s, int64_t ts_ns)
             return u64_max(lo, s->first_seq);
         }
     }
-    uint64_t lo = s->tail.first_seq, hi = tail_end_seq(&s->tail);
-    /* Times rise with sequences; dead slots are stepped over. */
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2, at = mid;
-        const uint8_t *p = NULL;
-        while (at < hi && (p = tail_get(&s->tail, at, NULL)) == NULL) {
-            at++;
-        }
-        if (p == NULL || msg_get(p, get_u32le(p), &m) != ST_OK || m.ts_ns >= ts_ns) {
-            hi = mid;
-        } else {
-            lo = at + 1;
-        }
-    }
-    return u64_max(lo, s->first_seq);
+    return u64_max(tail_seq_at_time(&s->tail, ts_ns), s->first_seq);
 }

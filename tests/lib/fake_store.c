@@ -439,8 +439,8 @@ static enum st append(struct store_stream *s, const struct store_append *a, stor
                            .data_len = a->data_len};
         m->hdr = copy(a->hdr, a->hdr_len);
         m->data = copy(a->data, a->data_len);
-        m->seq = r.seq = ++s->last_seq;
-        m->ts = s->last_ts = env_real_ns(s->f->env);
+        m->seq = r.seq = s->last_seq = a->at_seq != 0 ? a->at_seq : s->last_seq + 1;
+        m->ts = s->last_ts = a->at_seq != 0 ? a->at_time_ns : env_real_ns(s->f->env);
         m->msgid = a->msg_id != NULL ? base_strndup(a->msg_id, a->msg_id_len) : NULL;
         limits(s, m->subj);
         ready_all(s);
@@ -494,6 +494,12 @@ static void msg_delete(struct store_stream *s, uint64_t seq, bool secure, store_
         fix_first(s);
     }
     job_done(s->f, fn, arg, m == NULL ? ST_NOTFOUND : ST_OK, 0);
+}
+static void seq_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg)
+{
+    s->last_seq = last_seq > s->last_seq ? last_seq : s->last_seq;
+    fix_first(s);
+    job_done(s->f, fn, arg, ST_OK, 0);
 }
 static void purge(struct store_stream *s, const struct store_purge *p, store_done_fn fn, void *arg)
 {
@@ -880,6 +886,7 @@ static const struct store_ops ops = {
     .stream_user = stream_user,
     .stream_set_user = stream_set_user,
     .append = append,
+    .seq_skip = seq_skip,
     .get = get,
     .msg_delete = msg_delete,
     .purge = purge,
