@@ -1,0 +1,361 @@
+/* Buckets: a stream whose config is the one NATS clients give it (ADR-8), made, found, changed,
+ * deleted. */
+#include "kv/kv_int.h"
+
+#include <stdio.h>
+
+#include "engine/base/limits.h"
+#include "engine/base/subject.h"
+#include "kv/watch.h"
+
+/* --- handles ---------------------------------------------------------------------------------- */
+
+static void stream_name(char out[LIM_NAME_BYTES_MAX + 1], const char *bucket)
+{
+    (void)snprintf(out, LIM_NAME_BYTES_MAX + 1, KV_STREAM_PREFIX "%s", bucket);
+}
+
+static struct kv *kv_make(const struct kv_home *home, const char *bucket, struct store_stream *s)
+{
+    struct kv *kv = base_calloc(1, sizeof *kv);
+    kv->magic = KV_MAGIC;
+    kv->refs = 1;
+    kv->home = *home;
+    kv->ops = home->store->ops;
+    kv->s = s;
+    kv->bucket = base_strdup(bucket);
+    kv->prefix_len = sizeof KV_SUBJECT_PREFIX - 1 + strlen(bucket) + 1;
+    kv->prefix = base_malloc(kv->prefix_len + 1);
+    (void)snprintf(kv->prefix, kv->prefix_len + 1, KV_SUBJECT_PREFIX "%s.", bucket);
+    kv->mirror = kv->ops->stream_cfg(s)->nsubjects == 0;
+    list_init(&kv->watches);
+    return kv;
+}
+
+void kv_release(struct kv *kv)
+{
+    ASSERT(kv->refs > 0);
+    if (--kv->refs == 0) {
+        ASSERT(list_empty(&kv->watches));
+        base_free(kv->bucket);
+        base_free(kv->prefix);
+        kv->magic = 0;
+        base_free(kv);
+    }
+}
+
+static enum st find(const struct kv_home *home, const char *bucket, struct store_stream **s_out,
+                    struct err *err)
+{
+    char name[LIM_NAME_BYTES_MAX + 1];
+    *s_out = NULL;
+    if (!kv_bucket_valid(bucket)) {
+        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"", bucket);
+    }
+    stream_name(name, bucket);
+    struct store_stream *s = home->store->ops->stream_find(home->store, home->account, name);
+    if (s == NULL) {
+        return err_set(err, ST_NOTFOUND, 0, "bucket \"%s\" not found", bucket);
+    }
+    if (home->store->ops->stream_cfg(s)->max_msgs_per_subject < 1) {
+        return err_set(err, ST_INVALID, 0, "stream \"%s\" is not a key-value bucket", name);
+    }
+    *s_out = s;
+    return ST_OK;
+}
+
+enum st kv_open(const struct kv_home *home, const char *bucket, struct kv **kv_out, struct err *err)
+{
+    struct store_stream *s;
+    *kv_out = NULL;
+    enum st st = find(home, bucket, &s, err);
+    if (st == ST_OK) {
+        *kv_out = kv_make(home, bucket, s);
+    }
+    return st;
+}
+
+void kv_close(struct kv *kv)
+{
+    if (kv == NULL) {
+        return;
+    }
+    ASSERT(kv->magic == KV_MAGIC);
+    ASSERT(!kv->closed);
+    kv->closed = true;
+    kv_watch_close_all(kv);
+    kv_release(kv);
+}
+
+/* --- config ----------------------------------------------------------------------------------- */
+
+static enum st check_config(const struct kv_config *c, struct err *err)
+{
+    if (c->bucket == NULL || !kv_bucket_valid(c->bucket)) {
+        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"",
+                       c->bucket == NULL ? "" : c->bucket);
+    }
+    if (c->history > KV_HISTORY_MAX) {
+        return err_set(err, ST_INVALID, 0, "history of %u is more than %u", c->history,
+                       KV_HISTORY_MAX);
+    }
+    if (c->ttl_ns < 0 || (c->ttl_ns > 0 && c->ttl_ns < 100 * NS_PER_MS)) {
+        return err_set(err, ST_INVALID, 0, "a bucket's TTL is 100 ms or more");
+    }
+    if (c->limit_marker_ttl_ns < 0 || c->limit_marker_ttl_ns % NS_PER_S != 0) {
+        return err_set(err, ST_INVALID, 0, "the TTL of limit markers is in whole seconds");
+    }
+    if (c->max_bytes < -1 || c->max_value_bytes < -1) {
+        return err_set(err, ST_INVALID, 0, "a size cannot be negative");
+    }
+    if (c->description != NULL && strlen(c->description) > LIM_DESCRIPTION_BYTES_MAX) {
+        return err_set(err, ST_INVALID, 0, "the description is longer than %zu bytes",
+                       (size_t)LIM_DESCRIPTION_BYTES_MAX);
+    }
+    size_t meta = 0;
+    for (size_t i = 0; i < c->nmetadata; i++) {
+        meta += strlen(c->metadata[i].key) + strlen(c->metadata[i].value);
+    }
+    if (meta > LIM_METADATA_BYTES_MAX) {
+        return err_set(err, ST_INVALID, 0, "the metadata is larger than %zu bytes",
+                       (size_t)LIM_METADATA_BYTES_MAX);
+    }
+    return ST_OK;
+}
+
+static int64_t or_none(int64_t v)
+{
+    return v <= 0 ? -1 : v;
+}
+
+/* What the caller may choose, into a stream's config. */
+static void put_choices(struct stream_cfg *cfg, const struct kv_config *c)
+{
+    base_free(cfg->description);
+    cfg->description =
+        c->description != NULL && *c->description != 0 ? base_strdup(c->description) : NULL;
+    cfg->max_msgs_per_subject = c->history == 0 ? 1 : c->history;
+    cfg->max_age_ns = c->ttl_ns;
+    cfg->duplicates_ns = c->ttl_ns > 0 && c->ttl_ns < LIM_DUP_WINDOW_NS_DEFAULT
+                             ? c->ttl_ns
+                             : LIM_DUP_WINDOW_NS_DEFAULT;
+    cfg->max_bytes = or_none(c->max_bytes);
+    cfg->max_msg_size = (int32_t)or_none(c->max_value_bytes);
+    cfg->compression = c->compression ? COMPRESSION_S2 : COMPRESSION_NONE;
+    cfg->allow_msg_ttl = cfg->allow_msg_ttl || c->limit_marker_ttl_ns > 0;
+    cfg->subject_delete_marker_ttl_ns = c->limit_marker_ttl_ns;
+    for (size_t i = 0; i < cfg->nmetadata; i++) {
+        base_free(cfg->metadata[i].key);
+        base_free(cfg->metadata[i].value);
+    }
+    base_free(cfg->metadata);
+    cfg->nmetadata = c->nmetadata;
+    cfg->metadata = c->nmetadata == 0 ? NULL : base_calloc(c->nmetadata, sizeof *cfg->metadata);
+    for (size_t i = 0; i < c->nmetadata; i++) {
+        cfg->metadata[i] =
+            (struct store_kv){base_strdup(c->metadata[i].key), base_strdup(c->metadata[i].value)};
+    }
+}
+
+static void make_cfg(struct stream_cfg *cfg, const struct kv_home *home, const struct kv_config *c)
+{
+    char name[LIM_NAME_BYTES_MAX + 1], subject[LIM_NAME_BYTES_MAX + 8];
+    stream_name(name, c->bucket);
+    (void)snprintf(subject, sizeof subject, KV_SUBJECT_PREFIX "%s.>", c->bucket);
+    stream_cfg_init(cfg);
+    cfg->account = base_strdup(home->account);
+    cfg->name = base_strdup(name);
+    cfg->subjects = base_calloc(1, sizeof *cfg->subjects);
+    cfg->subjects[0] = base_strdup(subject);
+    cfg->nsubjects = 1;
+    cfg->storage = c->storage;
+    cfg->discard = DISCARD_NEW;
+    cfg->allow_rollup = cfg->deny_delete = cfg->allow_direct = true;
+    put_choices(cfg, c);
+}
+
+/* --- create, update, delete ------------------------------------------------------------------- */
+
+struct bucket_op {
+    struct kv_home home;
+    char *bucket;    /* owned */
+    kv_bucket_fn fn; /* create */
+    struct kv *kv;   /* update: shared */
+    store_done_fn done;
+    void *arg;
+};
+
+static void bucket_op_free(struct bucket_op *op)
+{
+    if (op->kv != NULL) {
+        kv_release(op->kv);
+    }
+    base_free(op->bucket);
+    base_free(op);
+}
+
+static void on_created(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    struct bucket_op *op = arg;
+    op->fn(op->arg, st, st == ST_OK ? kv_make(&op->home, op->bucket, s) : NULL, err);
+    bucket_op_free(op);
+}
+
+/* No other stream may listen to what is put here. */
+static enum st check_overlap(const struct kv_home *home, const struct stream_cfg *cfg,
+                             struct err *err)
+{
+    const struct store_ops *ops = home->store->ops;
+    for (struct store_stream *s = ops->stream_next(home->store, home->account, NULL); s != NULL;
+         s = ops->stream_next(home->store, home->account, s)) {
+        const struct stream_cfg *other = ops->stream_cfg(s);
+        if (strcmp(other->name, cfg->name) == 0) {
+            return err_set(err, ST_EXISTS, 0, "bucket \"%s\" already exists",
+                           cfg->name + sizeof KV_STREAM_PREFIX - 1);
+        }
+        for (size_t i = 0; i < other->nsubjects; i++) {
+            if (subject_overlap(other->subjects[i], strlen(other->subjects[i]), cfg->subjects[0],
+                                strlen(cfg->subjects[0]))) {
+                return err_set(err, ST_EXISTS, 0, "stream \"%s\" has the bucket's subjects",
+                               other->name);
+            }
+        }
+    }
+    return ST_OK;
+}
+
+enum st kv_create(const struct kv_home *home, const struct kv_config *c, kv_bucket_fn fn, void *arg,
+                  struct err *err)
+{
+    ASSERT(fn != NULL);
+    enum st st = check_config(c, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    struct stream_cfg cfg;
+    make_cfg(&cfg, home, c);
+    st = check_overlap(home, &cfg, err);
+    if (st == ST_OK) {
+        struct bucket_op *op = base_calloc(1, sizeof *op);
+        *op = (struct bucket_op){
+            .home = *home, .bucket = base_strdup(c->bucket), .fn = fn, .arg = arg};
+        home->store->ops->stream_create(home->store, &cfg, on_created, op);
+    }
+    stream_cfg_fini(&cfg);
+    return st;
+}
+
+static void on_updated(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    struct bucket_op *op = arg;
+    (void)s;
+    op->done(op->arg, st, 0, err);
+    bucket_op_free(op);
+}
+
+enum st kv_update_config(struct kv *kv, const struct kv_config *c, store_done_fn fn, void *arg,
+                         struct err *err)
+{
+    ASSERT(kv->magic == KV_MAGIC);
+    ASSERT(fn != NULL);
+    struct kv_config named = *c;
+    named.bucket = kv->bucket;
+    enum st st = check_config(&named, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    struct stream_cfg cfg;
+    stream_cfg_copy(&cfg, kv->ops->stream_cfg(kv->s));
+    put_choices(&cfg, &named);
+    struct bucket_op *op = base_calloc(1, sizeof *op);
+    *op = (struct bucket_op){.kv = kv_acquire(kv), .done = fn, .arg = arg};
+    kv->ops->stream_update(kv->home.store, kv->s, &cfg, on_updated, op);
+    stream_cfg_fini(&cfg);
+    return ST_OK;
+}
+
+enum st kv_delete_bucket(const struct kv_home *home, const char *bucket, store_done_fn fn,
+                         void *arg, struct err *err)
+{
+    struct store_stream *s;
+    enum st st = find(home, bucket, &s, err);
+    if (st == ST_OK) {
+        home->store->ops->stream_delete(home->store, s, fn, arg);
+    }
+    return st;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+const char *kv_next_bucket(const struct kv_home *home, const char *prev)
+{
+    const struct store_ops *ops = home->store->ops;
+    struct store_stream *s = NULL;
+    if (prev != NULL) {
+        char name[LIM_NAME_BYTES_MAX + 1];
+        stream_name(name, prev);
+        s = ops->stream_find(home->store, home->account, name);
+        if (s == NULL) {
+            return NULL;
+        }
+    }
+    while ((s = ops->stream_next(home->store, home->account, s)) != NULL) {
+        const char *name = ops->stream_cfg(s)->name;
+        const char *bucket = name + sizeof KV_STREAM_PREFIX - 1;
+        if (strncmp(name, KV_STREAM_PREFIX, sizeof KV_STREAM_PREFIX - 1) == 0 &&
+            kv_bucket_valid(bucket) && ops->stream_cfg(s)->max_msgs_per_subject > 0) {
+            return bucket;
+        }
+    }
+    return NULL;
+}
+
+struct status_op {
+    struct kv *kv; /* shared */
+    kv_status_fn fn;
+    void *arg;
+};
+
+static void on_settled(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct status_op *op = arg;
+    struct kv *kv = op->kv;
+    (void)n;
+    if (st != ST_OK) {
+        op->fn(op->arg, st, NULL, err);
+    } else {
+        struct stream_state state;
+        const struct stream_cfg *c = kv->ops->stream_cfg(kv->s);
+        kv->ops->stream_state(kv->s, &state);
+        struct kv_status s = {.bucket = kv->bucket,
+                              .description = c->description,
+                              .values = state.msgs,
+                              .bytes = state.bytes,
+                              .keys = state.nsubjects,
+                              .last_revision = state.last_seq,
+                              .history = (uint32_t)c->max_msgs_per_subject,
+                              .replicas = c->replicas,
+                              .ttl_ns = c->max_age_ns,
+                              .limit_marker_ttl_ns = c->subject_delete_marker_ttl_ns,
+                              .max_bytes = c->max_bytes,
+                              .max_value_bytes = c->max_msg_size,
+                              .storage = c->storage,
+                              .durability = state.durability,
+                              .compression = c->compression != COMPRESSION_NONE,
+                              .sealed = c->sealed,
+                              .read_only = kv->mirror || c->sealed,
+                              .metadata = c->metadata,
+                              .nmetadata = c->nmetadata};
+        op->fn(op->arg, ST_OK, &s, NULL);
+    }
+    kv_release(kv);
+    base_free(op);
+}
+
+void kv_status(struct kv *kv, kv_status_fn fn, void *arg)
+{
+    ASSERT(kv->magic == KV_MAGIC);
+    struct status_op *op = base_calloc(1, sizeof *op);
+    *op = (struct status_op){kv_acquire(kv), fn, arg};
+    kv->ops->stream_barrier(kv->s, on_settled, op);
+}
