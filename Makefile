@@ -90,7 +90,8 @@ $(BIN)/millrace: $(B)/broker/main.o $(LIB)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 	@ln -sf millrace $(BIN)/nats-server
-$(BIN)/jsadmin: $(B)/tools/jsadmin.o $(B)/tools/table.o $(LIB)
+JSADMIN_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/*.c)))
+$(BIN)/jsadmin: $(JSADMIN_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -216,7 +216,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     }
     u->next_segno = s->segs != NULL ? s->segs->next_segno : 1;
     u->prev_last_seq = s->flushed_seq;
-    u->segment_bytes = 0;
+    u->segment_bytes = s->eng->opts.segment_bytes;
 }
 
 /* --- C2, C3: write and sync (flusher) --------------------------------------------------------- */
@@ -268,7 +268,7 @@ static struct cat_bytes bytes_of(const void *p, size_t len)
     return (struct cat_bytes){p, len};
 }
 
-static void put_segment(struct cat_txn *t, const struct seg_row *r)
+void ckpt_put_segment(struct cat_txn *t, const struct seg_row *r)
 {
     struct cat_segment c = {
         .gid = r->gid,
@@ -377,17 +377,18 @@ static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
     cat_put_stream_ckpt(t, &ck);
     put_consumers(t, u);
     put_removed(t, u);
+    compact_put_erase(t, s);
     put_damage(t, u);
     for (size_t i = 0; i < u->ndead; i++) {
         cat_del_segment(t, u->gid, u->dead[i]);
     }
     for (size_t i = 0; i < u->flushed.n; i++) {
-        put_segment(t, &u->flushed.v[i].view->row);
+        ckpt_put_segment(t, &u->flushed.v[i].view->row);
     }
     const struct seg_set *set = s->segs;
     if (set != NULL && set->n > 0 && set->v[set->n - 1]->row.state == SEG_CLOSED &&
         !is_dead(u, set->v[set->n - 1]->row.segno)) {
-        put_segment(t, &set->v[set->n - 1]->row); /* closed by a failed flush */
+        ckpt_put_segment(t, &set->v[set->n - 1]->row); /* closed by a failed flush */
     }
 }
 
@@ -404,6 +405,8 @@ static void put_dropped(struct cat_txn *t, struct ckpt_unit *u)
     for (uint32_t i = 0; s->segs != NULL && i < s->segs->segdel_parts; i++) {
         cat_del_segdel(t, u->gid, 0, i);
     }
+    seq_runs_clear(&s->erase);
+    compact_put_erase(t, s);
     for (size_t i = 0; i < s->ndamage; i++) {
         cat_del_damage(t, u->gid, s->damage[i].lo, s->damage[i].hi);
     }
@@ -490,12 +493,24 @@ void ckpt_add_view(struct store_stream *s, struct seg_view *v)
     set->next_segno = u64_max(set->next_segno, v->row.segno + 1);
 }
 
+void ckpt_replace_view(struct store_stream *s, size_t i, struct seg_view *v)
+{
+    ASSERT(s->segs->v[i]->row.segno == v->row.segno);
+    seg_view_release(s->segs->v[i]);
+    s->segs->v[i] = v;
+}
+
+void ckpt_remove_view(struct store_stream *s, size_t i)
+{
+    struct seg_set *set = s->segs;
+    seg_view_release(set->v[i]);
+    memmove(set->v + i, set->v + i + 1, (set->n - i - 1) * sizeof(struct seg_view *));
+    set->n--;
+}
+
 static void replace_last(struct store_stream *s, struct seg_view *v)
 {
-    struct seg_view **last = &s->segs->v[s->segs->n - 1];
-    ASSERT((*last)->row.segno == v->row.segno);
-    seg_view_release(*last);
-    *last = v;
+    ckpt_replace_view(s, s->segs->n - 1, v);
 }
 
 static void drop_dead(struct store_stream *s, const struct ckpt_unit *u)
@@ -553,6 +568,8 @@ static void publish_unit(struct eng *e, struct ckpt_unit *u)
         }
     }
     s->flushed_lsn = u->flushed_lsn;
+    s->ckpt_first_seq = u->first_seq;
+    compact_look_at(s);
 }
 
 static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
@@ -654,9 +671,7 @@ static void finish_lap(struct eng *e, bool done)
         k->lap_no_space = false;
         e->checkpoints++;
         jr_release(e->jr, k->checkpoint_lsn, k->commit_gen);
-        if (k->flusher != NULL) {
-            env_task_wake(e->env, k->flusher); /* unlinks what this lap let go */
-        }
+        ckpt_wake_flusher(e); /* unlinks what this lap let go */
     }
     atomic_store_explicit(&k->phase, CKPT_IDLE, memory_order_relaxed);
 }
@@ -837,7 +852,7 @@ void ckpt_poll(struct eng *e)
         enum st st = first_error(k, &err);
         if (st != ST_OK) {
             lap_failed(e, st, &err);
-        } else if (e->done_ticket >= k->freeze_ticket && durable(e)) {
+        } else if (e->done_ticket >= k->freeze_ticket && durable(e) && !compact_committing(e)) {
             build_txn(e);
             atomic_store_explicit(&k->phase, CKPT_COMMITTING, memory_order_release);
             st = cat_submit(e->cat, k->txn, committed, e);
@@ -892,6 +907,19 @@ void ckpt_request(struct eng *e, store_done_fn done, void *arg)
         struct ckpt_request *r = base_malloc(sizeof *r);
         *r = (struct ckpt_request){done, arg, k->requests};
         k->requests = r;
+    }
+}
+
+bool ckpt_committing(const struct eng *e)
+{
+    int phase = atomic_load_explicit(&e->ckpt->phase, memory_order_acquire);
+    return phase == CKPT_COMMITTING || phase == CKPT_COMMITTED;
+}
+
+void ckpt_wake_flusher(struct eng *e)
+{
+    if (e->ckpt->flusher != NULL) {
+        env_task_wake(e->env, e->ckpt->flusher);
     }
 }
 
@@ -999,8 +1027,10 @@ void ckpt_close(struct eng *e)
         }
     }
     jw_seal(e->jw);
+    compact_stop(e);
     ckpt_stop(e);
     drain_lap(e);
+    compact_settle(e);
 }
 
 bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)

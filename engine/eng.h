@@ -43,7 +43,8 @@ struct seg_set {
     uint32_t segdel_parts; /* rows in segdel */
 };
 
-struct ckpt; /* checkpoint.c */
+struct ckpt;    /* checkpoint.c */
+struct compact; /* compact.c */
 
 struct eng {
     struct store base;
@@ -60,6 +61,7 @@ struct eng {
     struct blockcache *cache; /* owned */
     struct reader_pool *pool; /* owned */
     struct ckpt *ckpt;        /* owned */
+    struct compact *compact;  /* owned */
 
     struct store_stream *
         *by_name; /* owned array, sorted by (account, name): streams that can be found */
@@ -99,7 +101,8 @@ struct eng {
     struct jr_recovered recovered;
     int64_t recovery_ns;
     uint64_t checkpoints, segment_bytes_written;
-    struct eng_damage *unowned; /* owned: damage that names no stream we know */
+    uint64_t compactions, compacted_bytes; /* segments rewritten; what they shrank by */
+    struct eng_damage *unowned;            /* owned: damage that names no stream we know */
     size_t nunowned;
 };
 #define ENG_MAGIC 0x454e4731u
@@ -157,6 +160,8 @@ MUST_USE enum st stream_replay(struct store_stream *s, const struct rec *r, cons
  */
 MUST_USE enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs,
                                       enum rec_reason reason);
+/* A user's delete of one live message. secure: it is erased from its segment too. */
+MUST_USE enum st stream_delete_logged(struct store_stream *s, uint64_t seq, bool secure);
 /* flags: REC_BATCH_MORE when records of the same batch follow. */
 MUST_USE enum st stream_floor_logged(struct store_stream *s, uint64_t first_seq,
                                      enum rec_reason reason, uint8_t flags);
@@ -235,5 +240,26 @@ void ckpt_consumer_dropped(struct store_stream *s, uint32_t sub);
 #define CKPT_TAIL_BLOB_MAX 4096u /* bytes of a tail that goes into the row instead of a segment */
 /* The tail column: flushed_seq u64, then MSG forms, each padded to 8 B. */
 MUST_USE enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, size_t len);
+/* For compact.c. */
+bool ckpt_committing(const struct eng *e);
+void ckpt_wake_flusher(struct eng *e);
+void ckpt_put_segment(struct cat_txn *t, const struct seg_row *r);
+/* Puts a view of the same segment (one reference, taken over) in place of the i-th; takes it out.
+ */
+void ckpt_replace_view(struct store_stream *s, size_t i, struct seg_view *v);
+void ckpt_remove_view(struct store_stream *s, size_t i);
+
+/* --- compact.c -------------------------------------------------------------------------------- */
+void compact_create(struct eng *e);
+MUST_USE enum st compact_start(struct eng *e, struct err *err);
+void compact_stop(struct eng *e);   /* the task; idempotent */
+void compact_settle(struct eng *e); /* shutdown, catalogue stopped: ends the job where it stands */
+void compact_destroy(struct eng *e);
+void compact_poll(struct eng *e); /* owner: chooses, commits, publishes */
+bool compact_committing(const struct eng *e);
+void compact_look_at(struct store_stream *s); /* a checkpoint of it is durable */
+/* Secure delete of a message: the segment that holds it is rewritten soon. */
+void compact_erase(struct store_stream *s, uint64_t seq);
+void compact_put_erase(struct cat_txn *t, struct store_stream *s); /* what stands to be erased */
 
 #endif

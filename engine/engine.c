@@ -143,7 +143,9 @@ static void op_poll(struct store *st)
         eng_poison(e, ST_POISONED, &err);
     }
     reader_poll(e->pool);
+    compact_poll(e);
     ckpt_poll(e);
+    compact_poll(e);
     eng_run_done(e);
     eng_run_deferred(e);
     jw_seal(e->jw);
@@ -156,6 +158,7 @@ static void op_turn(struct store *st)
     eng_run_done(e);
     eng_run_deferred(e);
     ckpt_poll(e);
+    compact_poll(e);
     jw_seal(e->jw);
     e->now_ns = e->boot_ns = 0;
 }
@@ -452,6 +455,9 @@ static enum st start(struct eng *e, struct err *err)
         st = ckpt_start(e, err);
     }
     if (st == ST_OK) {
+        st = compact_start(e, err);
+    }
+    if (st == ST_OK) {
         st = recover_finish(e, err);
     }
     /* Every start takes a new file, and only a checkpoint gives files back: a server that is killed
@@ -465,6 +471,7 @@ static enum st start(struct eng *e, struct err *err)
 static void destroy(struct eng *e)
 {
     ckpt_destroy(e);
+    compact_destroy(e);
     while (e->ngids > 0) {
         struct store_stream *s = e->by_gid[e->ngids - 1];
         e->ngids--;
@@ -498,6 +505,7 @@ static void defaults(struct eng_opts *o)
         o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : 4 * MIB;
     o->journal_file_max_bytes =
         o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
+    o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
     o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 64 * MIB;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;
 }
@@ -523,6 +531,7 @@ enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **st
     }
     if (st == ST_OK) {
         st = ckpt_create(e, err);
+        compact_create(e);
     }
     if (st == ST_OK) {
         st = recover(e, err);
@@ -535,6 +544,7 @@ enum st eng_open(struct env *env, const struct eng_opts *opts, struct store **st
     }
     if (st != ST_OK) {
         if (e->cat != NULL) {
+            compact_stop(e);
             ckpt_stop(e);
             cat_stop(e->cat);
             cat_close(e->cat, false);
@@ -572,6 +582,7 @@ void eng_close(struct store *store)
 void eng_abandon(struct store *store)
 {
     struct eng *e = eng_of(store);
+    compact_stop(e);
     ckpt_stop(e);
     cat_stop(e->cat);
     cat_abandon(e->cat);

@@ -18,6 +18,9 @@ struct eng_opts {
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */
     uint64_t block_cache_bytes;                              /* 0 = 64 MiB */
     int64_t clock_hold_ns;                                   /* 0 = 10 min */
+    uint64_t segment_bytes;       /* segments are sealed at this size; 0 = 64 MiB */
+    uint64_t compact_bytes_per_s; /* background compaction reads so much; 0 = 32 MiB,
+                                     UINT64_MAX = no limit */
     /* jsadmin: load and replay in memory and start nothing; no message is written or removed
      * (second copies of STORE and of the catalogue are repaired as at any start). Only lookups,
      * states and eng_check may be called then. */
@@ -50,6 +53,7 @@ struct eng_info {
     uint64_t journal_window_used, journal_window_bytes;
     uint64_t groups, syncs, journal_bytes_written, sync_ns_total, sync_ns_max;
     uint64_t checkpoints, segment_bytes_written;
+    uint64_t compactions, compacted_bytes; /* segments rewritten; what they shrank by */
     uint64_t generation;
     uint64_t incidents, damaged_streams;
     bool poisoned, low_space, clock_alarm;
@@ -77,6 +81,17 @@ MUST_USE enum st eng_check(struct store *store, eng_finding_fn fn, void *arg,
 /* What the stream takes on disk: segment files, and bytes that only the journal holds. */
 void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out,
                       uint64_t *tail_msgs_out);
+
+/* Rewrites every segment that holds anything removed, the ones being filled too, at full speed;
+ * a checkpoint comes first. done: n = segments rewritten; ST_BUSY when one runs; ST_NOSPACE, ST_IO.
+ * Damaged segments are left as they are and counted. */
+struct eng_compact_progress {
+    bool running;
+    uint64_t todo, rewritten, damaged; /* segments */
+    uint64_t bytes_in, bytes_out;      /* of those rewritten */
+};
+void eng_compact(struct store *store, store_done_fn done, void *arg);
+void eng_compact_progress(struct store *store, struct eng_compact_progress *out);
 
 /* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests and
  * backup. */

@@ -31,6 +31,8 @@ void eng_info_get(struct store *store, struct eng_info *out)
     out->sync_ns_total = js.sync_ns_total;
     out->sync_ns_max = js.sync_ns_max;
     out->checkpoints = e->checkpoints;
+    out->compactions = e->compactions;
+    out->compacted_bytes = e->compacted_bytes;
     out->segment_bytes_written = e->segment_bytes_written;
     out->generation = cat_generation(e->cat);
     out->incidents = cat_incidents(e->cat, NULL, NULL) + e->nunowned;

@@ -5,6 +5,7 @@
  * Nothing here deletes or resets anything because something else is missing: what cannot be read is
  * damage of the stream it belongs to. */
 #include "engine/checkpoint.h"
+#include "engine/compact.h"
 
 #include <stdio.h>
 
@@ -80,7 +81,7 @@ static enum st load_stream_ckpt(void *arg, const struct cat_stream_ckpt *row, st
     } else {
         liveset_init(s->live, first, first - 1);
     }
-    s->first_seq = first;
+    s->first_seq = s->ckpt_first_seq = first;
     s->last_seq = u64_max(s->flushed_seq, first - 1);
     s->load_last_seq = row->last_seq;
     s->load_msgs = row->msgs;
@@ -132,6 +133,12 @@ static enum st load_segdel(void *arg, const struct cat_segdel *row, struct err *
         seq_runs_fini(&runs);
         return err_set(err, ST_CORRUPT, 0, "catalogue: delete runs of stream \"%s\" cannot be read",
                        s->cfg.name);
+    }
+    if (row->segno == SEGDEL_ERASE) {
+        seq_runs_fini(&s->erase);
+        s->erase = runs;
+        s->erase_saved = true;
+        return ST_OK;
     }
     for (size_t i = 0; i < runs.n; i++) {
         liveset_remove_run(s->live, runs.v[i].first, runs.v[i].count);

@@ -2,7 +2,8 @@
  * judged once the journal has been replayed.
  *
  * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the
- * file goes. A lower gen of a known segment: replaced, it goes. In a directory that a drop had
+ * file goes. A lower gen of a known segment: replaced, it goes. A higher one: a compaction that was
+ * not committed; it goes when the stream is whole without it. In a directory that a drop had
  * renamed: the drop is finished. Empty: its first write never reached the disk. Everything else is
  * kept in quarantine/ and said: it may be evidence. */
 #include "engine/eng.h"
@@ -73,7 +74,8 @@ static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool 
     if (known == (int64_t)gen) {
         return;
     }
-    if (segno != 0 && (known > (int64_t)gen || created_generation > j->generation ||
+    bool copied = known >= 0 && s->ndamage == 0; /* by a compaction that was not committed */
+    if (segno != 0 && (known > (int64_t)gen || copied || created_generation > j->generation ||
                        (created_generation == 0 && is_blank(j->e, path)))) {
         add_path(&j->remove, &j->nremove, path);
     } else {

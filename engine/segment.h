@@ -79,6 +79,7 @@ struct seg_view {
     uint32_t ndata;        /* data blocks */
     uint32_t sections;     /* index sections since the start of the file */
     uint32_t last_hdr_crc; /* of the block written last: chains the next flush */
+    bool keep;             /* owner only: it could not be compacted (damage): left as it is */
     struct seg_bidx *bidx; /* owned; ascending */
 };
 void seg_view_acquire(struct seg_view *v);
@@ -252,5 +253,19 @@ MUST_USE enum st seg_compact(struct segs *s, const struct seg_view *old,
                              uint64_t created_generation, const char *account, const char *name,
                              seg_live_fn live, void *arg, struct seg_flush_result *out,
                              struct err *err);
+
+/* The same in steps, so that the I/O can be paced. `old`, account and name are borrowed until end
+ * or cancel; end frees, also on an error; after a failed step only cancel may follow. A file begun
+ * is unlinked by cancel. */
+struct seg_compaction;
+MUST_USE enum st seg_compact_begin(struct segs *s, const struct seg_view *old,
+                                   uint64_t created_generation, const char *account,
+                                   const char *name, seg_live_fn live, void *arg,
+                                   struct seg_compaction **c_out, struct err *err);
+MUST_USE enum st seg_compact_step(struct seg_compaction *c, uint32_t blocks_max, bool *done_out,
+                                  struct err *err);
+MUST_USE enum st seg_compact_end(struct seg_compaction *c, struct seg_flush_result *out,
+                                 struct err *err);
+void seg_compact_cancel(struct seg_compaction *c); /* NULL is a no-op */
 
 #endif

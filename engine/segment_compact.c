@@ -11,11 +11,12 @@
 
 #define NO_LIMIT ((uint64_t)4 * GIB)
 
-struct compact {
-    struct segs *s;
-    const struct seg_view *old;
+struct seg_compaction {
+    struct segs *s;             /* borrowed */
+    const struct seg_view *old; /* borrowed until end or cancel */
     struct seg_writer_opts wo;
-    struct seg_writer *w;
+    struct seg_writer *w; /* owned; NULL until a live message was met */
+    uint32_t next_block;
     struct segidx idx; /* expiries and removals of the old file */
     struct seg_scratch sc;
     seg_live_fn live;
@@ -24,7 +25,7 @@ struct compact {
 
 static void note_ttl(void *arg, uint64_t seq, int64_t expire_ns)
 {
-    struct compact *c = arg;
+    struct seg_compaction *c = arg;
     if (c->idx.nttl == c->idx.ttl_cap) {
         c->idx.ttl_cap = c->idx.ttl_cap == 0 ? 64 : c->idx.ttl_cap * 2;
         c->idx.ttl = base_realloc(c->idx.ttl, c->idx.ttl_cap * sizeof(*c->idx.ttl));
@@ -32,7 +33,7 @@ static void note_ttl(void *arg, uint64_t seq, int64_t expire_ns)
     c->idx.ttl[c->idx.nttl++] = (struct segidx_ttl){.seq = seq, .expire_ns = expire_ns};
 }
 
-static enum st note_section(struct compact *c, const struct seg_sect *s)
+static enum st note_section(struct seg_compaction *c, const struct seg_sect *s)
 {
     uint64_t floor = 0;
     enum st st = seg_sect_ttl(s, note_ttl, c);
@@ -43,7 +44,7 @@ static enum st note_section(struct compact *c, const struct seg_sect *s)
     return st;
 }
 
-static enum st load_notes(struct compact *c, struct err *err)
+static enum st load_notes(struct seg_compaction *c, struct err *err)
 {
     const struct seg_row *row = &c->old->row;
     struct seg_io io = {.env = c->s->env, .uuid = row->seg_uuid, .limit = row->durable_len};
@@ -77,7 +78,7 @@ static int ttl_cmp(const void *key, const void *elem)
     return *seq < t->seq ? -1 : *seq > t->seq;
 }
 
-static int64_t expiry_of(const struct compact *c, uint64_t seq)
+static int64_t expiry_of(const struct seg_compaction *c, uint64_t seq)
 {
     if (c->idx.nttl == 0) {
         return 0;
@@ -87,7 +88,7 @@ static int64_t expiry_of(const struct compact *c, uint64_t seq)
     return t != NULL ? t->expire_ns : 0;
 }
 
-static enum st copy_msg(struct compact *c, const struct msg *m, struct err *err)
+static enum st copy_msg(struct seg_compaction *c, const struct msg *m, struct err *err)
 {
     const struct seg_row *row = &c->old->row;
     enum st st = ST_OK;
@@ -106,7 +107,7 @@ static enum st copy_msg(struct compact *c, const struct msg *m, struct err *err)
     return st;
 }
 
-static enum st copy_block(struct compact *c, uint32_t block_no, struct err *err)
+static enum st copy_block(struct seg_compaction *c, uint32_t block_no, struct err *err)
 {
     struct block *b = NULL;
     enum st st = reader_read_sync(c->s, NULL, c->old, block_no, &b, err);
@@ -123,29 +124,20 @@ static enum st copy_block(struct compact *c, uint32_t block_no, struct err *err)
     return st;
 }
 
-static enum st run(struct compact *c, struct seg_flush_result *out, struct err *err)
+static enum st failed(const struct seg_compaction *c, enum st st, struct err *err)
 {
-    enum st st = load_notes(c, err);
-    for (uint32_t i = 0; st == ST_OK && i < c->old->ndata; i++) {
-        st = copy_block(c, i, err);
-    }
-    if (st != ST_OK || c->w == NULL) {
-        return st;
-    }
-    seg_writer_removed(c->w, c->idx.floor, &c->idx.removed);
-    out->v = base_calloc(1, sizeof(*out->v));
-    st = seg_writer_end(c->w, true, &out->v[0], &out->bytes_written, err);
-    out->n = st == ST_OK;
+    err_prefix(err, "compact segment %" PRIu64 " of stream %" PRIu32, c->old->row.segno,
+               c->old->row.gid);
     return st;
 }
 
-enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation,
-                    const char *account, const char *name, seg_live_fn live, void *arg,
-                    struct seg_flush_result *out, struct err *err)
+enum st seg_compact_begin(struct segs *s, const struct seg_view *old, uint64_t created_generation,
+                          const char *account, const char *name, seg_live_fn live, void *arg,
+                          struct seg_compaction **c_out, struct err *err)
 {
     ASSERT(old->row.state != SEG_ACTIVE);
-    *out = (struct seg_flush_result){0};
-    struct compact c = {
+    struct seg_compaction *c = base_calloc(1, sizeof *c);
+    *c = (struct seg_compaction){
         .s = s,
         .old = old,
         .live = live,
@@ -156,15 +148,71 @@ enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created
                .created_generation = created_generation,
                .segment_bytes = NO_LIMIT},
     };
-    segidx_init(&c.idx, old->base_seq, s->hash_seed);
-    enum st st = run(&c, out, err);
-    seg_writer_destroy(c.w);
-    segidx_fini(&c.idx);
-    seg_scratch_fini(&c.sc);
+    segidx_init(&c->idx, old->base_seq, s->hash_seed);
+    enum st st = load_notes(c, err);
+    *c_out = st == ST_OK ? c : NULL;
     if (st != ST_OK) {
-        seg_flush_result_fini(out);
-        err_prefix(err, "compact segment %" PRIu64 " of stream %" PRIu32, old->row.segno,
-                   old->row.gid);
+        st = failed(c, st, err);
+        seg_compact_cancel(c);
     }
     return st;
+}
+
+enum st seg_compact_step(struct seg_compaction *c, uint32_t blocks_max, bool *done_out,
+                         struct err *err)
+{
+    enum st st = ST_OK;
+    for (uint32_t i = 0; i < blocks_max && st == ST_OK && c->next_block < c->old->ndata; i++) {
+        st = copy_block(c, c->next_block++, err);
+    }
+    *done_out = c->next_block == c->old->ndata;
+    return st == ST_OK ? ST_OK : failed(c, st, err);
+}
+
+enum st seg_compact_end(struct seg_compaction *c, struct seg_flush_result *out, struct err *err)
+{
+    enum st st = ST_OK;
+    *out = (struct seg_flush_result){0};
+    ASSERT(c->next_block == c->old->ndata);
+    if (c->w != NULL) {
+        seg_writer_removed(c->w, c->idx.floor, &c->idx.removed);
+        out->v = base_calloc(1, sizeof(*out->v));
+        st = seg_writer_end(c->w, true, &out->v[0], &out->bytes_written, err);
+        out->n = st == ST_OK;
+    }
+    if (st != ST_OK) {
+        st = failed(c, st, err);
+        seg_flush_result_fini(out);
+    }
+    seg_compact_cancel(c);
+    return st;
+}
+
+void seg_compact_cancel(struct seg_compaction *c)
+{
+    if (c != NULL) {
+        seg_writer_destroy(c->w);
+        segidx_fini(&c->idx);
+        seg_scratch_fini(&c->sc);
+        base_free(c);
+    }
+}
+
+enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation,
+                    const char *account, const char *name, seg_live_fn live, void *arg,
+                    struct seg_flush_result *out, struct err *err)
+{
+    struct seg_compaction *c;
+    bool done;
+    *out = (struct seg_flush_result){0};
+    enum st st = seg_compact_begin(s, old, created_generation, account, name, live, arg, &c, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    st = seg_compact_step(c, UINT32_MAX, &done, err);
+    if (st != ST_OK) {
+        seg_compact_cancel(c);
+        return st;
+    }
+    return seg_compact_end(c, out, err);
 }

@@ -108,6 +108,7 @@ void stream_free(struct store_stream *s)
     }
     base_free(s->damage);
     seq_runs_fini(&s->ckpt_removed);
+    seq_runs_fini(&s->erase);
     liveset_fini(s->live);
     base_free(s->live);
     sidx_destroy(s->idx);
@@ -336,15 +337,28 @@ enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t flags, ui
 
 /* DELETE body: reason u8, secure u8, zero u16 x3, runs. */
 static enum st log_delete(struct store_stream *s, const struct seq_runs *runs,
-                          enum rec_reason reason, bool more)
+                          enum rec_reason reason, bool secure, bool more)
 {
     size_t len = 8 + seq_runs_size(runs);
     uint8_t *body = base_calloc(1, len);
     body[0] = (uint8_t)reason;
+    body[1] = secure;
     len = 8 + seq_runs_put(body + 8, runs);
     enum st st =
         stream_log(s, REC_DELETE, more ? REC_BATCH_MORE : 0, 0, body, len, runs, true, true);
     base_free(body);
+    return st;
+}
+
+enum st stream_delete_logged(struct store_stream *s, uint64_t seq, bool secure)
+{
+    struct seq_runs one = {0};
+    seq_runs_add(&one, seq);
+    enum st st = log_delete(s, &one, REASON_USER, secure, false);
+    if (st == ST_OK) {
+        stream_apply_removed(s, &one, NULL);
+    }
+    seq_runs_fini(&one);
     return st;
 }
 
@@ -354,7 +368,7 @@ enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs
     for (size_t i = 0; i < runs->n; i += DELETE_RUNS_MAX) {
         size_t n = runs->n - i < DELETE_RUNS_MAX ? runs->n - i : DELETE_RUNS_MAX;
         struct seq_runs part = {runs->v + i, n, n};
-        enum st st = log_delete(s, &part, reason, i + n < runs->n);
+        enum st st = log_delete(s, &part, reason, false, i + n < runs->n);
         if (st != ST_OK) {
             return st;
         }
@@ -454,6 +468,11 @@ enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t
             st = corrupt(err, r, "runs cannot be decoded");
         } else {
             stream_apply_removed(s, &runs, NULL);
+            for (size_t i = 0; i < runs.n && r->body[1] != 0; i++) {
+                for (uint64_t n = 0; n < runs.v[i].count; n++) {
+                    compact_erase(s, runs.v[i].first + n);
+                }
+            }
         }
         seq_runs_fini(&runs);
         return st;

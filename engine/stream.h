@@ -88,6 +88,12 @@ struct store_stream {
     struct seq_runs
         ckpt_removed; /* flushed messages removed since the last freeze: rows for segdel */
 
+    uint64_t ckpt_first_seq; /* the floor that the catalogue has */
+    struct seq_runs erase;   /* securely deleted; may still stand in a segment (compact.c) */
+    bool erase_saved;        /* the catalogue has a row of them */
+    bool compact_look;       /* its segments are to be looked at, from compact_at on */
+    size_t compact_at;
+
     uint8_t *load_tail; /* owned: tail column until the segments are in (start-up) */
     size_t load_tail_len;
     uint64_t load_last_seq, load_msgs;

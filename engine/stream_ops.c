@@ -157,8 +157,6 @@ static void fail(struct eng *e, store_done_fn fn, void *arg, enum st st)
 void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
                       void *arg)
 {
-    (void)secure; /* the record says so; segments are rewritten by the compactor when it comes (see
-                     README) */
     if (s->eng->poisoned != ST_OK) {
         fail(s->eng, fn, arg, ST_POISONED);
         return;
@@ -167,11 +165,11 @@ void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_d
         eng_wait(s->eng, stream_ticket(s), fn, arg, ST_NOTFOUND, 0);
         return;
     }
-    struct seq_runs one = {0};
-    seq_runs_add(&one, seq);
-    enum st st = stream_remove_logged(s, &one, REASON_USER);
-    seq_runs_fini(&one);
+    enum st st = stream_delete_logged(s, seq, secure);
     s->removal_ticket = s->ticket;
+    if (st == ST_OK && secure) {
+        compact_erase(s, seq);
+    }
     eng_wait(s->eng, st == ST_OK ? stream_ticket(s) : 0, fn, arg, st, 1);
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/compact.h"
 #include "engine/consumer_impl.h"
 #include "engine/eng.h"
 
@@ -576,7 +577,8 @@ bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, st
 bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store)
 {
     struct files f = {w, eng_of(store)};
-    if (!ckpt_idle(f.e)) {
+    if (!ckpt_idle(f.e) || atomic_load(&f.e->compact->phase) != COMPACT_IDLE ||
+        segs_reap(f.e->segs) > 0) {
         return true;
     }
     env_sim_each_file(sim, on_file, &f);

@@ -68,8 +68,10 @@ void sw_step(struct world *w)
         sw_stream_delete(w, in);
     } else if (kind < 940) {
         sw_get(w, in);
-    } else if (kind < 960) {
+    } else if (kind < 950) {
         sw_checkpoint(w);
+    } else if (kind < 960) {
+        sw_compact(w);
     } else if (kind < 990) {
         sw_advance(w, (int64_t)prng_below(r, 100) * NS_PER_MS);
     } else {

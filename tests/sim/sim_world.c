@@ -168,6 +168,7 @@ static void doorbell(void *arg)
 
 void sw_init(struct world *w, uint64_t seed)
 {
+    static const uint64_t segments[] = {0, 16 * KIB, 32 * KIB, 128 * KIB};
     static const uint64_t windows[] = {512 * KIB, MIB, 4 * MIB};
     memset(w, 0, sizeof *w);
     w->seed = seed;
@@ -186,6 +187,8 @@ void sw_init(struct world *w, uint64_t seed)
         .journal_file_max_bytes = min << prng_below(&w->rnd, 3),
         .journal_window_bytes = windows[prng_below(&w->rnd, 3)],
         .block_cache_bytes = 256 * KIB,
+        .compact_bytes_per_s = UINT64_MAX,
+        .segment_bytes = segments[prng_mix(seed) % ARRAY_LEN(segments)],
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
     };
 }
@@ -693,7 +696,7 @@ void sw_delete_msg(struct world *w, struct sw_inst *in)
     if (c->want == ST_OK) {
         c->ev = in->nev;
     }
-    w->store->ops->msg_delete(in->h, seq, false, on_done, c);
+    w->store->ops->msg_delete(in->h, seq, seq % 2 == 0, on_done, c);
     if (c->want == ST_OK) {
         struct md_event *e = event(w, in, EV_REMOVE);
         e->sync = true;
@@ -799,6 +802,18 @@ void sw_checkpoint(struct world *w)
 {
     struct sw_call *c = call_make(w, NULL, CALL_PLAIN);
     eng_checkpoint(w->store, on_done, c);
+}
+
+static void on_compacted(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct sw_call *c = arg;
+    c->want = st == ST_BUSY ? ST_BUSY : c->want; /* one is under way */
+    on_done(arg, st, n, err);
+}
+
+void sw_compact(struct world *w)
+{
+    eng_compact(w->store, on_compacted, call_make(w, NULL, CALL_PLAIN));
 }
 
 /* --- consumers -------------------------------------------------------------------------------- */

@@ -112,6 +112,7 @@ void sw_fetch(struct world *w, struct sw_inst *in);
 void sw_ack_some(struct world *w, struct sw_inst *in);
 void sw_get(struct world *w, struct sw_inst *in);
 void sw_checkpoint(struct world *w);
+void sw_compact(struct world *w);
 
 /* The engine's own removals by age: legal ones become an event. */
 void sw_observe_age(struct world *w, struct sw_inst *in);

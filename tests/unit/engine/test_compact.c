@@ -1,0 +1,444 @@
+/* Compaction: in the background after a checkpoint, by request, of what was deleted for good; with
+ * damage; across restarts. */
+#include "tests/lib/testlib.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/env_sim.h"
+#include "engine/engine.h"
+
+struct world {
+    struct env_sim *sim;
+    struct store *store;
+    bool rung;
+};
+
+static void doorbell(void *arg)
+{
+    ((struct world *)arg)->rung = true;
+}
+
+static void world_open(struct world *w)
+{
+    struct err err = {0};
+    struct eng_opts o = {.store_dir = "/data",
+                         .max_file_bytes = UINT64_MAX,
+                         .max_mem_bytes = UINT64_MAX,
+                         .doorbell = doorbell,
+                         .doorbell_arg = w,
+                         .journal_file_min_bytes = 64 * KIB,
+                         .journal_file_max_bytes = 256 * KIB,
+                         .journal_window_bytes = 4 * MIB,
+                         .segment_bytes = 32 * KIB,
+                         .compact_bytes_per_s = UINT64_MAX};
+    TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
+}
+
+static void world_init(struct world *w, uint64_t seed)
+{
+    memset(w, 0, sizeof *w);
+    w->sim = env_sim_create(seed);
+    env_sim_set_real_ns(w->sim, 1700000000 * NS_PER_S);
+    world_open(w);
+}
+
+static void spin(struct world *w)
+{
+    w->store->ops->turn(w->store);
+    for (int i = 0; i < 200; i++) {
+        bool stepped = env_sim_step_one(w->sim);
+        w->store->ops->poll(w->store);
+        if (!stepped) {
+            break;
+        }
+    }
+    w->store->ops->turn(w->store);
+}
+
+static void world_fini(struct world *w)
+{
+    eng_close(w->store);
+    env_sim_destroy(w->sim);
+}
+
+/* --- callbacks -------------------------------------------------------------------------------- */
+
+struct got {
+    int calls;
+    enum st st;
+    uint64_t n;
+    struct store_stream *s;
+    struct store_append_result append;
+    char data[10000];
+    uint64_t seq;
+};
+
+static void on_stream(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    struct got *g = arg;
+    (void)err;
+    g->calls++;
+    g->st = st;
+    g->s = s;
+}
+
+static void on_append(void *arg, const struct store_append_result *r)
+{
+    struct got *g = arg;
+    g->calls++;
+    g->append = *r;
+}
+
+static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct got *g = arg;
+    (void)err;
+    g->calls++;
+    g->st = st;
+    g->n = n;
+}
+
+static void on_get(void *arg, enum st st, const struct msg *m)
+{
+    struct got *g = arg;
+    g->calls++;
+    g->st = st;
+    g->seq = m != NULL ? m->seq : 0;
+    snprintf(g->data, sizeof g->data, "%.*s", m != NULL ? (int)m->data_len : 0,
+             m != NULL ? (const char *)m->data : "");
+}
+
+static struct store_stream *create(struct world *w, const char *name,
+                                   void (*tweak)(struct stream_cfg *))
+{
+    struct stream_cfg cfg;
+    struct got g = {0};
+    stream_cfg_init(&cfg);
+    cfg.account = base_strdup("$G");
+    cfg.name = base_strdup(name);
+    cfg.duplicates_ns = 120 * NS_PER_S;
+    if (tweak != NULL) {
+        tweak(&cfg);
+    }
+    w->store->ops->stream_create(w->store, &cfg, on_stream, &g);
+    stream_cfg_fini(&cfg);
+    assert_int_equal(g.calls, 0);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    assert_int_equal(g.st, ST_OK);
+    return g.s;
+}
+
+static struct store_append_result publish(struct world *w, struct store_stream *s,
+                                          const char *subject, const char *data)
+{
+    struct store_append a = {.subject = subject,
+                             .subject_len = (uint32_t)strlen(subject),
+                             .data = (const uint8_t *)data,
+                             .data_len = (uint32_t)strlen(data)};
+    struct got g = {0};
+    assert_int_equal(w->store->ops->append(s, &a, on_append, &g), ST_OK);
+    assert_int_equal(g.calls, 0);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    return g.append;
+}
+
+static struct got get(struct world *w, struct store_stream *s, enum get_kind kind, uint64_t seq,
+                      const char *subject)
+{
+    struct got g = {0};
+    struct store_get q = {kind, seq, subject, (uint32_t)strlen(subject)};
+    w->store->ops->get(s, &q, on_get, &g);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    return g;
+}
+
+static struct stream_state state(struct world *w, struct store_stream *s)
+{
+    struct stream_state st;
+    w->store->ops->stream_state(s, &st);
+    return st;
+}
+
+static void checkpoint(struct world *w)
+{
+    struct got g = {0};
+    eng_checkpoint(w->store, on_done, &g);
+    for (int i = 0; i < 20 && g.calls == 0; i++) {
+        spin(w);
+    }
+    assert_int_equal(g.calls, 1);
+    assert_int_equal(g.st, ST_OK);
+}
+
+static struct store_stream *reopen(struct world *w, const char *name)
+{
+    world_open(w);
+    struct store_stream *s = w->store->ops->stream_find(w->store, "$G", name);
+    assert_non_null(s);
+    return s;
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+#define MSGS 400
+
+static void text_of(char out[256], int i)
+{
+    int n = snprintf(out, 256, "marker-%d-", i);
+    uint64_t x = (uint64_t)i * 2654435761u + 1;
+    while (n < 240) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        out[n++] = (char)('a' + (x >> 60));
+    }
+    out[n] = 0;
+}
+
+static void fill(struct world *w, struct store_stream *s)
+{
+    char text[256], subject[32];
+    for (int i = 1; i <= MSGS; i++) {
+        text_of(text, i);
+        snprintf(subject, sizeof subject, "k.%d", i % 7);
+        assert_int_equal(publish(w, s, subject, text).seq, i);
+    }
+}
+
+static void remove_msg(struct world *w, struct store_stream *s, uint64_t seq, bool secure)
+{
+    struct got g = {0};
+    w->store->ops->msg_delete(s, seq, secure, on_done, &g);
+    spin(w);
+    assert_int_equal(g.st, ST_OK);
+}
+
+static void expect_content(struct world *w, struct store_stream *s, int every)
+{
+    char text[256];
+    uint64_t live = 0;
+    for (int i = 1; i <= MSGS; i++) {
+        struct got m = get(w, s, GET_BY_SEQ, (uint64_t)i, "");
+        text_of(text, i);
+        assert_int_equal(m.st, i % every == 0 ? ST_OK : ST_NOTFOUND);
+        live += i % every == 0;
+        if (i % every == 0) {
+            assert_string_equal(m.data, text);
+        }
+    }
+    assert_int_equal(state(w, s).msgs, live);
+    assert_int_equal(state(w, s).damaged_msgs, 0);
+}
+
+static struct eng_info info(struct world *w)
+{
+    struct eng_info i;
+    eng_info_get(w->store, &i);
+    return i;
+}
+
+static uint64_t seg_bytes(struct store_stream *s)
+{
+    uint64_t n, bytes, tail;
+    eng_stream_space(s, &n, &bytes, &tail);
+    return bytes;
+}
+
+static uint64_t compact(struct world *w)
+{
+    struct got g = {0};
+    eng_compact(w->store, on_done, &g);
+    for (int i = 0; i < 100 && g.calls == 0; i++) {
+        spin(w);
+    }
+    assert_int_equal(g.calls, 1);
+    assert_int_equal(g.st, ST_OK);
+    return g.n;
+}
+
+static void after_a_checkpoint(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 1);
+    struct store_stream *s = create(&w, "S", NULL);
+    fill(&w, s);
+    checkpoint(&w);
+    uint64_t before = seg_bytes(s);
+    for (int i = 1; i <= MSGS; i++) {
+        if (i % 5 != 0) {
+            remove_msg(&w, s, (uint64_t)i, false);
+        }
+    }
+    assert_int_equal(info(&w).compactions, 0); /* nothing of it is in the catalogue yet */
+    checkpoint(&w);
+    for (int i = 0; i < 10; i++) {
+        spin(&w);
+    }
+    assert_true(info(&w).compactions >= 1);
+    assert_true(seg_bytes(s) < before);
+    expect_content(&w, s, 5);
+    eng_abandon(w.store);
+    env_sim_power_loss(w.sim, 7);
+    s = reopen(&w, "S");
+    expect_content(&w, s, 5);
+    assert_int_equal(info(&w).damaged_streams, 0);
+    world_fini(&w);
+}
+
+/* Everything that holds something removed, the segment being filled too; and again: nothing to do.
+ */
+static void by_request(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 2);
+    struct store_stream *s = create(&w, "S", NULL);
+    struct store_stream *empty = create(&w, "EMPTY", NULL);
+    fill(&w, s);
+    checkpoint(&w);
+    for (int i = 1; i <= MSGS; i++) {
+        if (i % 4 != 0) {
+            remove_msg(&w, s, (uint64_t)i, false);
+        }
+    }
+    uint64_t before = seg_bytes(s);
+    assert_true(compact(&w) >= 2);
+    struct eng_compact_progress p;
+    eng_compact_progress(w.store, &p);
+    assert_int_equal(p.rewritten, p.todo);
+    assert_int_equal(p.bytes_in - p.bytes_out, before - seg_bytes(s));
+    assert_true(seg_bytes(s) < before);
+    expect_content(&w, s, 4);
+    assert_int_equal(compact(&w), 0);
+    eng_close(w.store);
+    s = reopen(&w, "S");
+    expect_content(&w, s, 4);
+    assert_int_equal(publish(&w, s, "k.1", "next").seq, MSGS + 1);
+    assert_int_equal(state(&w, empty = w.store->ops->stream_find(w.store, "$G", "EMPTY")).msgs, 0);
+    world_fini(&w);
+}
+
+struct search {
+    struct world *w;
+    const char *text;
+    int found;
+};
+
+static void search_file(void *arg, const char *path, uint64_t size)
+{
+    struct search *x = arg;
+    if (strstr(path, ".seg") == NULL) {
+        return;
+    }
+    char *buf = malloc((size_t)size + 1);
+    assert_int_equal(env_sim_file_read(x->w->sim, path, 0, buf, (size_t)size), ST_OK);
+    x->found += memmem(buf, (size_t)size, x->text, strlen(x->text)) != NULL;
+    free(buf);
+}
+
+static int in_segments(struct world *w, const char *text)
+{
+    struct search x = {w, text, 0};
+    env_sim_each_file(w->sim, search_file, &x);
+    return x.found;
+}
+
+/* A message larger than a block of its own, that does not compress: it is found on disk as it is.
+ */
+static void publish_secret(struct world *w, struct store_stream *s, char text[9000], int seed)
+{
+    uint64_t x = (uint64_t)seed;
+    for (int i = 0; i < 8999; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        text[i] = (char)(1 + (x >> 33) % 255);
+    }
+    text[8999] = 0;
+    (void)publish(w, s, "secret", text);
+}
+
+static void wait_for_erasure(struct world *w)
+{
+    env_sim_advance(w->sim, 6 * NS_PER_S);
+    (void)w->store->ops->timers(w->store);
+    for (int i = 0; i < 10; i++) {
+        spin(w);
+    }
+}
+
+static void deleted_for_good(void **state_)
+{
+    struct world w;
+    char a[9000], b[9000];
+    (void)state_;
+    world_init(&w, 3);
+    struct store_stream *s = create(&w, "S", NULL);
+    publish_secret(&w, s, a, 1);
+    publish_secret(&w, s, b, 2);
+    checkpoint(&w);
+    assert_int_equal(in_segments(&w, a), 1);
+    remove_msg(&w, s, 1, true);
+    wait_for_erasure(&w);
+    assert_int_equal(in_segments(&w, a), 0);
+    assert_int_equal(in_segments(&w, b), 1);
+    assert_string_equal(get(&w, s, GET_BY_SEQ, 2, "").data, b);
+    /* The wish outlives a killed process, whether or not a checkpoint has seen it. */
+    for (int ckpt = 0; ckpt < 2; ckpt++) {
+        publish_secret(&w, s, a, 3 + ckpt);
+        checkpoint(&w);
+        assert_int_equal(in_segments(&w, a), 1);
+        remove_msg(&w, s, state(&w, s).last_seq, true);
+        if (ckpt == 1) {
+            struct got g = {0};
+            eng_checkpoint(w.store, on_done, &g);
+            for (int i = 0; i < 300 && g.calls == 0; i++) {
+                env_sim_step_one(w.sim);
+                w.store->ops->poll(w.store);
+            }
+        }
+        eng_abandon(w.store);
+        env_sim_process_crash(w.sim);
+        s = reopen(&w, "S");
+        wait_for_erasure(&w);
+        assert_int_equal(in_segments(&w, a), 0);
+    }
+    world_fini(&w);
+}
+
+/* What cannot be read is evidence: the segment stays as it is. */
+static void damage_stays(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 4);
+    struct store_stream *s = create(&w, "S", NULL);
+    fill(&w, s);
+    for (int i = 1; i <= 100; i++) {
+        remove_msg(&w, s, (uint64_t)i * 2, false);
+    }
+    checkpoint(&w);
+    eng_close(w.store);
+    assert_int_equal(env_sim_flip_bit(w.sim, "/data/millrace/s/00000001/1.0.seg", 4096 + 300, 3),
+                     ST_OK);
+    s = reopen(&w, "S");
+    (void)compact(&w);
+    struct eng_compact_progress p;
+    uint64_t size;
+    eng_compact_progress(w.store, &p);
+    assert_int_equal(p.damaged, 1);
+    assert_int_equal(env_sim_file_size(w.sim, "/data/millrace/s/00000001/1.0.seg", &size), ST_OK);
+    world_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_a_checkpoint),
+        cmocka_unit_test(by_request),
+        cmocka_unit_test(deleted_for_good),
+        cmocka_unit_test(damage_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

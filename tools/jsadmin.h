@@ -1,0 +1,46 @@
+/* jsadmin's insides: what the commands share. Each command has a file of its own,
+ * tools/jsadmin_<command>.c; tools/jsadmin.c parses arguments, opens the store and prints what is
+ * common. */
+#ifndef TOOLS_JSADMIN_H
+#define TOOLS_JSADMIN_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "broker/json_out.h"
+#include "engine/engine.h"
+#include "tools/table.h"
+
+/* Exit codes. */
+enum { JA_OK = 0, JA_FAILED = 1, JA_USAGE = 2, JA_DAMAGE = 3 };
+
+struct ja_ctx {
+    struct env *env;     /* borrowed */
+    struct store *store; /* owned by main; NULL for commands that open it themselves */
+    const char *dir;
+    bool json;
+    struct json_out out; /* --json: the document's object is open */
+    struct table findings;
+    pthread_mutex_t mutex;
+    pthread_cond_t rings;
+    bool rung; /* guarded by: mutex */
+    bool bar;  /* a progress line stands on the terminal */
+};
+
+int ja_info(struct ja_ctx *x);
+int ja_check(struct ja_ctx *x);
+int ja_compact(struct ja_ctx *x);
+
+/* Opens the store in x->dir; says why it cannot. Returns an exit code. */
+int ja_open(struct ja_ctx *x, bool read_only);
+/* Drives the store until *done; calls tick(arg) about five times a second (may be NULL). */
+void ja_drive(struct ja_ctx *x, const bool *done, void (*tick)(void *arg), void *arg);
+/* A line that overwrites the one before, on a terminal and without --json; done == total ends it.
+ */
+void ja_progress(struct ja_ctx *x, const char *what, uint64_t done, uint64_t total);
+/* "jsadmin: <command> <dir>: <text>" on stderr. */
+void ja_complain(struct ja_ctx *x, const char *command, const char *text);
+const char *ja_bytes(uint64_t n, char *buf, size_t len);
+const char *ja_count(uint64_t n, char *buf, size_t len);
+
+#endif
