@@ -115,6 +115,9 @@ void js_put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
     js->ops->stream_state(ss, &st);
     json_out_str(j, "durability", words[st.durability]);
     json_out_u64(j, "damaged", st.damaged_msgs);
+    if (st.store_incidents != 0) {
+        json_out_u64(j, "store_incidents", st.store_incidents);
+    }
 }
 
 /* Upstream's answer takes further members at its top, not in `config`. */

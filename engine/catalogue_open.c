@@ -11,6 +11,7 @@
  *   whole            whole, l = s + 1     a crash between the two commits: apply the batch
  *   whole            whole, l > s + 1     meta.db lost commits (its WAL rotted): rebuild it
  *   whole            l < s, or damaged    dump the row log anew, set the damaged file aside
+ *   empty, foreign   any                  refuse: no crash of ours and no flipped bit leaves that
  *
  * All but the crash cases are incidents. Killed at any step, the next open finds one of these
  * states again. */
@@ -95,18 +96,23 @@ static enum st look_at_log(struct opening *o, unsigned i, struct err *err)
 {
     struct cat *cat = o->cat;
     struct rowlog_scan scan;
+    struct err why = {0};
 
-    enum st st = rowlog_scan(&cat->ident, o->logs[i], &scan, err);
+    enum st st = rowlog_scan(&cat->ident, o->logs[i], &scan, &why);
     if (st == ST_IO) { /* a sector that cannot be read is damage */
-        err_clear(err);
         if (o->log != COPY_WHOLE) {
             log_wrong(o, o->logs[i], "unreadable", 0);
             o->log = COPY_BAD;
         }
         return ST_OK;
     }
+    if (st == ST_FOREIGN) {
+        return err_set(err, st, 0,
+                       "%s: nothing was changed; move it away: it is then made anew from meta.db",
+                       why.msg);
+    }
     if (st != ST_OK) {
-        return st;
+        return err_set(err, st, why.os_errno, "%s", why.msg);
     }
     if (scan.schema_version > (uint32_t)migrations_count) {
         st =
@@ -173,6 +179,11 @@ static enum st look_at_meta(struct opening *o, struct err *err)
     case ST_IO:
         o->meta = COPY_BAD;
         return ST_OK;
+    case ST_FOREIGN:
+        return err_set(err, st, 0,
+                       "%s: nothing was changed; put the store's own back, or move meta.db away: "
+                       "it is then made anew from meta.<n>.log",
+                       o->meta_err.msg);
     default:
         return err_set(err, st, o->meta_err.os_errno, "%s", o->meta_err.msg);
     }

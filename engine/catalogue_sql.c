@@ -216,8 +216,12 @@ static enum st header_judge(struct env *env, const char *path, struct err *err)
     if (st != ST_OK) {
         return st;
     }
+    if (got ==
+        0) { /* it got its name when it was whole: neither a crash nor a flipped bit does that */
+        return err_set(err, ST_FOREIGN, 0, "meta.db is empty");
+    }
     if (got < sizeof(hdr)) {
-        return err_set(err, ST_CORRUPT, 0, "meta.db is %s", got == 0 ? "empty" : "cut short");
+        return err_set(err, ST_CORRUPT, 0, "meta.db is cut short");
     }
     uint32_t app = (uint32_t)hdr[APPLICATION_ID_OFF] << 24 |
                    (uint32_t)hdr[APPLICATION_ID_OFF + 1] << 16 |

@@ -133,7 +133,8 @@ struct stream_state {
     uint64_t nconsumers;
     int64_t created_ns;
     enum store_durability durability;
-    uint64_t damaged_msgs; /* messages known to be lost to damage */
+    uint64_t damaged_msgs;    /* messages known to be lost to damage */
+    uint64_t store_incidents; /* damage of the store that is no stream's: the catalogue's copies */
 };
 
 struct cons_state {

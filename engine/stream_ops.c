@@ -290,6 +290,7 @@ void stream_op_state(struct store_stream *s, struct stream_state *out)
         .created_ns = s->created_ns,
         .durability = s->durability,
         .damaged_msgs = s->damaged_msgs,
+        .store_incidents = cat_incidents(s->eng->cat, NULL, NULL) + s->eng->nunowned,
     };
 }
 

@@ -192,8 +192,8 @@ def store_of_another_server():
     refused(mixed, "STORE and STORE.2 are missing, but there is data")
     mixed = swapped()
     for name in ("meta.db", "meta.1.log"):
-        with open(os.path.join(mixed, "millrace", name), "wb"):
-            pass
+        with open(os.path.join(mixed, "millrace", name), "wb") as f:
+            f.write(b"not a catalogue " * 1000)
     refused(mixed, "both copies of the catalogue are damaged")
     opens_again(ours)
     opens_again(theirs)

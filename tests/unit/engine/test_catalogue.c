@@ -364,6 +364,26 @@ static void test_meta_empty(void **state)
     TEST_OK(env_open(t.env, CT_ROOT "/meta.db", ENV_RDWR, &f, &err), &err);
     TEST_OK(env_truncate(t.env, f, 0, &err), &err);
     env_close(t.env, f);
+    uint64_t ops = env_sim_ops(t.sim); /* no crash of ours leaves it so: refused, nothing altered */
+    struct cat_opts opts = {
+        .root = CT_ROOT, .store_uuid = t.ident.store_uuid, .crc_seed = t.ident.crc_seed};
+    TEST_ST(cat_open(t.env, &opts, &t.cat, &err), ST_FOREIGN);
+    assert_int_equal(env_sim_ops(t.sim), ops);
+    assert_non_null(strstr(err.msg, "meta.db is empty"));
+    TEST_OK(env_unlink(t.env, CT_ROOT "/meta.db", &err), &err); /* what the message advises */
+    expect(digest, 1);
+}
+
+static void test_meta_cut_short(void **state)
+{
+    (void)state;
+    struct err err;
+    struct env_file *f;
+    uint64_t digest = fill();
+    ct_close(&t, true);
+    TEST_OK(env_open(t.env, CT_ROOT "/meta.db", ENV_RDWR, &f, &err), &err);
+    TEST_OK(env_truncate(t.env, f, 50, &err), &err);
+    env_close(t.env, f);
     expect(digest, 1);
 }
 
@@ -892,6 +912,7 @@ int main(void)
         T(test_log_compaction),
         T(test_meta_missing),
         T(test_meta_empty),
+        T(test_meta_cut_short),
         T(test_log_missing),
         T(test_wal_missing),
         T(test_copies_differ),
