@@ -42,8 +42,13 @@ struct tally {
 
 /* --- the file --------------------------------------------------------------------------------- */
 
+/* A message that is right in itself; or, where its flags begin so, one that is not. */
 static void fix_msg(uint8_t *body, size_t len)
 {
+    if (body[27] == 0xee || body[27] == 0xef) {
+        body[27] &= 1;
+        return;
+    }
     put_u32le(body, (uint32_t)len);
     uint32_t hdr = get_u32le(body + 28);
     uint16_t subj = get_u16le(body + 24);
