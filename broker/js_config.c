@@ -2,6 +2,7 @@
  * at once.
  */
 #include "broker/js_config.h"
+#include "broker/js_config_pub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -251,7 +252,8 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
         return fail_cfg(e, "maximum replicas is 5");
     }
     stream_defaults(c);
-    if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_stream_flags(c, e) ||
+    if (!check_first_seq(c, e) || !check_window(r, lim, e) ||
+        !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(c, e) ||
         !check_subjects(c, e)) {
         return false;
     }
@@ -285,8 +287,8 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
     if (c->persist != old->persist) {
         return fail_cfg(e, "stream configuration update can not change persist mode");
     }
-    if (old->allow_msg_ttl && !c->allow_msg_ttl) {
-        return fail_cfg(e, "message TTL status can not be disabled");
+    if (!js_config_pub_update(c, old, e)) {
+        return false;
     }
     if (c->sealed && !old->sealed) {
         c->max_age_ns = 0;
@@ -340,13 +342,15 @@ bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
     bool policies = a->retention == b->retention && a->storage == b->storage &&
                     a->discard == b->discard && a->compression == b->compression &&
                     a->persist == b->persist;
-    bool flags = a->no_ack == b->no_ack && a->sealed == b->sealed &&
-                 a->deny_delete == b->deny_delete && a->deny_purge == b->deny_purge &&
-                 a->allow_rollup == b->allow_rollup && a->allow_direct == b->allow_direct &&
-                 a->mirror_direct == b->mirror_direct &&
-                 a->discard_new_per_subject == b->discard_new_per_subject &&
-                 a->allow_msg_ttl == b->allow_msg_ttl &&
-                 a->subject_delete_marker_ttl_ns == b->subject_delete_marker_ttl_ns;
+    bool flags =
+        a->no_ack == b->no_ack && a->sealed == b->sealed && a->deny_delete == b->deny_delete &&
+        a->deny_purge == b->deny_purge && a->allow_rollup == b->allow_rollup &&
+        a->allow_direct == b->allow_direct && a->mirror_direct == b->mirror_direct &&
+        a->discard_new_per_subject == b->discard_new_per_subject &&
+        a->allow_msg_ttl == b->allow_msg_ttl && a->allow_msg_counter == b->allow_msg_counter &&
+        a->allow_atomic == b->allow_atomic && a->allow_msg_schedules == b->allow_msg_schedules &&
+        a->allow_batched == b->allow_batched &&
+        a->subject_delete_marker_ttl_ns == b->subject_delete_marker_ttl_ns;
     return limits && policies && flags && str_equal(a->name, b->name) &&
            str_equal(a->description, b->description) &&
            strs_equal(a->subjects, a->nsubjects, b->subjects, b->nsubjects) &&

@@ -116,6 +116,7 @@ struct stream_in {
     uint64_t first_seq;
     bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
         discard_new_per, allow_msg_ttl;
+    int64_t marker_ttl;
     bool pedantic;
     struct js_cons_limits limits;
     struct json_map metadata;
@@ -160,10 +161,8 @@ static const struct json_field stream_fields[] = {
     {"deny_purge", JSON_BOOL, F(deny_purge), NULL, NULL},
     {"allow_rollup_hdrs", JSON_BOOL, F(allow_rollup), NULL, NULL},
     {"consumer_limits", JSON_OBJECT, 0, NULL, &limits_schema},
-    /* Kept and shown, since clients set it on every bucket; a message that carries Nats-TTL is
-       refused (10166). */
     {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
-    {"subject_delete_marker_ttl", JSON_UNSERVED, 0, NULL, NULL},
+    {"subject_delete_marker_ttl", JSON_DURATION, F(marker_ttl), NULL, NULL},
     {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_atomic", JSON_UNSERVED, 0, NULL, NULL},
     {"allow_msg_schedules", JSON_UNSERVED, 0, NULL, NULL},
@@ -236,6 +235,7 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     c->mirror_direct = in->mirror_direct;
     c->discard_new_per_subject = in->discard_new_per;
     c->allow_msg_ttl = in->allow_msg_ttl;
+    c->subject_delete_marker_ttl_ns = in->marker_ttl;
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
     r->limits = in->limits;
     r->pedantic = in->pedantic;
@@ -381,6 +381,9 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     }
     json_out_end(j);
     json_out_bool(j, "allow_msg_ttl", c->allow_msg_ttl);
+    if (c->subject_delete_marker_ttl_ns != 0) {
+        json_out_i64(j, "subject_delete_marker_ttl", c->subject_delete_marker_ttl_ns);
+    }
     if (c->persist == PERSIST_ASYNC) {
         json_out_str(j, "persist_mode", persist_words[c->persist]);
     }

@@ -48,9 +48,5 @@ void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
 bool js_level_too_high(const uint8_t *hdr, size_t len);
 /* Decimal, digits only. False when it is none or does not fit. */
 bool js_parse_u64(struct brk_str s, uint64_t *out);
-/* Nats-TTL: -1 invalid, 0 none ("0"), 1 set: seconds, a duration of at least 1 s ("90s", "1h30m"),
- * "never".
- */
-int js_ttl_parse(struct brk_str s);
 
 #endif

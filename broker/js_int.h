@@ -13,6 +13,7 @@
 #include "broker/internal.h"
 #include "broker/js.h"
 #include "broker/js_config.h"
+#include "broker/js_hdr_edit.h"
 #include "broker/js_header.h"
 #include "broker/json_out.h"
 #include "engine/store.h"
@@ -185,6 +186,7 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
+    struct js_hdr_edit edit; /* headers of the message that is being published */
     bool started;
 };
 

@@ -73,6 +73,7 @@ void js_pool_fini(struct js *js)
         base_free(slab);
     }
     js->free_ctx = NULL;
+    js_hdr_edit_fini(&js->edit);
 }
 
 /* --- answers
@@ -193,12 +194,6 @@ static uint64_t expected(struct brk_str v)
 /* Headers that ask for a feature no stream of this version has. */
 static enum api_err disabled_feature(const struct js_headers *h)
 {
-    if (js_hdr_has(h, JS_HDR_TTL)) {
-        int ttl = js_ttl_parse(h->value[JS_HDR_TTL]);
-        if (ttl != 0) {
-            return ttl < 0 ? API_MESSAGE_TTL_INVALID : API_MESSAGE_TTL_DISABLED;
-        }
-    }
     if (js_hdr_has(h, JS_HDR_INCR)) {
         return API_MESSAGE_INCR_DISABLED;
     }
@@ -210,6 +205,34 @@ static enum api_err disabled_feature(const struct js_headers *h)
     }
     if (js_hdr_has(h, JS_HDR_BATCH_ID)) {
         return API_ATOMIC_PUBLISH_DISABLED;
+    }
+    return API_OK;
+}
+
+/* A message never lives shorter than the marker that may follow it; where a subject keeps one
+ * message only it may, as upstream has it. */
+static enum api_err read_ttl(struct js_stream *s, const struct js_headers *h,
+                             struct store_append *a)
+{
+    const struct stream_cfg *cfg = s->ja->js->ops->stream_cfg(s->ss);
+    struct brk_str v = h->value[JS_HDR_TTL];
+    int64_t ttl, least = cfg->subject_delete_marker_ttl_ns / NS_PER_S;
+    if (!store_ttl_parse(v.p, v.n, &ttl)) {
+        return API_MESSAGE_TTL_INVALID;
+    }
+    if (!cfg->allow_msg_ttl) {
+        return API_MESSAGE_TTL_DISABLED;
+    }
+    a->flags |= MSG_TTL;
+    if (ttl != TTL_NEVER && ttl < least && cfg->max_msgs_per_subject != 1) {
+        struct js_hdr_edit *e = &s->ja->js->edit;
+        char text[24];
+        char *end = js_put_u64(text, (uint64_t)least);
+        js_hdr_edit_begin(e, a->hdr, a->hdr_len);
+        js_hdr_edit_drop(e, "Nats-TTL");
+        js_hdr_edit_add(e, "Nats-TTL", text, (size_t)(end - text));
+        a->hdr = (const uint8_t *)e->buf;
+        a->hdr_len = (uint32_t)e->len;
     }
     return API_OK;
 }
@@ -251,7 +274,8 @@ static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len,
         answer_id(s, reply, API_STREAM_NOT_MATCH);
         return false;
     }
-    enum api_err off = disabled_feature(&h);
+    enum api_err off = js_hdr_has(&h, JS_HDR_TTL) ? read_ttl(s, &h, a) : API_OK;
+    off = off != API_OK ? off : disabled_feature(&h);
     if (off != API_OK) {
         answer_id(s, reply, off);
         return false;

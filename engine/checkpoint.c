@@ -29,6 +29,14 @@
 
 /* --- C1: freeze (owner) ----------------------------------------------------------------------- */
 
+/* As segments keep it: 0 = does not expire by itself. */
+static int64_t expires_ns(const uint8_t *p)
+{
+    struct msg m;
+    int64_t at = msg_get(p, get_u32le(p), &m) == ST_OK ? msg_expires_ns(&m) : 0;
+    return at == INT64_MAX ? 0 : at;
+}
+
 static void take_tail(struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
@@ -47,7 +55,8 @@ static void take_tail(struct ckpt_unit *u)
     u->msgs = t->msgs > 0 ? base_malloc((size_t)t->msgs * sizeof *u->msgs) : NULL;
     for (uint64_t seq = tail_next(t, 0); seq != 0; seq = tail_next(t, seq + 1)) {
         const uint8_t *p = tail_get(t, seq, NULL);
-        u->msgs[u->nmsgs++] = (struct seg_src){.msg = p, .len = get_u32le(p)};
+        u->msgs[u->nmsgs++] =
+            (struct seg_src){.msg = p, .len = get_u32le(p), .expire_ns = expires_ns(p)};
     }
 }
 

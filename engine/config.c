@@ -44,6 +44,10 @@ static const struct field stream_fields[] = {
     {29, K_KVS, S(metadata), S(nmetadata), 0},
     {30, K_BYTES, S(opaque), S(opaque_len), 0},
     {31, K_BOOL, S(mirror), 0, 0},
+    {32, K_BOOL, S(allow_msg_counter), 0, 0},
+    {33, K_BOOL, S(allow_atomic), 0, 0},
+    {34, K_BOOL, S(allow_msg_schedules), 0, 0},
+    {35, K_BOOL, S(allow_batched), 0, 0},
 };
 #undef S
 #define C(m) offsetof(struct cons_cfg, m)

@@ -94,6 +94,12 @@ struct eng {
     bool low_space;
     bool replaying; /* recovery: records are applied, nothing is logged, nobody is told */
     bool shut;      /* closing */
+    /* Tests look on: told of each removal by time, in the order of the records. floor, or runs, or
+     * the sequence that a marker replaced. */
+    void (*on_expired)(void *arg, struct store_stream *s, uint64_t floor,
+                       const struct seq_runs *runs, uint64_t marked);
+    void *on_expired_arg;
+    bool hold_expiry; /* tests: nothing goes by time */
 
     uint64_t load_checkpoint_lsn, load_end_lsn; /* as the catalogue said at the start */
     struct store_stream *replay_last;           /* start-up: whose record was replayed last */
@@ -172,9 +178,19 @@ void stream_gut(struct store_stream *s);
 MUST_USE enum st stream_reserve_seqs(struct store_stream *s);
 /* Journal said that the ticket with these records is done. */
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry);
-/* Removes what is older than max_age and arms the timer for the next; no-op while it is armed or
- * there is nothing to do. */
+/* stream_expiry.c. Config or content is new: looks for what is due at the next run of timers. */
 void stream_arm_expiry(struct store_stream *s);
+/* A message was appended: the timer comes in time for it. */
+void stream_expiry_added(struct store_stream *s, const struct msg *m);
+/* Notes when a live message expires (0 and INT64_MAX: never). */
+void stream_ttl_add(struct store_stream *s, uint64_t seq, int64_t at_ns);
+/* By its Nats-TTL header: unix ns, INT64_MAX = told to stay, 0 = has none. */
+int64_t msg_expires_ns(const struct msg *m);
+/* stream_append.c. Appends a message of the engine's own, checked against the limits only.
+ * ST_FULL: try again; ST_NOSPACE: the limits refuse it. */
+MUST_USE enum st stream_append_own(struct store_stream *s, const struct store_append *a);
+/* Interest: no consumer wants messages of this subject. */
+bool stream_unwanted(struct store_stream *s, const struct sidx_entry *entry);
 /* A reference on the held block that m points into; NULL when it points elsewhere. */
 struct block *stream_block_of(struct store_stream *s, const struct msg *m);
 void stream_fail_gets(struct store_stream *s); /* gets under way are answered ST_CLOSED */

@@ -210,6 +210,21 @@ static void seg_subject(void *arg, const uint8_t *subj, size_t len, const uint64
     }
 }
 
+static void seg_ttl(void *arg, uint64_t seq, int64_t expire_ns)
+{
+    struct load *l = arg;
+    if (liveset_is_live(l->s->live, seq)) {
+        stream_ttl_add(l->s, seq, expire_ns);
+    }
+}
+
+static int64_t seg_expiry_of(void *arg, const struct msg *m)
+{
+    (void)arg;
+    int64_t at = msg_expires_ns(m);
+    return at == INT64_MAX ? 0 : at;
+}
+
 static void seg_damage(void *arg, enum seg_damage_cause cause, const struct seg_row *row,
                        uint64_t off, uint64_t lo, uint64_t hi, bool lost, const char *text)
 {
@@ -252,7 +267,11 @@ static enum st load_segment(void *arg, const struct cat_segment *row, struct err
         .min_expiry = row->min_expiry_ns,
     };
     memcpy(r.seg_uuid, row->seg_uuid, sizeof r.seg_uuid);
-    struct seg_visitor v = {.arg = l, .subject = seg_subject, .damage = seg_damage};
+    struct seg_visitor v = {.arg = l,
+                            .subject = seg_subject,
+                            .ttl = seg_ttl,
+                            .expiry_of = seg_expiry_of,
+                            .damage = seg_damage};
     struct seg_view *view;
     l->s = s;
     enum st st = seg_open(l->e->segs, &r, &v, &view, err);

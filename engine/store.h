@@ -61,7 +61,7 @@ struct stream_cfg {
     uint32_t replicas;
     bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
         discard_new_per_subject;
-    bool allow_msg_ttl;
+    bool allow_msg_ttl, allow_msg_counter, allow_atomic, allow_msg_schedules, allow_batched;
     bool mirror; /* sequences come from another stream (store_append.at_seq): none is made up or
                     reserved here */
     int64_t subject_delete_marker_ttl_ns;
@@ -166,6 +166,11 @@ enum append_verdict {
     APPEND_FAILED,               /* poisoned: the outcome is not known; never "not stored" */
 };
 
+#define TTL_NEVER ((int64_t)-1)
+/* Reads a Nats-TTL value: whole seconds, a Go duration (cut to seconds), "never". False: invalid.
+ * *ttl_s_out: 0 = empty, TTL_NEVER, or >= 1. */
+bool store_ttl_parse(const char *value, size_t len, int64_t *ttl_s_out);
+
 struct store_append {
     const char *subject;
     const uint8_t *hdr, *data; /* hdr: whole block as it is to be stored; copied by the call */
@@ -180,7 +185,7 @@ struct store_append {
     bool has_expected_last_seq, has_expected_last_subj_seq;
     uint64_t expected_last_seq, expected_last_subj_seq;
     uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
-    uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine */
+    uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine; MSG_TTL by the caller */
     /* A copy of another stream's message keeps its sequence and time; what lies between the last
      * sequence and at_seq stays empty. at_seq at or below the last one is WRONG_LAST_SEQ, whatever
      * the caller expects: a copy is stored once. 0 = next sequence, now. */

@@ -40,6 +40,7 @@ struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct strea
     s->dedup = base_calloc(1, sizeof *s->dedup);
     dedup_init(s->dedup);
     tail_init(&s->tail);
+    s->expiry_at_ns = INT64_MAX;
     stream_cfg_copy(&s->cfg, cfg);
     stream_set_cfg(s, NULL, cfg_version);
     return s;
@@ -116,6 +117,7 @@ void stream_free(struct store_stream *s)
     dedup_fini(s->dedup);
     base_free(s->dedup);
     tail_fini(&s->tail);
+    ttl_heap_fini(&s->ttl);
     stream_cfg_fini(&s->cfg);
     s->magic = 0;
     base_free(s);
@@ -213,6 +215,7 @@ static void drop_all(struct store_stream *s, uint64_t first_seq)
 {
     sidx_clear(s->idx);
     msgmap_reset(&s->map);
+    ttl_heap_clear(&s->ttl);
     tail_trim(&s->tail, UINT64_MAX);
     account_bytes(s, -(int64_t)s->bytes);
     s->msgs = 0;
@@ -270,6 +273,9 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
     tail_add(&s->tail, m->seq, chunk, off,
              (uint32_t)msg_size(m->subj_len, m->hdr_len, m->data_len));
     account_bytes(s, (int64_t)size);
+    if ((m->flags & MSG_TTL) != 0) {
+        stream_ttl_add(s, m->seq, msg_expires_ns(m));
+    }
     s->msgs++;
     s->last_seq = m->seq;
     s->last_ts_ns = i64_max(s->last_ts_ns, m->ts_ns);

@@ -22,6 +22,7 @@
 #include "engine/store.h"
 #include "engine/subject_index.h"
 #include "engine/tail.h"
+#include "engine/ttl_heap.h"
 
 struct eng;
 struct seg_set; /* engine/segment.h: the stream's segments */
@@ -111,10 +112,12 @@ struct store_stream {
     unsigned block_next;
     struct read_wait *reads;  /* owned: reads under way */
     struct get_op *gets;      /* gets under way (stream_ops.c) */
-    struct eng_timer *expiry; /* owned; NULL until max_age is first looked at */
-    bool expiry_armed;
-    int64_t pace_second; /* boot second of pace_used */
-    uint64_t pace_used;  /* backlog messages expired in it */
+    struct eng_timer *expiry; /* owned; NULL until something is to expire */
+    int64_t expiry_at_ns;     /* store time it is set for; INT64_MAX = not set */
+    struct ttl_heap ttl;      /* when messages expire by their own TTL */
+    uint64_t age_next;        /* live messages below stay whatever their age */
+    int64_t pace_second;      /* boot second of pace_used */
+    uint64_t pace_used;       /* backlog messages expired in it */
 
     int64_t first_ts_ns; /* of first_seq when first_ts_seq == first_seq */
     uint64_t first_ts_seq;

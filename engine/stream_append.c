@@ -192,7 +192,7 @@ static bool plan_limits(struct store_stream *s, const struct store_append *a, ui
 /* --- interest --------------------------------------------------------------------------------- */
 
 /* An interest stream keeps only what some consumer wants: else the message evicts itself. */
-static bool wanted_by_nobody(struct store_stream *s, const struct store_append *a)
+static bool wanted_by_nobody(struct store_stream *s, const char *subject, size_t len)
 {
     if (s->cfg.retention != RETENTION_INTEREST) {
         return false;
@@ -201,13 +201,20 @@ static bool wanted_by_nobody(struct store_stream *s, const struct store_append *
         const struct cons_cfg *c = cons_op_cfg(s->cons[i]);
         bool match = c->nfilters == 0;
         for (size_t f = 0; f < c->nfilters && !match; f++) {
-            match = subject_match(a->subject, a->subject_len, c->filters[f], strlen(c->filters[f]));
+            match = subject_match(subject, len, c->filters[f], strlen(c->filters[f]));
         }
         if (match) {
             return false;
         }
     }
     return true;
+}
+
+bool stream_unwanted(struct store_stream *s, const struct sidx_entry *entry)
+{
+    size_t len;
+    const char *subject = sidx_subject(entry, &len);
+    return wanted_by_nobody(s, subject, len);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -318,6 +325,42 @@ static enum append_verdict check_config(const struct store_stream *s, const stru
     return APPEND_STORED;
 }
 
+/* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */
+static enum st admit(struct store_stream *s, const struct store_append *a, const struct evict *ev,
+                     int64_t now, uint64_t *seq_out)
+{
+    struct msg m;
+    enum st st = stream_reserve_seqs(s);
+    if (st == ST_OK && s->memory && !s->cfg.mirror && next_seq(s, a) > s->reserved_done_seq) {
+        return ST_FULL; /* the reservation is on its way */
+    }
+    if (st == ST_OK) {
+        st = write_append(s, a, ev, now, &m);
+    }
+    if (st == ST_OK) {
+        stream_dedup_note(s, &m);
+        stream_expiry_added(s, &m);
+        *seq_out = m.seq;
+        if (s->memory || s->durability == DURABILITY_ASYNC) {
+            eng_kick(s->eng, s);
+        }
+    }
+    return st;
+}
+
+enum st stream_append_own(struct store_stream *s, const struct store_append *a)
+{
+    struct store_append_result r = {.verdict = APPEND_STORED};
+    struct evict ev = {0};
+    enum st st = ST_NOSPACE;
+    uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
+    if (plan_limits(s, a, size, &ev, &r)) {
+        st = admit(s, a, &ev, eng_now_ns(s->eng), &r.seq);
+    }
+    seq_runs_fini(&ev.runs);
+    return st;
+}
+
 /* A publish that waits for its ticket. */
 struct append_wait {
     store_append_fn fn;
@@ -354,22 +397,14 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
     } else if ((r.verdict = check_config(s, a)) == APPEND_STORED && !check_expected(s, a, &r)) {
         int64_t now = eng_now_ns(e);
         uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
-        if (wanted_by_nobody(s, a)) {
+        if (wanted_by_nobody(s, a->subject, a->subject_len)) {
             ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
             if (ev.floor == 0) {
                 seq_runs_add(&ev.runs, next_seq(s, a));
             }
         }
         if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, size, &ev, &r)) {
-            struct msg m;
-            enum st st = stream_reserve_seqs(s);
-            if (st == ST_OK && s->memory && !s->cfg.mirror &&
-                next_seq(s, a) > s->reserved_done_seq) {
-                st = ST_FULL; /* the reservation is on its way */
-            }
-            if (st == ST_OK) {
-                st = write_append(s, a, &ev, now, &m);
-            }
+            enum st st = admit(s, a, &ev, now, &r.seq);
             if (st == ST_FULL || st == ST_NOMEM) {
                 seq_runs_fini(&ev.runs);
                 return ST_FULL;
@@ -377,13 +412,7 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
             if (st != ST_OK) {
                 r.verdict = APPEND_FAILED;
             } else {
-                stream_dedup_note(s, &m);
-                stream_arm_expiry(s);
-                r.seq = m.seq;
                 wait_ticket = stream_ticket(s);
-                if (s->memory || s->durability == DURABILITY_ASYNC) {
-                    eng_kick(e, s);
-                }
             }
         }
     }

@@ -1,4 +1,4 @@
-/* Requests on a stream: get, delete, purge, state, and expiry by age. What is quoted waits for the
+/* Requests on a stream: get, delete, purge, state. What is quoted waits for the
  * ticket it rests on. */
 #include "engine/eng.h"
 #include "engine/base/subject.h"
@@ -338,88 +338,6 @@ void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t ma
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
-
-static void expire_due(void *arg)
-{
-    struct store_stream *s = arg;
-    s->expiry_armed = false;
-    stream_arm_expiry(s);
-}
-
-/* At most this many go in one turn, so that a long backlog does not hold up the loop. */
-enum { EXPIRE_PER_TURN = 2048 };
-
-/* What expired while the server was down, or by a clock that stepped, goes at a pace an operator
- * can still react to: max(10,000 messages, 1 %) a second and stream (STORAGE 11.4). */
-static bool paced_out(struct store_stream *s, int64_t due_ns)
-{
-    if (due_ns >= s->eng->pace_before_ns) {
-        return false;
-    }
-    int64_t second = eng_boot_ns(s->eng) / NS_PER_S;
-    if (s->pace_second != second) {
-        s->pace_second = second;
-        s->pace_used = 0;
-    }
-    return s->pace_used++ >= u64_max(10000, s->msgs / 100);
-}
-
-/* Removes what is due; returns when to look again (store time). */
-static int64_t expire(struct store_stream *s)
-{
-    int64_t now = eng_now_ns(s->eng), next = now + NS_PER_S;
-    uint64_t floor = s->first_seq;
-    struct msg m;
-    for (int i = 0; floor <= s->last_seq; i++) {
-        uint64_t seq = liveset_next(s->live, floor);
-        if (seq == 0 || seq > s->visible_seq) {
-            next = now + 100 * NS_PER_MS;
-            break;
-        }
-        enum stream_read r = stream_read(s, seq, true, &m, expire_due, s);
-        if (r == STREAM_READ_PENDING) {
-            next = now + NS_PER_S; /* expire_due comes earlier */
-            break;
-        }
-        int64_t due = now;
-        if (r == STREAM_READ_OK && __builtin_add_overflow(m.ts_ns, s->cfg.max_age_ns, &due)) {
-            due = INT64_MAX;
-        }
-        if (due > now) {
-            next = due;
-            break;
-        }
-        if (i >= EXPIRE_PER_TURN) {
-            next = now;
-            break;
-        }
-        if (paced_out(s, due)) {
-            break;
-        }
-        floor = seq + 1;
-    }
-    if (floor > s->first_seq && stream_floor_logged(s, floor, REASON_AGE, 0) != ST_OK) {
-        return now + NS_PER_S; /* poisoned or full: tried again later */
-    }
-    s->removal_ticket = s->ticket;
-    return next;
-}
-
-void stream_arm_expiry(struct store_stream *s)
-{
-    if (s->expiry_armed || s->dropped || s->cfg.max_age_ns <= 0 || s->msgs == 0 ||
-        s->eng->poisoned != ST_OK) {
-        return;
-    }
-    int64_t next = expire(s);
-    if (s->msgs > 0) {
-        if (s->expiry == NULL) {
-            s->expiry = eng_timer_create(s->eng, expire_due, s);
-        }
-        s->expiry_armed = true;
-        eng_timer_set(s->expiry, eng_boot_ns(s->eng) + i64_max(next - eng_now_ns(s->eng), 0));
-    }
-}
 
 void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg)
 {

@@ -13,7 +13,7 @@ import server  # noqa: E402
 
 VALUES = {"placement": {"cluster": "x"}, "mirror": {"name": "x"}, "sources": [{"name": "x"}],
           "subject_transform": {"src": "a", "dest": "b"}, "republish": {"src": ">", "dest": "r.>"},
-          "subject_delete_marker_ttl": 1000000000, "num_replicas": 3, "pause_until": "2030-01-01T00:00:00Z",
+          "num_replicas": 3, "pause_until": "2030-01-01T00:00:00Z",
           "priority_groups": ["a"], "priority_policy": "overflow", "priority_timeout": 5, "sample_freq": "50%",
           "rate_limit_bps": 5}
 

@@ -15,7 +15,9 @@ import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import js_transcript_pub  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
 
@@ -832,7 +834,7 @@ def delivery(r):
     r.api("STREAM.DELETE.R", quiet=True)
 
 
-ALL = [basics, retention, delivery, streams, consumers, publish, pull, acks, push, advisories, unserved]
+ALL = [basics, retention, delivery, streams, consumers, publish, pull, acks, push, advisories, unserved] + js_transcript_pub.ALL
 
 
 def compare(name, lines):

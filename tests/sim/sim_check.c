@@ -75,21 +75,6 @@ static uint32_t uid_of(const char *description, char kind)
                : 0;
 }
 
-/* What was due by age may have gone during the recovery itself. */
-static void expire_due(struct md_stream *md, const struct store_stream *h)
-{
-    uint64_t floor = md->first_seq;
-    int64_t now = eng_now_ns(h->eng);
-    while (md->cfg.max_age_ns > 0 && floor < h->first_seq && floor <= md->last_seq &&
-           (!md_live(md, floor) || md_find(md, floor)->ts_ns + md->cfg.max_age_ns <= now)) {
-        floor++;
-    }
-    if (floor > md->first_seq) {
-        struct md_event e = {.kind = EV_FLOOR, .floor = floor};
-        md_apply(md, &e);
-    }
-}
-
 static bool same_config(const struct sw_inst *in, const struct md_stream *md,
                         struct store_stream *h)
 {
@@ -111,9 +96,6 @@ static bool same_state(const struct sw_inst *in, struct md_stream *md, struct st
     if (!same_config(in, md, h)) {
         return false;
     }
-    if (md->last_seq == h->last_seq && md->first_seq < h->first_seq) {
-        expire_due(md, h);
-    }
     return in->memory || (md->last_seq == h->last_seq && md->first_seq == h->first_seq &&
                           md->msgs == h->msgs && md->bytes == h->bytes);
 }
@@ -129,10 +111,6 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
         struct md_msg *want = md_find(md, seq);
         bool live = want != NULL && want->live;
         struct msg m;
-        if (h->first_seq > md->first_seq) { /* time goes on while we look */
-            expire_due(md, h);
-            live = live && want->live;
-        }
         if (live != liveset_is_live(h->live, seq)) {
             sw_fail(w, "stream i%u: message %llu is %s", in->uid, (unsigned long long)seq,
                     live ? "lost" : "back again");
@@ -142,10 +120,6 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
             continue;
         }
         enum st st = sw_read(sim, store, h, seq, &m);
-        expire_due(md, h);
-        if (!want->live && st == ST_NOTFOUND) {
-            continue;
-        }
         if (st != ST_OK) {
             sw_fail(w, "stream i%u: message %llu cannot be read: %s", in->uid,
                     (unsigned long long)seq, st_text(st));
@@ -161,7 +135,6 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
         last_ts = m.ts_ns;
     }
     struct stream_state st;
-    expire_due(md, h);
     store->ops->stream_state(h, &st);
     if (st.nsubjects != md_nsubjects(md) || st.ndeleted != md_ndeleted(md)) {
         sw_fail(w, "stream i%u: %llu subjects and %llu deleted, the model says %llu and %llu",
@@ -649,7 +622,6 @@ static void adopt_inst(struct world *w, struct sw_inst *in)
         in->md.ndedup = 0;
         in->md.last_ts_ns = in->h->last_ts_ns;
     }
-    sw_observe_age(w, in);
     for (size_t i = 0; i < in->h->ncons; i++) {
         struct sw_cons *sc = cons_of(in, in->h->cons[i]);
         ASSERT(sc != NULL);
@@ -667,6 +639,7 @@ static void adopt_inst(struct world *w, struct sw_inst *in)
 void sw_adopt(struct world *w, struct sw_cut cut)
 {
     (void)cut;
+    sw_watch(w);
     for (size_t i = 0; i < w->ninst; i++) {
         struct sw_inst *in = w->inst[i];
         if (in->base == SIZE_MAX) {

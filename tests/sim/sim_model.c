@@ -15,14 +15,28 @@ const char *md_subject(uint32_t n)
     return names[n];
 }
 
-uint32_t md_header(const struct md_msg *m, char hdr[64])
+uint32_t md_header(const struct md_msg *m, char hdr[MD_HDR_MAX])
 {
-    if (m->id != 0) {
-        return (uint32_t)snprintf(hdr, 64, "NATS/1.0\r\nNats-Msg-Id: id-%u\r\n\r\n", m->id);
+    if (m->marker) {
+        return (uint32_t)snprintf(hdr, MD_HDR_MAX,
+                                  "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: "
+                                  "%ds\r\nNats-Rollup: sub\r\n\r\n",
+                                  m->ttl_s);
     }
-    return m->fill % 8 == 0 ? (uint32_t)snprintf(hdr, 64, "NATS/1.0\r\nX: %u\r\n\r\n",
-                                                 (unsigned)(m->fill % 1000))
-                            : 0;
+    char ttl[40] = "";
+    if (m->ttl_s != 0) {
+        snprintf(ttl, sizeof ttl, m->ttl_s < 0 ? "Nats-TTL: never\r\n" : "Nats-TTL: %d\r\n",
+                 m->ttl_s);
+    }
+    if (m->id != 0) {
+        return (uint32_t)snprintf(hdr, MD_HDR_MAX, "NATS/1.0\r\n%sNats-Msg-Id: id-%u\r\n\r\n", ttl,
+                                  m->id);
+    }
+    if (m->fill % 8 != 0 && m->ttl_s == 0) {
+        return 0;
+    }
+    return (uint32_t)snprintf(hdr, MD_HDR_MAX, "NATS/1.0\r\nX: %u\r\n%s\r\n",
+                              (unsigned)(m->fill % 1000), ttl);
 }
 
 void md_payload(const struct md_msg *m, uint8_t *out)
@@ -36,7 +50,7 @@ void md_payload(const struct md_msg *m, uint8_t *out)
 
 uint32_t md_size(const struct md_msg *m)
 {
-    char hdr[64];
+    char hdr[MD_HDR_MAX];
     return (uint32_t)msg_logical_size(strlen(md_subject(m->subject)), md_header(m, hdr),
                                       m->data_len);
 }
@@ -198,6 +212,24 @@ static bool nobody(const struct md_stream *s, uint32_t subject)
         }
     }
     return s->cfg.retention == RETENTION_INTEREST;
+}
+
+bool md_unwanted_subject(const struct md_stream *s, uint32_t subject)
+{
+    return nobody(s, subject);
+}
+
+int64_t md_due(const struct md_stream *s, const struct md_msg *m)
+{
+    int64_t due = INT64_MAX;
+    if (s->cfg.max_age_ns > 0 && m->ttl_s >= 0) {
+        due = m->ts_ns + s->cfg.max_age_ns;
+    }
+    if (s->cfg.allow_msg_ttl && m->ttl_s > 0) {
+        int64_t ttl = m->ts_ns + m->ttl_s * NS_PER_S;
+        due = ttl < due ? ttl : due;
+    }
+    return due;
 }
 
 static void apply_append(struct md_stream *s, const struct md_event *e)

@@ -11,6 +11,7 @@
 #include "engine/store.h"
 
 #define MD_SUBJECTS 12u
+#define MD_HDR_MAX 160u
 
 struct md_msg {
     uint64_t seq;
@@ -20,6 +21,8 @@ struct md_msg {
     uint32_t data_len;
     uint32_t id;   /* message id, 0 = none */
     uint32_t size; /* logical */
+    int32_t ttl_s; /* Nats-TTL: 0 = none, -1 = never */
+    bool marker;   /* the server's, where a subject lost its last message */
     bool live;
 };
 
@@ -95,11 +98,15 @@ void md_event_fini(struct md_event *e);
 
 /* "a.0" ... "b.1" ...; literal. */
 const char *md_subject(uint32_t n);
-/* Header block and payload of a message, into buffers of the caller (hdr 64 B). Returns the header
- * length. */
-uint32_t md_header(const struct md_msg *m, char hdr[64]);
+/* Header block and payload of a message, into buffers of the caller (hdr MD_HDR_MAX B). Returns the
+ * header length. */
+uint32_t md_header(const struct md_msg *m, char hdr[MD_HDR_MAX]);
 void md_payload(const struct md_msg *m, uint8_t *out);
 uint32_t md_size(const struct md_msg *m);
+/* When it goes by time, as the stream's config has it now; INT64_MAX = never. */
+int64_t md_due(const struct md_stream *s, const struct md_msg *m);
+/* An interest stream keeps only what some consumer's filter matches. */
+bool md_unwanted_subject(const struct md_stream *s, uint32_t subject);
 
 void md_init(struct md_stream *s);
 void md_fini(struct md_stream *s);

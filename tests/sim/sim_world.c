@@ -74,7 +74,7 @@ static bool excused(const struct world *w)
     return w->faulty || env_sim_down(w->sim);
 }
 
-static struct md_event *event(struct world *w, struct sw_inst *in, enum md_kind kind)
+struct md_event *sw_event(struct world *w, struct sw_inst *in, enum md_kind kind)
 {
     if (in->nev == in->ev_cap) {
         in->ev_cap = in->ev_cap == 0 ? 64 : in->ev_cap * 2;
@@ -97,36 +97,6 @@ static void ack_event(struct world *w, struct sw_inst *in, size_t ev)
     }
 }
 
-/* Engine's own removals by age: legal ones become an event. */
-void sw_observe_age(struct world *w, struct sw_inst *in)
-{
-    struct md_stream *md = &in->md;
-    if (in->h == NULL || md->cfg.max_age_ns <= 0 || in->h->first_seq <= md->first_seq) {
-        return;
-    }
-    uint64_t floor = in->h->first_seq;
-    int64_t now = eng_now_ns(in->h->eng);
-    for (uint64_t seq = md->first_seq; seq < floor; seq++) {
-        const struct md_msg *m = md_find(md, seq);
-        if (m != NULL && m->live && m->ts_ns + md->cfg.max_age_ns > now) {
-            sw_fail(w, "stream i%u: message %llu expired %lld ns early", in->uid,
-                    (unsigned long long)seq, (long long)(m->ts_ns + md->cfg.max_age_ns - now));
-            return;
-        }
-    }
-    struct md_event *e = event(w, in, EV_FLOOR);
-    e->floor = floor;
-    e->sync = true;
-    md_apply(md, e);
-}
-
-static void observe_ages(struct world *w)
-{
-    for (size_t i = 0; i < w->ninst; i++) {
-        sw_observe_age(w, w->inst[i]);
-    }
-}
-
 /* Work queue and interest: acks take effect on the stream when the delta is written, at the end of
  * the turn. */
 static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c,
@@ -142,7 +112,7 @@ static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *
         base_free(seqs);
         return;
     }
-    struct md_event *e = event(w, in, EV_REMOVE);
+    struct md_event *e = sw_event(w, in, EV_REMOVE);
     e->seqs = seqs;
     e->nseqs = n;
     e->cons_uid = c->uid;
@@ -226,6 +196,9 @@ bool sw_open(struct world *w)
     if (st != ST_OK && !excused(w)) {
         sw_fail(w, "open: %s (%s)", err.msg, st_text(st));
     }
+    if (st == ST_OK) {
+        sw_watch(w);
+    }
     return st == ST_OK;
 }
 
@@ -263,12 +236,10 @@ void sw_run(struct world *w, unsigned n)
 {
     flush_all_consumed(w);
     w->store->ops->turn(w->store);
-    observe_ages(w);
     for (unsigned i = 0; i < n; i++) {
         bool stepped = env_sim_step_one(w->sim);
         flush_all_consumed(w);
         w->store->ops->poll(w->store);
-        observe_ages(w);
         if (!stepped) {
             break;
         }
@@ -290,11 +261,9 @@ void sw_advance(struct world *w, int64_t ns)
 {
     flush_all_consumed(w);
     w->store->ops->turn(w->store);
-    observe_ages(w);
     int64_t now = env_boot_ns(env_sim_env(w->sim)), end = now + ns;
     for (int i = 0; i < 2000 && !w->failed; i++) {
         int64_t next = w->store->ops->timers(w->store);
-        observe_ages(w);
         scan_all(w);
         if (now >= end) {
             break;
@@ -306,11 +275,23 @@ void sw_advance(struct world *w, int64_t ns)
     }
 }
 
+/* Markers are nobody's call. */
+static bool all_visible(const struct world *w)
+{
+    for (size_t i = 0; i < w->ninst; i++) {
+        const struct store_stream *h = w->inst[i]->h;
+        if (h != NULL && h->visible_seq < h->last_seq && h->msgs > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void sw_settle(struct world *w)
 {
     for (int i = 0; i < 400 && !env_sim_down(w->sim); i++) {
         sw_run(w, 200);
-        if (w->outstanding == 0) {
+        if (w->outstanding == 0 && all_visible(w)) {
             return;
         }
         if (env_sim_idle(w->sim)) {
@@ -320,7 +301,8 @@ void sw_settle(struct world *w)
     }
     if (!excused(w)) {
         sw_fail(w, "%zu calls are not answered (kind %d of stream i%u)", w->outstanding,
-                (int)w->calls->kind, w->calls->in != NULL ? w->calls->in->uid : 0);
+                w->calls != NULL ? (int)w->calls->kind : -1,
+                w->calls != NULL && w->calls->in != NULL ? w->calls->in->uid : 0);
     }
 }
 
@@ -414,7 +396,7 @@ static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
 
 bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len)
 {
-    char hdr[64];
+    char hdr[MD_HDR_MAX];
     uint32_t hdr_len = md_header(want, hdr);
     const char *subject = md_subject(want->subject);
     const char *what =
@@ -444,7 +426,6 @@ static void on_get(void *arg, enum st st, const struct msg *m)
 {
     struct sw_call *c = arg;
     char why[200];
-    sw_observe_age(c->w, c->in); /* it may have expired while its block was read */
     bool removed_since = st == ST_NOTFOUND && c->want == ST_OK && !md_live(&c->in->md, c->value);
     if (st != c->want && !excused(c->w) && !removed_since && !(st == ST_CLOSED && c->in->dropped)) {
         sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value,
@@ -500,6 +481,12 @@ static void random_cfg(struct world *w, struct stream_cfg *cfg)
     cfg->allow_rollup = true;
     cfg->first_seq = prng_below(r, 5) == 0 ? 1 + prng_below(r, 1000) : 0;
     cfg->max_age_ns = prng_below(r, 6) == 0 ? (int64_t)(1 + prng_below(r, 20)) * NS_PER_S : 0;
+    /* Not from r: what older seeds mean stays, but for these streams. */
+    uint64_t more = prng_mix(w->seed * 1000003 + w->next_uid);
+    cfg->allow_msg_ttl = more % 4 == 0;
+    if (cfg->allow_msg_ttl && more / 4 % 3 != 0) {
+        cfg->subject_delete_marker_ttl_ns = (int64_t)(1 + more / 16 % 4) * NS_PER_S;
+    }
 }
 
 void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *given)
@@ -529,7 +516,7 @@ void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *g
     c->ev = in->nev;
     w->store->ops->stream_create(w->store, cfg, on_stream, c);
     in->h = w->store->ops->stream_find(w->store, "$G", name);
-    struct md_event *e = event(w, in, EV_CREATE);
+    struct md_event *e = sw_event(w, in, EV_CREATE);
     e->cfg = cfg;
     e->sync = true;
     md_apply(&in->md, e);
@@ -545,12 +532,12 @@ static void removal_events(struct world *w, struct sw_inst *in, uint64_t floor, 
                            size_t n)
 {
     if (floor != 0) {
-        struct md_event *e = event(w, in, EV_FLOOR);
+        struct md_event *e = sw_event(w, in, EV_FLOOR);
         e->floor = floor;
         md_apply(&in->md, e);
     }
     if (n > 0) {
-        struct md_event *e = event(w, in, EV_REMOVE);
+        struct md_event *e = sw_event(w, in, EV_REMOVE);
         e->seqs = seqs;
         e->nseqs = n;
         md_apply(&in->md, e);
@@ -569,7 +556,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     struct sw_call *c = call_make(w, in, CALL_EVENT);
     c->ev = in->nev;
     w->store->ops->stream_update(w->store, in->h, cfg, on_stream, c);
-    struct md_event *e = event(w, in, EV_UPDATE);
+    struct md_event *e = sw_event(w, in, EV_UPDATE);
     e->cfg = cfg;
     e->sync = true;
     md_apply(&in->md, e);
@@ -578,7 +565,6 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     md_shrink(&in->md, &floor, &seqs, &n);
     removal_events(w, in, floor, seqs, n);
     c->ev = in->nev - 1; /* one batch */
-    sw_observe_age(w, in);
 }
 
 void sw_stream_delete(struct world *w, struct sw_inst *in)
@@ -592,17 +578,16 @@ void sw_stream_delete(struct world *w, struct sw_inst *in)
     for (size_t i = 0; i < in->ncons; i++) {
         in->cons[i].h = NULL;
     }
-    struct md_event *e = event(w, in, EV_DROP);
+    struct md_event *e = sw_event(w, in, EV_DROP);
     e->sync = true;
     w->store->ops->stream_delete(w->store, h, on_done, c);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
+static struct md_msg random_msg(struct world *w, uint32_t data_len, bool ttl)
 {
     struct prng *r = &w->rnd;
-    struct md_stream *md = &in->md;
     struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS),
                        .data_len = data_len,
                        .fill = prng_next(r),
@@ -611,7 +596,18 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
         m.id = prng_below(r, 3) == 0 && w->next_id > 4 ? w->next_id - 1 - (uint32_t)prng_below(r, 4)
                                                        : w->next_id++;
     }
-    char hdr[64], id[16];
+    if (ttl && m.fill / 1024 % 3 == 0) {
+        m.ttl_s = m.fill / 4096 % 10 == 0 ? -1 : (int32_t)(1 + m.fill / 4096 % 7);
+    }
+    return m;
+}
+
+void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
+{
+    struct prng *r = &w->rnd;
+    struct md_stream *md = &in->md;
+    struct md_msg m = random_msg(w, data_len, md->cfg.allow_msg_ttl);
+    char hdr[MD_HDR_MAX], id[16];
     uint8_t *data = base_malloc(data_len + 8);
     uint32_t hdr_len = md_header(&m, hdr);
     md_payload(&m, data);
@@ -623,6 +619,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
                              .hdr_len = hdr_len,
                              .data = data,
                              .data_len = data_len};
+    a.flags = m.ttl_s != 0 ? MSG_TTL : 0;
     if (m.id != 0) {
         a.msg_id_len = (uint32_t)snprintf(id, sizeof id, "id-%u", m.id);
         a.msg_id = id;
@@ -667,11 +664,10 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     }
     c->value = m.seq;
     c->ev = in->nev;
-    struct md_event *e = event(w, in, EV_APPEND);
+    struct md_event *e = sw_event(w, in, EV_APPEND);
     e->msg = m;
     e->rollup = a.rollup;
     md_apply(md, e);
-    sw_observe_age(w, in);
 }
 
 static uint64_t random_live(struct world *w, struct md_stream *md)
@@ -698,7 +694,7 @@ void sw_delete_msg(struct world *w, struct sw_inst *in)
     }
     w->store->ops->msg_delete(in->h, seq, seq % 2 == 0, on_done, c);
     if (c->want == ST_OK) {
-        struct md_event *e = event(w, in, EV_REMOVE);
+        struct md_event *e = sw_event(w, in, EV_REMOVE);
         e->sync = true;
         e->seqs = base_malloc(sizeof *e->seqs);
         e->seqs[0] = seq;
@@ -748,7 +744,7 @@ void sw_purge(struct world *w, struct sw_inst *in)
     c->ev = n > 0 ? in->nev : SIZE_MAX;
     w->store->ops->purge(in->h, &p, on_done, c);
     if (n > 0) {
-        struct md_event *e = event(w, in, filtered ? EV_REMOVE : EV_FLOOR);
+        struct md_event *e = sw_event(w, in, filtered ? EV_REMOVE : EV_FLOOR);
         e->sync = true;
         if (filtered) {
             e->seqs = seqs;
@@ -874,7 +870,7 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
     c->cons = in->ncons - 1;
     w->store->ops->cons_create(in->h, cfg, on_cons, c);
     sc->h = w->store->ops->cons_find(in->h, name);
-    struct md_event *e = event(w, in, EV_CCREATE);
+    struct md_event *e = sw_event(w, in, EV_CCREATE);
     e->cons_uid = sc->uid;
     e->ccfg = cfg;
     e->sync = true;
@@ -925,7 +921,7 @@ void sw_cons_update(struct world *w, struct sw_inst *in)
     struct sw_call *c = call_make(w, in, CALL_EVENT);
     c->ev = in->nev;
     w->store->ops->cons_update(sc->h, cfg, on_cons, c);
-    struct md_event *e = event(w, in, EV_CUPDATE);
+    struct md_event *e = sw_event(w, in, EV_CUPDATE);
     e->cons_uid = sc->uid;
     e->ccfg = cfg;
     e->sync = true;
@@ -946,13 +942,13 @@ void sw_cons_delete(struct world *w, struct sw_inst *in)
     struct store_cons *h = sc->h;
     sc->h = NULL;
     /* DROP, then what it still had to remove, then what nobody wants any more. */
-    struct md_event *e = event(w, in, EV_CDROP);
+    struct md_event *e = sw_event(w, in, EV_CDROP);
     e->cons_uid = sc->uid;
     e->sync = true;
     uint64_t *seqs, floor;
     size_t n = md_take_consumed(&in->md, mc, &seqs);
     if (n > 0) {
-        struct md_event *rm = event(w, in, EV_REMOVE);
+        struct md_event *rm = sw_event(w, in, EV_REMOVE);
         rm->seqs = seqs;
         rm->nseqs = n;
         rm->cons_uid = sc->uid;
@@ -995,10 +991,13 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
 
 /* I2: what is delivered from a durable stream has been acknowledged to its publisher, or could have
  * been. */
-static bool is_durable(const struct sw_inst *in, uint64_t seq)
+static bool is_durable(struct world *w, struct sw_inst *in, uint64_t seq)
 {
     for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {
         if (in->ev[i].kind == EV_APPEND && in->ev[i].msg.seq == seq) {
+            if (in->ev[i].msg.marker) {
+                ack_event(w, in, i); /* nobody else is told of it: what is delivered must stay */
+            }
             return in->ev[i].acked_op != SW_NEVER;
         }
     }
@@ -1017,7 +1016,7 @@ static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc
                 (unsigned long long)p->m.seq);
     } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
         sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
-    } else if (!is_durable(in, p->m.seq) && !excused(w)) {
+    } else if (!is_durable(w, in, p->m.seq) && !excused(w)) {
         sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid,
                 (unsigned long long)p->m.seq);
     } else if (p->cseq != mc->delivered_cseq + 1) {
@@ -1130,5 +1129,4 @@ void sw_ack_some(struct world *w, struct sw_inst *in)
     }
     flush_all_consumed(w);
     w->store->ops->turn(w->store);
-    observe_ages(w);
 }

@@ -83,6 +83,8 @@ void sw_init(struct world *w, uint64_t seed);
 void sw_fini(struct world *w);
 /* Opens the store; false = it did not open (down, or failed is set). */
 bool sw_open(struct world *w);
+/* The engine tells the model what expires. */
+void sw_watch(struct world *w);
 /* Lets the engine go without a word (what a killed process leaves). */
 void sw_abandon(struct world *w);
 void sw_close(struct world *w);
@@ -94,6 +96,9 @@ void sw_advance(struct world *w, int64_t ns);
 /* One random operation. */
 void sw_step(struct world *w);
 uint64_t sw_op(const struct world *w);
+
+/* Appends an event to a stream's history; valid until the next one. */
+struct md_event *sw_event(struct world *w, struct sw_inst *in, enum md_kind kind);
 
 /* --- single operations, for scripts --- */
 struct sw_inst *sw_slot(struct world *w,
@@ -113,9 +118,6 @@ void sw_ack_some(struct world *w, struct sw_inst *in);
 void sw_get(struct world *w, struct sw_inst *in);
 void sw_checkpoint(struct world *w);
 void sw_compact(struct world *w);
-
-/* The engine's own removals by age: legal ones become an event. */
-void sw_observe_age(struct world *w, struct sw_inst *in);
 
 /* Reads one message through the engine's inside, running tasks when it comes from disk. */
 enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq,

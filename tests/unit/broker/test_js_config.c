@@ -205,11 +205,6 @@ static void test_headers(void **state)
     assert_false(js_hdr_has(&h, JS_HDR_TTL));
     assert_false(js_parse_u64(BRK_STR("18446744073709551616"), &n));
     assert_true(js_parse_u64(BRK_STR("18446744073709551615"), &n));
-    assert_int_equal(js_ttl_parse(BRK_STR("never")), 1);
-    assert_int_equal(js_ttl_parse(BRK_STR("1h30m")), 1);
-    assert_int_equal(js_ttl_parse(BRK_STR("0")), 0);
-    assert_int_equal(js_ttl_parse(BRK_STR("10ms")), -1);
-    assert_int_equal(js_ttl_parse(BRK_STR("x")), -1);
     js_headers_read(&h, (const uint8_t *)"", 0);
     assert_int_equal(h.have, 0);
 }
