@@ -14,15 +14,17 @@ import (
 )
 
 var (
-	flagPeer    = flag.String("peer", "", "nats-server to compare with")
-	flagOurs    = flag.String("ours", "build/bin/millrace", "server under test")
-	flagDiffs   = flag.String("differences", "tests/conformance/DIFFERENCES.md", "what is known to differ")
-	flagSeed    = flag.Uint64("seed", 1, "seed of the scripts")
-	flagScripts = flag.Int("scripts", 200, "scripts to run")
-	flagOnly    = flag.Int("only", -1, "run this script only, and print its steps")
-	flagSteps   = flag.Int("steps", 40, "steps a script")
-	flagSeconds = flag.Int("seconds", 0, "stop after this many seconds")
-	flagFailing = flag.Int("minimise", 12, "differences to reduce to their steps")
+	flagPeer      = flag.String("peer", "", "nats-server to compare with")
+	flagOurs      = flag.String("ours", "build/bin/millrace", "server under test")
+	flagDiffs     = flag.String("differences", "tests/conformance/DIFFERENCES.md", "what is known to differ")
+	flagSeed      = flag.Uint64("seed", 1, "seed of the scripts")
+	flagScripts   = flag.Int("scripts", 200, "scripts to run")
+	flagOnly      = flag.Int("only", -1, "run this script only, and print its steps")
+	flagBytes     = flag.Int("bytes", 300, "byte scripts to run")
+	flagOnlyBytes = flag.Int("only-bytes", -1, "run this byte script only")
+	flagSteps     = flag.Int("steps", 40, "steps a script")
+	flagSeconds   = flag.Int("seconds", 0, "stop after this many seconds")
+	flagFailing   = flag.Int("minimise", 12, "differences to reduce to their steps")
 )
 
 func main() {
@@ -57,9 +59,17 @@ func run() error {
 	w := &world{theirs: &side{srv: theirs}, ours: &side{srv: ours}, v: newValidator(), ledger: &ledger{entries: entries, news: map[string]*found{}},
 		codes: [2]map[string]string{{}, {}}, failedScripts: map[string]bool{}}
 	begin := time.Now()
+	if *flagOnlyBytes >= 0 {
+		*flagScripts = 0
+	}
 	ran, err := w.scripts(begin)
 	if err != nil {
 		return err
+	}
+	if *flagOnly < 0 {
+		if err := w.byteScripts(*flagSeed, *flagBytes); err != nil {
+			return err
+		}
 	}
 	bad := w.ledger.report()
 	validated := 0
@@ -185,6 +195,11 @@ func (w *world) unlisted(d diff, origin string, steps []step) error {
 		}
 		return false, err
 	}
+	return w.judgeNew(d, origin, steps, again)
+}
+
+// judgeNew counts a difference that comes again when its steps are done again, and reduces them.
+func (w *world) judgeNew(d diff, origin string, steps []step, again func([]step) (bool, error)) error {
 	came, err := again(steps)
 	if err != nil {
 		return err
@@ -193,6 +208,9 @@ func (w *world) unlisted(d diff, origin string, steps []step) error {
 		w.unstable++
 		w.unstableWhat = append(w.unstableWhat, fmt.Sprintf("%s: %s, %s: theirs %s, ours %s", origin, d.where, d.path, d.theirs, d.ours))
 		return nil
+	}
+	if len(steps) == 0 {
+		steps = []step{{op: "connect"}}
 	}
 	f := &found{diff: d, count: 1, origin: origin}
 	w.ledger.news[d.key()] = f

@@ -27,6 +27,9 @@ func (s step) String() string {
 	if s.hdr != "" {
 		t += fmt.Sprintf(" hdr=%q", s.hdr)
 	}
+	if s.op == "write" {
+		return fmt.Sprintf("write %.400q", s.body)
+	}
 	if s.body != "" {
 		b := s.body
 		if len(b) > 600 {
