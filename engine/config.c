@@ -56,7 +56,7 @@ static const struct field cons_fields[] = {
     {2, K_BOOL, C(durable), 0, 0},
     {3, K_STR, C(description), 0, 0},
     {4, K_ENUM, C(deliver), 0, DELIVER_LAST_PER_SUBJECT},
-    {5, K_ENUM, C(ack), 0, ACK_EXPLICIT},
+    {5, K_ENUM, C(ack), 0, ACK_FLOW_CONTROL},
     {6, K_ENUM, C(replay), 0, REPLAY_ORIGINAL},
     {7, K_U64, C(opt_start_seq), 0, 0},
     {8, K_I64, C(opt_start_time_ns), 0, 0},
@@ -83,6 +83,11 @@ static const struct field cons_fields[] = {
     {29, K_U32, C(replicas), 0, 0},
     {30, K_KVS, C(metadata), C(nmetadata), 0},
     {31, K_BYTES, C(opaque), C(opaque_len), 0},
+    {32, K_I64, C(pause_until_ns), 0, 0},
+    {33, K_ENUM, C(priority), 0, PRIORITY_PRIORITIZED},
+    {34, K_STRS, C(priority_groups), C(npriority_groups), 0},
+    {35, K_I64, C(priority_timeout_ns), 0, 0},
+    {36, K_BOOL, C(sourcing), 0, 0},
 };
 #undef C
 

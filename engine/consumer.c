@@ -5,7 +5,18 @@
 #include "engine/base/log.h"
 #include "engine/eng.h"
 
+enum { RELEASE_STEP = 8192 }; /* messages looked at in one go for whether anybody wants them */
+
 /* --- turn end and timer ----------------------------------------------------------------------- */
+
+static void tell_gone(struct store_cons *c)
+{
+    for (size_t i = 0; i < c->ngone && c->attached && c->ev.deleted != NULL; i++) {
+        const struct cons_gone *g = &c->gone[i];
+        c->ev.deleted(c->ev.arg, c, g->sseq, g->cseq, g->dcount);
+    }
+    c->ngone = 0;
+}
 
 static void turn_end(void *arg)
 {
@@ -15,6 +26,7 @@ static void turn_end(void *arg)
         c->log_soon = false;
         cons_log(c);
     }
+    tell_gone(c);
     bool tell = c->ready_soon && c->hungry && c->attached && c->ev.ready != NULL;
     c->ready_soon = false;
     if (tell) {
@@ -29,6 +41,21 @@ static void defer(struct store_cons *c)
         c->deferred = true;
         eng_defer(c->s->eng, turn_end, c);
     }
+}
+
+/* A pending message is about to go without having been acknowledged. */
+static void note_gone(struct store_cons *c, const struct cons_pend *e)
+{
+    if (c->s->quiet_removals || !c->attached || c->ev.deleted == NULL ||
+        (e->flags & PEND_EXHAUSTED) != 0) {
+        return;
+    }
+    if (c->ngone == c->gone_cap) {
+        c->gone_cap = c->gone_cap == 0 ? 8 : c->gone_cap * 2;
+        c->gone = base_realloc(c->gone, c->gone_cap * sizeof *c->gone);
+    }
+    c->gone[c->ngone++] = (struct cons_gone){e->sseq, e->cseq, e->dcount};
+    defer(c);
 }
 
 void cons_log_soon(struct store_cons *c)
@@ -186,6 +213,7 @@ void cons_free(struct store_cons *c)
     seqs_fini(&c->acked);
     seqs_fini(&c->consumed);
     base_free(c->waiter);
+    base_free(c->gone);
     base_free(c->filters);
     base_free(c->wild);
     cons_cfg_fini(&c->cfg);
@@ -260,7 +288,7 @@ void cons_recovered(struct store_cons *c)
         cons_position_fresh(c);
         cons_mark_position(c, false);
     }
-    if (c->delivered_cseq == 0 && c->cfg.deliver != DELIVER_BY_START_SEQ &&
+    if (c->delivered_cseq == 0 && c->cfg.deliver != DELIVER_BY_START_SEQ && !c->placed &&
         c->delivered_sseq > s->last_seq) {
         c->delivered_sseq = c->floor_sseq =
             s->last_seq; /* the stream lost messages that nobody was told of */
@@ -325,6 +353,7 @@ void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry 
     }
     struct cons_pend *e = pends_find(&c->pend, seq);
     if (e != NULL) {
+        note_gone(c, e);
         cons_settle(c, e);
         cons_mark_position(c, false);
         cons_ready_soon(c); /* room below max_ack_pending */
@@ -341,6 +370,7 @@ void cons_on_floor(struct store_cons *c, uint64_t first_seq)
     }
     struct cons_pend *e;
     while ((e = pends_begin(&c->pend)) != NULL) {
+        note_gone(c, e);
         cons_settle(c, e);
     }
     c->peeked.sseq = 0;
@@ -402,41 +432,79 @@ static bool wanted(const struct store_stream *s, uint64_t seq)
     return false;
 }
 
-/* A record that cannot be written leaves the messages: the next consumer that goes, or the next
- * start, takes them. */
+/* A consumer without filter wants all that it has not looked at: nothing goes from there on. */
+static uint64_t release_end(const struct store_stream *s)
+{
+    uint64_t end = s->last_seq + 1;
+    for (size_t i = 0; i < s->ncons; i++) {
+        const struct store_cons *c = s->cons[i];
+        if (c->nfilters == 0 && c->lps_resume == 0) {
+            end = u64_min(end, c->next_seq);
+        }
+    }
+    return end;
+}
+
+/* Looks at RELEASE_STEP messages from release_at on. */
+static enum st release_step(struct store_stream *s)
+{
+    struct seq_runs runs = {0};
+    uint64_t end = release_end(s);
+    uint64_t seq = liveset_next(s->live, u64_max(s->release_at, s->first_seq));
+    unsigned looked = 0;
+    for (; seq != 0 && seq < end && looked < RELEASE_STEP; looked++) {
+        if (!wanted(s, seq)) {
+            seq_runs_add(&runs, seq);
+        }
+        seq = liveset_next(s->live, seq + 1);
+    }
+    s->release_at = seq != 0 && seq < end ? seq : 0;
+    enum st st = runs.n > 0 ? stream_remove_logged(s, &runs, REASON_NOINTEREST) : ST_OK;
+    seq_runs_fini(&runs);
+    return st;
+}
+
+static void release_go_on(struct store_stream *s);
+
+static void release_due(void *arg)
+{
+    struct store_stream *s = arg;
+    if (s->release_at != 0 && !s->dropped) {
+        release_go_on(s);
+    }
+}
+
+/* A record that cannot be written leaves the messages: the next consumer that goes takes them. So
+ * does a crash between two steps. */
+static void release_go_on(struct store_stream *s)
+{
+    enum st st = ST_OK;
+    if (s->ncons == 0) {
+        s->release_at = 0;
+        st = stream_floor_logged(s, s->last_seq + 1, REASON_NOINTEREST, 0);
+    } else {
+        st = release_step(s);
+    }
+    if (st != ST_OK) {
+        s->release_at = 0;
+        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name,
+                st_text(st));
+        return;
+    }
+    s->removal_ticket = s->ticket;
+    if (s->release_at != 0) {
+        if (s->release == NULL) {
+            s->release = eng_timer_create(s->eng, release_due, s);
+        }
+        eng_timer_set(s->release, eng_boot_ns(s->eng) + NS_PER_MS);
+    }
+}
+
 void cons_release_unwanted(struct store_stream *s)
 {
     if (s->cfg.retention != RETENTION_INTEREST || s->msgs == 0) {
         return;
     }
-    enum st st = ST_OK;
-    if (s->ncons == 0) {
-        st = stream_floor_logged(s, s->last_seq + 1, REASON_NOINTEREST, 0);
-    } else {
-        uint64_t end =
-            s->last_seq + 1; /* a consumer without filter wants all that it has not looked at */
-        for (size_t i = 0; i < s->ncons; i++) {
-            const struct store_cons *c = s->cons[i];
-            if (c->nfilters == 0 && c->lps_resume == 0) {
-                end = u64_min(end, c->next_seq);
-            }
-        }
-        struct seq_runs runs = {0};
-        for (uint64_t seq = liveset_next(s->live, s->first_seq); seq != 0 && seq < end;
-             seq = liveset_next(s->live, seq + 1)) {
-            if (!wanted(s, seq)) {
-                seq_runs_add(&runs, seq);
-            }
-        }
-        if (runs.n > 0) {
-            st = stream_remove_logged(s, &runs, REASON_NOINTEREST);
-        }
-        seq_runs_fini(&runs);
-    }
-    if (st == ST_OK) {
-        s->removal_ticket = s->ticket;
-    } else {
-        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name,
-                st_text(st));
-    }
+    s->release_at = s->first_seq;
+    release_go_on(s);
 }

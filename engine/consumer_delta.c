@@ -8,8 +8,9 @@
  *             0 = none, else zigzag(deadline - base) + 1. Deadlines are store time (STORAGE 11.1)
  *   REMOVED   runs of messages that this record removes from the stream
  *   FULL      (flag only) a snapshot: replaces everything
- * All values are absolute, so applying one twice, or on top of a newer one's loss, gives the same
- * state. */
+ *   PLACED    (flag only, with POSITION) a reset chose the position, perhaps beyond the stream's
+ * end All values are absolute, so applying one twice, or on top of a newer one's loss, gives the
+ * same state. */
 #include "engine/consumer_impl.h"
 
 enum {
@@ -19,7 +20,8 @@ enum {
     PART_PENDING = 4,
     PART_REMOVED = 8,
     PART_FULL = 16,
-    PARTS_KNOWN = 31,
+    PART_PLACED = 32,
+    PARTS_KNOWN = 63,
 };
 enum {
     FLUSH_NS = 50 * 1000 * 1000, /* an unconfirmed ack is logged within this */
@@ -157,7 +159,8 @@ void cons_snapshot(const struct store_cons *c, uint8_t **blob_out, size_t *len_o
         *len_out = 0; /* positions of memory consumers are not kept */
         return;
     }
-    put_head(&b, PART_POSITION | PART_PENDING | PART_FULL);
+    put_head(&b,
+             (uint8_t)(PART_POSITION | PART_PENDING | PART_FULL | (c->placed ? PART_PLACED : 0)));
     put_position(c, &b);
     int64_t boot_ns = eng_boot_ns(c->s->eng);
     uint64_t before = 0;
@@ -233,6 +236,7 @@ static void encode_delta(struct store_cons *c, const struct seq_runs *removed, s
     seqs_sort(&c->dirty);
     seqs_sort(&c->acked);
     parts |= state && (c->dirty_position || c->acked.n > 0 || c->dirty.n > 0) ? PART_POSITION : 0;
+    parts |= (parts & PART_POSITION) != 0 && c->placed ? PART_PLACED : 0;
     parts |= state && c->acked.n > 0 ? PART_ACKED : 0;
     parts |= state && c->dirty.n > 0 ? PART_PENDING : 0;
     parts |= removed->n > 0 ? PART_REMOVED : 0;
@@ -404,13 +408,17 @@ static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, boo
                       struct seq_runs *removed)
 {
     if (len < 2 || body[0] != DELTA_VERSION || (body[1] & ~PARTS_KNOWN) != 0 ||
-        ((body[1] & PART_FULL) != 0) != full) {
+        ((body[1] & PART_FULL) != 0) != full ||
+        (body[1] & (PART_PLACED | PART_POSITION)) == PART_PLACED) {
         return ST_CORRUPT;
     }
     uint8_t parts = body[1];
     struct reader r = {body + 2, len - 2, false};
     if (parts & PART_POSITION) {
         get_position(&r, c);
+        if (c != NULL) {
+            c->placed = (parts & PART_PLACED) != 0;
+        }
     }
     if (parts & PART_ACKED) {
         struct seq_runs acked = {0};

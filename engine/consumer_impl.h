@@ -22,6 +22,8 @@
 
 #include "engine/stream.h"
 
+#define CONS_SEQ_MAX (1ull << 62) /* a start beyond any stream's end is in range for arithmetic */
+
 enum pend_flags {
     PEND_QUEUED = 1,    /* stands in the redelivery queue */
     PEND_EXHAUSTED = 2, /* max_deliver was reached: neither pending nor delivered again */
@@ -54,6 +56,10 @@ struct cons_waiter {
     void *arg;
 };
 
+struct cons_gone {
+    uint64_t sseq, cseq, dcount;
+};
+
 struct store_cons {
     struct store_stream *s; /* borrowed */
     uint32_t sub;
@@ -65,6 +71,7 @@ struct store_cons {
     bool attached;
     bool running;    /* counts and timers are kept; false while recovering */
     bool positioned; /* has a position (fresh, or from a record) */
+    bool placed;     /* a reset put it there, perhaps beyond the stream's end */
     bool hungry;     /* the last peek gave nothing: tell when that changes */
     bool deferred;   /* on the engine's list for the end of the turn, for: */
     bool log_soon;   /*   writing a delta */
@@ -108,6 +115,8 @@ struct store_cons {
         consumed; /* work queue, interest: removed from the stream with the next delta */
     struct cons_waiter *waiter; /* owned: acks that want an answer */
     size_t nwaiters, waiter_cap;
+    struct cons_gone *gone; /* owned: deleted without an ack, told at the end of the turn */
+    size_t ngone, gone_cap;
     unsigned acks_since;     /* since the last delta */
     int64_t flush_at_ns;     /* boot; INT64_MAX = nothing to flush */
     int64_t scan_at_ns;      /* boot; earliest deadline known; INT64_MAX = none */
@@ -188,6 +197,8 @@ void cons_log_soon(struct store_cons *c); /* cons_log at the end of the turn */
 void cons_read_done(void *arg);           /* stream_read's callback (consumer_ops.c) */
 void cons_ready_soon(
     struct store_cons *c); /* tells the broker at the end of the turn, if it waits */
+/* fn is told when the next delta is durable. */
+void cons_add_waiter(struct store_cons *c, store_done_fn fn, void *arg);
 /* True where an ack removes the message (work queue; interest, when it was the last). */
 static inline bool cons_consumes(const struct store_cons *c)
 {

@@ -70,6 +70,7 @@ static enum st wait_for(struct store_cons *c, enum st why)
 
 static enum st give(struct store_cons *c, uint64_t sseq, uint64_t dcount, struct cons_peek *out)
 {
+    c->hungry = true; /* until it is taken: it may be for somebody who does not want it now */
     c->peeked.sseq = sseq;
     c->peeked.redelivery = dcount > 1;
     out->cseq = c->delivered_cseq + 1;
@@ -200,7 +201,9 @@ void cons_op_take(struct store_cons *c)
         return; /* removed in between */
     }
     c->peeked.sseq = 0;
+    c->hungry = false;
     c->delivered_cseq++;
+    c->placed = false;
     c->delivered_ts_ns = eng_now_ns(c->s->eng);
     if (c->peeked.redelivery) {
         take_again(c, sseq);
@@ -256,7 +259,8 @@ static enum st ack_all(struct store_cons *c, uint64_t sseq, uint64_t cseq)
 
 static enum st ack_done(struct store_cons *c, uint64_t sseq, uint64_t cseq)
 {
-    enum st st = c->cfg.ack == ACK_ALL ? ack_all(c, sseq, cseq) : ack_one(c, sseq);
+    bool all = c->cfg.ack == ACK_ALL || c->cfg.ack == ACK_FLOW_CONTROL;
+    enum st st = all ? ack_all(c, sseq, cseq) : ack_one(c, sseq);
     if (st == ST_OK) {
         c->floor_ts_ns = eng_now_ns(c->s->eng);
         c->acks_since++;
@@ -297,7 +301,20 @@ static enum st progress(struct store_cons *c, uint64_t sseq)
     return ST_OK;
 }
 
-static void add_waiter(struct store_cons *c, store_done_fn fn, void *arg)
+bool cons_op_unacked(struct store_cons *c, uint64_t sseq, struct cons_unacked *out)
+{
+    const struct cons_pend *e = pends_find(&c->pend, sseq);
+    if (e == NULL || (e->flags & PEND_EXHAUSTED) != 0) {
+        return false;
+    }
+    int64_t wait = cons_wait_ns(c, e->dcount);
+    *out = (struct cons_unacked){.cseq = e->cseq, .dcount = e->dcount};
+    out->delivered_ns = e->deadline_ns == INT64_MAX || wait == INT64_MAX ? eng_boot_ns(c->s->eng)
+                                                                         : e->deadline_ns - wait;
+    return true;
+}
+
+void cons_add_waiter(struct store_cons *c, store_done_fn fn, void *arg)
 {
     if (c->nwaiters == c->waiter_cap) {
         c->waiter_cap = c->waiter_cap == 0 ? 8 : c->waiter_cap * 2;
@@ -328,7 +345,7 @@ void cons_op_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t stream_
     }
     if (st == ST_OK) {
         if (fn != NULL) {
-            add_waiter(c, fn, arg);
+            cons_add_waiter(c, fn, arg);
         }
         cons_mark_position(c, fn != NULL || c->consumed.n > 0);
         if (full && c->nack < (uint64_t)c->cfg.max_ack_pending) {

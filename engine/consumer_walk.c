@@ -12,7 +12,6 @@ enum {
     WALK_MAX = 256,  /* misses in a row before the index is asked */
     AHEAD_MAX = 256, /* sequences fetched from the index at once */
 };
-#define SEQ_MAX (1ull << 62) /* a start beyond any stream's end stays in range for arithmetic */
 
 void cons_set_filters(struct store_cons *c)
 {
@@ -161,7 +160,7 @@ void cons_position_fresh(struct store_cons *c)
         start = start_lps(c);
         break;
     }
-    start = u64_min(u64_max(start, u64_max(s->first_seq, 1)), SEQ_MAX);
+    start = u64_min(u64_max(start, u64_max(s->first_seq, 1)), CONS_SEQ_MAX);
     c->next_seq = start;
     c->delivered_cseq = c->floor_cseq = 0;
     c->delivered_sseq = c->floor_sseq = start - 1;

@@ -79,8 +79,16 @@ enum cons_deliver {
     DELIVER_BY_START_TIME,
     DELIVER_LAST_PER_SUBJECT
 };
-enum cons_ack_policy { ACK_NONE = 0, ACK_ALL = 1, ACK_EXPLICIT = 2 };
+/* ACK_FLOW_CONTROL: as ACK_ALL; what acknowledges is the answer to a flow control request. */
+enum cons_ack_policy { ACK_NONE = 0, ACK_ALL = 1, ACK_EXPLICIT = 2, ACK_FLOW_CONTROL = 3 };
 enum cons_replay { REPLAY_INSTANT = 0, REPLAY_ORIGINAL = 1 };
+/* Who of those that wait is served; the broker's business, the engine only keeps it. */
+enum cons_priority {
+    PRIORITY_NONE = 0,
+    PRIORITY_OVERFLOW = 1,
+    PRIORITY_PINNED = 2,
+    PRIORITY_PRIORITIZED = 3
+};
 
 struct cons_cfg {
     char *name;        /* owned; always set (the broker makes up names of ephemerals) */
@@ -91,7 +99,7 @@ struct cons_cfg {
     enum cons_replay replay;
     uint64_t opt_start_seq;
     int64_t opt_start_time_ns;
-    int64_t ack_wait_ns; /* 0 where ack policy is none */
+    int64_t ack_wait_ns; /* 0 where ack policy is none or flow control */
     int64_t max_deliver; /* -1 = no limit */
     int64_t *backoff_ns; /* owned */
     size_t nbackoff;
@@ -113,6 +121,12 @@ struct cons_cfg {
     size_t nmetadata;
     uint8_t *opaque; /* owned */
     size_t opaque_len;
+    int64_t pause_until_ns; /* 0 = not paused */
+    enum cons_priority priority;
+    char **priority_groups; /* owned */
+    size_t npriority_groups;
+    int64_t priority_timeout_ns; /* how long a silent client stays pinned; 0 = not set */
+    bool sourcing;               /* another stream reads by it */
 };
 
 void stream_cfg_init(struct stream_cfg *c); /* all limits -1, replicas 1, zero elsewhere */
@@ -236,6 +250,13 @@ struct cons_peek {
     uint64_t num_pending; /* matching messages behind it */
 };
 
+/* A message that was delivered and is waited for. */
+struct cons_unacked {
+    uint64_t cseq;        /* of its first delivery */
+    uint64_t dcount;      /* deliveries */
+    int64_t delivered_ns; /* boot clock: the last of them (as far as its deadline tells) */
+};
+
 enum cons_ack_kind {
     CONS_ACK,      /* +ACK: this one (policy explicit) or everything up to it (policy all) */
     CONS_NAK,      /* -NAK with delay_ns (0 = at once) */
@@ -251,6 +272,10 @@ struct cons_events {
     void (*ready)(void *arg, struct store_cons *c);
     /* max_deliver was reached for this message (advisory). */
     void (*max_deliver)(void *arg, struct store_cons *c, uint64_t stream_seq, uint64_t dcount);
+    /* A message that was delivered and not acknowledged was deleted, or pushed out by a limit (not
+     * by a purge or rollup). May be NULL. */
+    void (*deleted)(void *arg, struct store_cons *c, uint64_t stream_seq, uint64_t cseq,
+                    uint64_t dcount);
 };
 
 struct store_usage {
@@ -324,6 +349,12 @@ struct store_ops {
      * that, and neither may the broker. */
     void (*cons_ack)(struct store_cons *, enum cons_ack_kind, uint64_t stream_seq,
                      uint64_t consumer_seq, int64_t delay_ns, store_done_fn, void *arg);
+    /* Starts anew at seq (0: behind the ack floor), consumer sequences at 1. fn (not NULL) is
+     * called when that is durable. */
+    void (*cons_reset)(struct store_cons *, uint64_t seq, store_done_fn, void *arg);
+    /* False: the message is not waited for (acknowledged, gone, never delivered, or out of
+     * deliveries). */
+    bool (*cons_unacked)(struct store_cons *, uint64_t stream_seq, struct cons_unacked *out);
 
     void (*usage)(struct store *, const char *account,
                   struct store_usage *out); /* account NULL = all */

@@ -69,6 +69,8 @@ void stream_gut(struct store_stream *s)
     eng_forget_stream(s->eng, s);
     eng_timer_destroy(s->expiry);
     s->expiry = NULL;
+    eng_timer_destroy(s->release);
+    s->release = NULL;
     stream_release_blocks(s);
     while (s->reads != NULL) {
         struct read_wait *w = s->reads;

@@ -67,7 +67,10 @@ struct store_stream {
     struct store_cons **cons; /* owned array of owned consumers */
     size_t ncons, cons_cap;
     uint32_t next_sub;
-    uint64_t interest_floor; /* reserved for interest bookkeeping of consumer.c */
+    uint64_t release_at;       /* interest: messages from here on are still to be looked at for
+                                  whether anybody wants them; 0 = none */
+    struct eng_timer *release; /* owned; NULL until it is first needed */
+    bool quiet_removals;       /* a purge or rollup removes: consumers tell nobody */
 
     /* checkpoint bookkeeping (checkpoint.c) */
     uint64_t
@@ -249,6 +252,8 @@ enum st cons_op_peek(struct store_cons *c, struct cons_peek *out);
 void cons_op_take(struct store_cons *c);
 void cons_op_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t stream_seq,
                  uint64_t consumer_seq, int64_t delay_ns, store_done_fn fn, void *arg);
+void cons_op_reset(struct store_cons *c, uint64_t seq, store_done_fn fn, void *arg);
+bool cons_op_unacked(struct store_cons *c, uint64_t sseq, struct cons_unacked *out);
 /* create, update, delete of consumers live in engine/consumer_ddl.c by the architect (CFG and DROP
  * records). */
 

@@ -26,16 +26,6 @@ static void evict_seq(struct store_stream *s, struct evict *ev, uint64_t seq)
     ev->bytes += size_of(s, seq);
 }
 
-static bool is_evicted(const struct evict *ev, uint64_t seq)
-{
-    for (size_t i = 0; i < ev->runs.n; i++) {
-        if (seq >= ev->runs.v[i].first && seq < ev->runs.v[i].first + ev->runs.v[i].count) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* --- expected-*, dedup ------------------------------------------------------------------------ */
 
 static uint64_t last_of_subject(const struct store_stream *s, const char *subject, size_t len)
@@ -143,7 +133,7 @@ static void evict_front(struct store_stream *s, uint64_t own_seq, uint64_t size,
             ev->floor = own_seq + 1;
             return;
         }
-        if (!is_evicted(ev, seq)) {
+        if (!seq_runs_has(&ev->runs, seq)) {
             ev->msgs++;
             ev->bytes += size_of(s, seq);
         }
@@ -291,7 +281,9 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
         s->oseq++;
         rec_seal(p, REC_APPEND, 0, s->gid, 0, (uint32_t)s->oseq, ext, body, s->eng->ident.crc_seed);
     }
+    s->quiet_removals = a->rollup != 0;
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
+    s->quiet_removals = false;
     if (!s->memory) {
         struct jw_rec r = {.user = s,
                            .gid = s->gid,

@@ -244,7 +244,9 @@ void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_
     }
     uint64_t n = 0;
     bool all = p->filter_len == 0 || (p->filter_len == 1 && p->filter[0] == '>');
+    s->quiet_removals = true;
     enum st st = all ? purge_front(s, p, &n) : purge_filtered(s, p, &n);
+    s->quiet_removals = false;
     s->removal_ticket = s->ticket;
     eng_wait(s->eng, st == ST_OK ? stream_ticket(s) : 0, fn, arg, st, n);
 }

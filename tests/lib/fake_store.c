@@ -751,6 +751,26 @@ static void cons_take(struct store_cons *c)
     }
     c->p[c->np++] = (struct pend){.sseq = c->peek_seq, .dcount = 1, .due = due};
 }
+static bool cons_unacked(struct store_cons *c, uint64_t sseq, struct cons_unacked *o)
+{
+    for (size_t i = 0; i < c->np; i++) {
+        if (c->p[i].sseq == sseq) {
+            *o = (struct cons_unacked){.dcount = c->p[i].dcount,
+                                       .delivered_ns = c->p[i].due - c->cfg.ack_wait_ns};
+            return true;
+        }
+    }
+    return false;
+}
+static void cons_reset(struct store_cons *c, uint64_t seq, store_done_fn fn, void *arg)
+{
+    c->np = 0;
+    c->cseq = 0;
+    c->next_seq = seq != 0 ? seq : c->floor + 1;
+    c->last_sseq = c->floor = c->next_seq - 1;
+    job_done(c->s->f, fn, arg, ST_OK, 0);
+    c->s->f->bell(c->s->f->bell_arg);
+}
 static void cons_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t sseq, uint64_t cseq,
                      int64_t delay, store_done_fn fn, void *arg)
 {
@@ -904,6 +924,8 @@ static const struct store_ops ops = {
     .cons_peek = cons_peek,
     .cons_take = cons_take,
     .cons_ack = cons_ack,
+    .cons_reset = cons_reset,
+    .cons_unacked = cons_unacked,
     .usage = usage,
     .health = health,
     .turn = turn,

@@ -761,6 +761,16 @@ enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, 
     return ST_NOTFOUND;
 }
 
+void md_reset(struct md_cons *c, uint64_t seq)
+{
+    uint64_t at = seq != 0 ? seq - 1 : c->floor_sseq;
+    c->npend = 0;
+    c->delivered_cseq = c->floor_cseq = 0;
+    c->delivered_sseq = c->floor_sseq = at;
+    c->next_seq = at + 1;
+    c->lps_resume = 0;
+}
+
 void md_scan(struct md_cons *c, int64_t boot_ns)
 {
     for (size_t i = 0; i < c->npend; i++) {

@@ -137,6 +137,8 @@ struct md_pend *md_pend(struct md_cons *c, uint64_t sseq);
 uint64_t md_nack(const struct md_cons *c);
 uint64_t md_nredelivered(const struct md_cons *c);
 /* What the ack call returns at once. */
+/* seq 0: behind the floor. */
+void md_reset(struct md_cons *c, uint64_t seq);
 enum st md_ack(struct md_stream *s, struct md_cons *c, enum cons_ack_kind kind, uint64_t sseq,
                uint64_t cseq, int64_t delay_ns, int64_t boot_ns);
 void md_scan(struct md_cons *c, int64_t boot_ns);

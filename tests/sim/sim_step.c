@@ -64,7 +64,9 @@ void sw_step(struct world *w)
         sw_cons_update(w, in);
     } else if (kind < 895) {
         sw_cons_delete(w, in);
-    } else if (kind < 901) {
+    } else if (kind < 898) {
+        sw_cons_reset(w, in);
+    } else if (kind < 904) {
         sw_stream_delete(w, in);
     } else if (kind < 940) {
         sw_get(w, in);

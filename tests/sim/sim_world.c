@@ -962,6 +962,29 @@ void sw_cons_delete(struct world *w, struct sw_inst *in)
     w->store->ops->cons_delete(h, on_done, c);
 }
 
+void sw_cons_reset(struct world *w, struct sw_inst *in)
+{
+    struct sw_cons *sc = random_cons(w, in);
+    if (sc == NULL) {
+        return;
+    }
+    struct md_cons *mc = md_cons(&in->md, sc->uid);
+    uint64_t seq = prng_below(&w->rnd, 3) == 0 ? 0 : prng_below(&w->rnd, in->md.last_seq + 5);
+    struct sw_call *c = call_make(w, in, CALL_PLAIN);
+    c->want = ST_OK;
+    flush_consumed(w, in, mc, sc);
+    md_reset(mc, seq);
+    for (size_t i = 0; i < sc->nacks; i++) {
+        sc->acks[i].sseq = UINT64_MAX; /* they promise nothing any more */
+        sc->acks[i].all = false;
+    }
+    sc->loose = true;
+    uint64_t *seqs, floor;
+    size_t n = md_unwanted(&in->md, &floor, &seqs);
+    removal_events(w, in, floor, seqs, n);
+    w->store->ops->cons_reset(sc->h, seq, on_done, c);
+}
+
 static void rung(void *arg)
 {
     *(bool *)arg = true;

@@ -113,6 +113,7 @@ void sw_purge(struct world *w, struct sw_inst *in);
 void sw_cons_create(struct world *w, struct sw_inst *in);
 void sw_cons_update(struct world *w, struct sw_inst *in);
 void sw_cons_delete(struct world *w, struct sw_inst *in);
+void sw_cons_reset(struct world *w, struct sw_inst *in);
 void sw_fetch(struct world *w, struct sw_inst *in);
 void sw_ack_some(struct world *w, struct sw_inst *in);
 void sw_get(struct world *w, struct sw_inst *in);
