@@ -1,5 +1,6 @@
 #include "broker/js.h"
 
+#include <openssl/sha.h>
 #include <stdio.h>
 
 #include "broker/js_int.h"
@@ -153,9 +154,22 @@ static struct js_account *add_account(struct js *js, struct brk_account *acc)
     return ja;
 }
 
+/* How v2 ack subjects name an account: eight characters of its SHA-256. */
+static void name_hash(const char *name, char out[9])
+{
+    static const char abc[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    uint8_t sum[SHA256_DIGEST_LENGTH];
+    (void)SHA256((const unsigned char *)name, strlen(name), sum);
+    for (size_t i = 0; i < 8; i++) {
+        out[i] = abc[sum[i] % 62];
+    }
+    out[8] = '\0';
+}
+
 void js_enable_account(struct js *js, struct brk_account *acc)
 {
     struct js_account *ja = add_account(js, acc);
+    name_hash(acc->name, ja->hash);
     ja->ack_sub = brk_isub_create(acc, BRK_STR("$JS.ACK.>"), (struct brk_str){0}, js_ack_cb, ja);
     ja->fc_sub = brk_isub_create(acc, BRK_STR("$JS.FC.>"), (struct brk_str){0}, js_push_fc_cb, ja);
     struct store_stream *ss = NULL;

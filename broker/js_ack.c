@@ -2,17 +2,26 @@
  * $JS.ACK.<domain>.<account
  * hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<ts>.<pending>[.<more>] (v2).
  *
- * Empty, +ACK, +OK: done. -NAK [{"delay":ns}], +WPI, +TERM [reason], +NXT [pull request]. Whoever
- * asks for an answer gets an empty message once the ack is durable. Hot: no allocation but a pooled
- * context where an answer is wanted. */
+ * Empty, +ACK, +OK: done. -NAK [{"delay":ns} or 5s], +WPI, +TERM [reason], +NXT [pull request].
+ * Whoever asks for an answer gets an empty message once the ack is durable. Hot: no allocation but
+ * a pooled context where an answer is wanted. */
+#include "broker/conf.h"
 #include "broker/js_int.h"
 
 #include "engine/base/base.h"
+#include "engine/base/env.h"
 
 struct ack_in {
     struct js_consumer *c;
     uint64_t deliveries, sseq, cseq;
 };
+
+/* v2 names our domain ("_" without one) and the account. */
+static bool is_ours(const struct js_account *ja, const struct brk_str *tok)
+{
+    const char *domain = ja->js->d.opts->domain != NULL ? ja->js->d.opts->domain : "_";
+    return js_str_eq(tok[2], domain, strlen(domain)) && js_str_eq(tok[3], ja->hash, 8);
+}
 
 static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in *out)
 {
@@ -25,7 +34,7 @@ static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in
         tok[n++] = (struct brk_str){p, (size_t)(stop - p)};
         p = stop + 1;
     }
-    size_t at = n == 9 ? 2 : n >= 11 ? 4 : 0;
+    size_t at = n == 9 ? 2 : n >= 11 && is_ours(ja, tok) ? 4 : 0;
     if (at == 0) {
         return false;
     }
@@ -68,7 +77,20 @@ static const struct json_field nak_fields[] = {
 static const struct json_schema nak_schema = {"ConsumerNakOptions", "server.ConsumerNakOptions",
                                               nak_fields, ARRAY_LEN(nak_fields)};
 
-/* A delay that cannot be read counts as none, as upstream does. */
+static int64_t text_delay(const uint8_t *p, size_t n)
+{
+    char text[40];
+    int64_t ns = 0;
+    if (n >= sizeof text) {
+        return 0;
+    }
+    memcpy(text, p, n);
+    text[n] = '\0';
+    return brk_conf_duration(text, &ns, NULL) == ST_OK ? i64_max(ns, 0) : 0;
+}
+
+/* {"delay":ns}, or a duration as Go writes it. A delay that cannot be read counts as none, as
+ * upstream does. */
 static int64_t nak_delay(const uint8_t *p, size_t n)
 {
     struct json_in doc = {0};
@@ -78,12 +100,20 @@ static int64_t nak_delay(const uint8_t *p, size_t n)
         p++;
         n--;
     }
+    if (n > 0 && *p != '{') {
+        return text_delay(p, n);
+    }
     if (n > 0 && json_in_parse(&doc, p, n, NULL) == ST_OK &&
         json_in_decode(&d, doc.root, &nak_schema, &b, NULL) != ST_OK) {
         b.delay_ns = 0;
     }
     json_in_fini(&doc);
     return b.delay_ns > 0 ? b.delay_ns : 0;
+}
+
+static void answer_now(struct js_account *ja, struct brk_str reply)
+{
+    js_send(ja, reply, NULL, 0, NULL, 0);
 }
 
 static void terminate(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
@@ -94,26 +124,94 @@ static void terminate(struct js_account *ja, const struct ack_in *a, const struc
         reason++;
         n--;
     }
-    submit(ja, a, CONS_TERM, 0, m->reply);
+    while (n > 0 && reason[n - 1] == ' ') {
+        n--;
+    }
+    if (a->sseq == 0) {
+        answer_now(ja, m->reply);
+    } else {
+        submit(ja, a, CONS_TERM, 0, m->reply);
+    }
     js_adv_terminated(a->c, a->cseq, a->sseq, a->deliveries, reason, n);
+}
+
+/* What is not waited for is told nobody; upstream still answers, but for sequence 0. */
+static void nak(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
+{
+    struct cons_unacked u;
+    if (ja->js->ops->cons_unacked(a->c->sc, a->sseq, &u)) {
+        int64_t delay_ns = nak_delay(m->payload + 4, m->payload_len - 4);
+        submit(ja, a, CONS_NAK, delay_ns, m->reply);
+        js_adv_nak(a->c, a->cseq, a->sseq, a->deliveries);
+    } else if (a->sseq != 0) {
+        answer_now(ja, m->reply);
+    }
+}
+
+static void progress(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
+{
+    struct cons_unacked u;
+    if (ja->js->ops->cons_unacked(a->c->sc, a->sseq, &u)) {
+        submit(ja, a, CONS_PROGRESS, 0, m->reply);
+    } else if (a->sseq != 0) {
+        answer_now(ja, m->reply);
+    }
+}
+
+/* sample_freq: so many percent of the acks are told of, with the time they took. */
+static void sample(struct js_account *ja, const struct ack_in *a)
+{
+    struct js *js = ja->js;
+    struct cons_unacked u;
+    uint8_t dice = 0;
+    if (a->c->ack != ACK_EXPLICIT || !js->ops->cons_unacked(a->c->sc, a->sseq, &u)) {
+        return;
+    }
+    if (a->c->sample < 100) {
+        do {
+            env_random(js->d.env, &dice, 1);
+        } while (dice >= 200);
+    }
+    if (dice % 100 < a->c->sample) {
+        js_metric_ack(a->c, a->cseq, a->sseq, a->deliveries,
+                      env_boot_ns(js->d.env) - u.delivered_ns);
+    }
+}
+
+static void acknowledge(struct js_account *ja, const struct ack_in *a, struct brk_str reply)
+{
+    if (a->sseq == 0) {
+        answer_now(ja, reply);
+        return;
+    }
+    if (a->c->sample > 0) {
+        sample(ja, a);
+    }
+    submit(ja, a, CONS_ACK, 0, reply);
+}
+
+static bool is(const struct brk_msg *m, const char *word, size_t n)
+{
+    return m->payload_len == n && memcmp(m->payload, word, n) == 0;
 }
 
 static void take_ack(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
 {
-    if (m->payload_len == 0 || starts(m, "+ACK", 4) || starts(m, "+OK", 3)) {
-        submit(ja, a, CONS_ACK, 0, m->reply);
+    if (a->c->ack == ACK_FLOW_CONTROL) {
+        answer_now(ja, m->reply); /* only answers to flow control acknowledge */
+    } else if (m->payload_len == 0 || is(m, "+ACK", 4) || is(m, "+OK", 3)) {
+        acknowledge(ja, a, m->reply);
     } else if (starts(m, "-NAK", 4)) {
-        submit(ja, a, CONS_NAK, nak_delay(m->payload + 4, m->payload_len - 4), m->reply);
-        js_adv_nak(a->c, a->cseq, a->sseq, a->deliveries);
-    } else if (starts(m, "+WPI", 4)) {
-        submit(ja, a, CONS_PROGRESS, 0, m->reply);
+        nak(ja, a, m);
+    } else if (is(m, "+WPI", 4)) {
+        progress(ja, a, m);
     } else if (starts(m, "+TERM", 5)) {
         terminate(ja, a, m);
     } else if (starts(m, "+NXT", 4)) {
-        submit(ja, a, CONS_ACK, 0, (struct brk_str){0});
+        acknowledge(ja, a, (struct brk_str){0});
         js_pull_request(a->c, m->reply, m->payload + 4, m->payload_len - 4);
     } else {
-        js_send(ja, m->reply, NULL, 0, NULL, 0);
+        answer_now(ja, m->reply);
     }
 }
 

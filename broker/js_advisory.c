@@ -12,12 +12,12 @@ struct adv {
     size_t subject_len;
 };
 
-/* False: nobody listens. */
-static bool begin(struct js_account *ja, struct adv *a, const char *type, const char *what,
-                  const char *stream, const char *consumer)
+/* event: ADVISORY or METRIC; type: what stands behind io.nats.jetstream. False: nobody listens. */
+static bool begin_event(struct js_account *ja, struct adv *a, const char *event, const char *type,
+                        const char *what, const char *stream, const char *consumer)
 {
     char id[23];
-    int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.ADVISORY.%s%s%s%s%s", what,
+    int n = snprintf(a->subject, sizeof a->subject, "$JS.EVENT.%s.%s%s%s%s%s", event, what,
                      stream != NULL ? "." : "", stream != NULL ? stream : "",
                      consumer != NULL ? "." : "", consumer != NULL ? consumer : "");
     a->subject_len = (size_t)n;
@@ -29,13 +29,21 @@ static bool begin(struct js_account *ja, struct adv *a, const char *type, const 
     js_unique_id(ja->js, id);
     json_out_begin(&a->j);
     json_out_key(&a->j, "type");
-    json_out_raw(&a->j, "\"io.nats.jetstream.advisory.v1.", 31);
+    json_out_raw(&a->j, "\"io.nats.jetstream.", 19);
     json_out_raw(&a->j, type, strlen(type));
     json_out_raw(&a->j, "\"", 1);
     a->j.comma = true;
     json_out_str(&a->j, "id", id);
     json_out_time(&a->j, "timestamp", env_real_ns(ja->js->d.env));
     return true;
+}
+
+static bool begin(struct js_account *ja, struct adv *a, const char *type, const char *what,
+                  const char *stream, const char *consumer)
+{
+    char full[64];
+    (void)snprintf(full, sizeof full, "advisory.v1.%s", type);
+    return begin_event(ja, a, "ADVISORY", full, what, stream, consumer);
 }
 
 static void names(struct adv *a, const char *stream, const char *consumer)
@@ -120,6 +128,48 @@ void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint
     if (reason_len > 0) {
         json_out_strn(&a.j, "reason", reason, reason_len);
     }
+    send(c->stream->ja, &a);
+}
+
+void js_adv_pause(struct js_consumer *c, bool paused, int64_t until_ns)
+{
+    struct adv a;
+    if (!begin(c->stream->ja, &a, "consumer_pause", "CONSUMER.PAUSE", c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_bool(&a.j, "paused", paused);
+    js_put_go_time(&a.j, "pause_until", until_ns);
+    send(c->stream->ja, &a);
+}
+
+void js_adv_pinned(struct js_consumer *c, const char *group, const char *pin, const char *reason)
+{
+    struct adv a;
+    if (!begin(c->stream->ja, &a, pin != NULL ? "consumer_group_pinned" : "consumer_group_unpinned",
+               pin != NULL ? "CONSUMER.PINNED" : "CONSUMER.UNPINNED", c->stream->name, c->name)) {
+        return;
+    }
+    json_out_str(&a.j, "account", c->stream->ja->acc->name);
+    names(&a, c->stream->name, c->name);
+    json_out_str(&a.j, "group", group);
+    json_out_str(&a.j, pin != NULL ? "pinned_id" : "reason", pin != NULL ? pin : reason);
+    send(c->stream->ja, &a);
+}
+
+void js_metric_ack(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,
+                   int64_t ack_time_ns)
+{
+    struct adv a;
+    if (!begin_event(c->stream->ja, &a, "METRIC", "metric.v1.consumer_ack", "CONSUMER.ACK",
+                     c->stream->name, c->name)) {
+        return;
+    }
+    names(&a, c->stream->name, c->name);
+    json_out_u64(&a.j, "consumer_seq", cseq);
+    json_out_u64(&a.j, "stream_seq", sseq);
+    json_out_i64(&a.j, "ack_time", ack_time_ns);
+    json_out_u64(&a.j, "deliveries", deliveries);
     send(c->stream->ja, &a);
 }
 

@@ -44,7 +44,20 @@ static void put_members(struct js *js, struct json_out *j, struct store_cons *sc
     if (c != NULL && js_consumer_bound(c)) {
         json_out_bool(j, "push_bound", true);
     }
+    int64_t left = js_pause_left_ns(js, k->pause_until_ns);
+    if (left > 0) {
+        json_out_bool(j, "paused", true);
+        json_out_i64(j, "pause_remaining", left);
+    }
     json_out_time(j, "ts", env_real_ns(js->d.env));
+    if (c != NULL) {
+        js_priority_put(c, j);
+    }
+}
+
+void js_put_consumer_members(struct js *js, struct json_out *j, struct store_cons *sc)
+{
+    put_members(js, j, sc, true);
 }
 
 void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config)
@@ -188,6 +201,9 @@ static void made(void *arg, enum st st, struct store_cons *sc, const struct err 
     }
     struct js_consumer *c = js_consumer_attach(r->stream, sc);
     js_adv_consumer(c, "CREATED", "create");
+    if (js_paused(c)) {
+        js_adv_pause(c, true, c->pause_until_ns);
+    }
     answer_consumer(r, c);
 }
 
@@ -209,6 +225,9 @@ static void changed(void *arg, enum st st, struct store_cons *sc, const struct e
         return;
     }
     js_consumer_reload(c);
+    if (js_paused(c)) {
+        js_adv_pause(c, true, c->pause_until_ns);
+    }
     answer_consumer(r, c);
 }
 
@@ -319,6 +338,7 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     const struct cons_cfg *have = ops->cons_cfg(old->sc);
     js_consumer_ref(old);
     r->consumer = old;
+    q->cfg.pause_until_ns = have->pause_until_ns; /* only CONSUMER.PAUSE changes it */
     if (js_cons_cfg_equal(have, &q->cfg)) {
         js_consumer_used(old);
         answer_consumer(r, old);

@@ -22,12 +22,6 @@ static bool fail_cfg(struct api_error *e, const char *text)
     return false;
 }
 
-static bool unserved(struct api_error *e, const char *what)
-{
-    api_error_text(e, API_STREAM_INVALID_CONFIG, "%s is not served yet by this version", what);
-    return false;
-}
-
 static bool overlap(const char *a, const char *b)
 {
     return subject_overlap(a, strlen(a), b, strlen(b));
@@ -439,22 +433,93 @@ static bool check_filters(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
+/* As strconv.Atoi: an optional sign and digits. */
 static bool check_sampling(const struct cons_cfg *c, struct api_error *e)
 {
-    if (c->sample_freq == NULL) {
+    const char *s = c->sample_freq;
+    if (s == NULL) {
         return true;
     }
-    size_t n = strlen(c->sample_freq);
-    size_t digits = n > 0 && c->sample_freq[n - 1] == '%' ? n - 1 : n;
-    if (digits == 0 || digits > 9 || strspn(c->sample_freq, "0123456789") < digits) {
+    size_t n = strlen(s), sign = s[0] == '+' || s[0] == '-' ? 1 : 0;
+    size_t end = n > 0 && s[n - 1] == '%' ? n - 1 : n;
+    if (end <= sign || end - sign > 9 || strspn(s + sign, "0123456789") < end - sign) {
         api_error_setf(e, API_CONSUMER_INVALID_SAMPLING,
-                       "strconv.Atoi: parsing \"%.*s\": invalid syntax",
-                       (int)(digits > 64 ? 64 : digits), c->sample_freq);
+                       "strconv.Atoi: parsing \"%.*s\": invalid syntax", (int)(end > 64 ? 64 : end),
+                       s);
         return false;
     }
-    if (strtol(c->sample_freq, NULL, 10) != 0) {
-        return unserved(e, "sample_freq");
+    if (strtol(s, NULL, 10) < 0) {
+        api_error_setf(e, API_CONSUMER_INVALID_SAMPLING, "%s", "<nil>");
+        return false;
     }
+    return true;
+}
+
+static bool group_name_ok(const char *s)
+{
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++) {
+        bool word = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') ||
+                    (s[i] >= '0' && s[i] <= '9');
+        if (!word && strchr("-_/=)+", s[i]) == NULL) {
+            return false;
+        }
+    }
+    return n <= JS_GROUP_NAME_MAX;
+}
+
+static bool check_priority(struct cons_cfg *c, struct api_error *e)
+{
+    if (c->priority == PRIORITY_NONE) {
+        if (c->npriority_groups > 0) {
+            return fail(e, API_CONSUMER_PRIORITY_GROUP_WITH_POLICY_NONE);
+        }
+        if (c->priority_timeout_ns != 0) {
+            return fail(e, API_CONSUMER_PINNED_TTL_WITHOUT_PRIORITY_POLICY_NONE);
+        }
+        return true;
+    }
+    if (c->deliver_subject != NULL) {
+        return fail(e, API_CONSUMER_PUSH_WITH_PRIORITY_GROUP);
+    }
+    if (c->npriority_groups == 0) {
+        return fail(e, API_CONSUMER_PRIORITY_POLICY_WITHOUT_GROUP);
+    }
+    for (size_t i = 0; i < c->npriority_groups; i++) {
+        if (c->priority_groups[i][0] == '\0') {
+            return fail(e, API_CONSUMER_EMPTY_GROUP_NAME);
+        }
+        if (!group_name_ok(c->priority_groups[i])) {
+            return fail(e, API_CONSUMER_INVALID_GROUP_NAME);
+        }
+    }
+    if (c->priority == PRIORITY_PINNED && c->priority_timeout_ns <= 0) {
+        c->priority_timeout_ns = JS_PINNED_TIMEOUT_NS;
+    }
+    return true;
+}
+
+/* Acknowledged by flow control: what another stream reads by. Some of it is filled in, whatever the
+ * request says. */
+static bool check_flow_ack(struct cons_cfg *c, struct api_error *e)
+{
+    if (c->ack != ACK_FLOW_CONTROL) {
+        return true;
+    }
+    if (c->deliver_subject == NULL) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_PUSH);
+    }
+    if (c->max_ack_pending < 0) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_MAX_ACK_PENDING);
+    }
+    if (c->ack_wait_ns != 0 || c->nbackoff > 0) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_NO_ACK_WAIT);
+    }
+    if (c->max_deliver > 0) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_NO_MAX_DELIVER);
+    }
+    c->flow_control = true;
+    c->heartbeat_ns = JS_FC_HEARTBEAT_NS;
     return true;
 }
 
@@ -473,7 +538,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
     if (c->nbackoff > 0) {
         c->ack_wait_ns = c->backoff_ns[0];
     }
-    if (c->ack != ACK_NONE && c->ack_wait_ns == 0) {
+    if (c->ack != ACK_NONE && c->ack != ACK_FLOW_CONTROL && c->ack_wait_ns == 0) {
         c->ack_wait_ns = JS_ACK_WAIT_DEFAULT_NS;
     }
     if (c->max_deliver <= 0) {
@@ -588,7 +653,7 @@ bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream
     if (c->ack == ACK_NONE && c->deliver_subject == NULL) {
         return fail(e, API_CONSUMER_PULL_REQUIRES_ACK);
     }
-    if (c->ack != ACK_EXPLICIT) {
+    if (c->ack != ACK_EXPLICIT && c->ack != ACK_FLOW_CONTROL) {
         return fail(e, API_CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
     }
     if (c->deliver != DELIVER_ALL) {
@@ -633,7 +698,7 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
     struct cons_cfg *c = &r->cfg;
     struct js_cons_limits cl;
     js_stream_limits(stream, &cl);
-    if (!check_cons_values(c, e)) {
+    if (!check_cons_values(c, e) || !check_flow_ack(c, e) || !check_priority(c, e)) {
         return false;
     }
     bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, e) : check_pull(c, e);
@@ -643,12 +708,6 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
     cons_defaults(c, lim, &cl);
     if (!check_limits(c, lim, &cl, e)) {
         return false;
-    }
-    if (c->rate_limit_bps != 0) {
-        return unserved(e, "rate_limit_bps");
-    }
-    if (c->replay == REPLAY_ORIGINAL) {
-        return unserved(e, "replay_policy original");
     }
     return true;
 }
@@ -709,12 +768,17 @@ bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b)
                   a->max_expires_ns == b->max_expires_ns && a->heartbeat_ns == b->heartbeat_ns &&
                   a->inactive_threshold_ns == b->inactive_threshold_ns &&
                   a->rate_limit_bps == b->rate_limit_bps && a->replicas == b->replicas;
+    bool priority = a->priority == b->priority &&
+                    a->priority_timeout_ns == b->priority_timeout_ns &&
+                    strs_equal(a->priority_groups, a->npriority_groups, b->priority_groups,
+                               b->npriority_groups) &&
+                    a->pause_until_ns == b->pause_until_ns && a->sourcing == b->sourcing;
     bool flags = a->flow_control == b->flow_control && a->headers_only == b->headers_only &&
                  a->mem_storage == b->mem_storage && a->direct == b->direct;
     bool backoff = a->nbackoff == b->nbackoff &&
                    (a->nbackoff == 0 ||
                     memcmp(a->backoff_ns, b->backoff_ns, a->nbackoff * sizeof *a->backoff_ns) == 0);
-    return policies && limits && flags && backoff && str_equal(a->name, b->name) &&
+    return policies && limits && priority && flags && backoff && str_equal(a->name, b->name) &&
            str_equal(a->description, b->description) &&
            str_equal(a->deliver_subject, b->deliver_subject) &&
            str_equal(a->deliver_group, b->deliver_group) &&

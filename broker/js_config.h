@@ -20,6 +20,9 @@
 #define JS_MAX_ACK_PENDING_DEFAULT 1000
 #define JS_MAX_WAITING_DEFAULT 512
 #define JS_INACTIVE_DEFAULT_NS (5 * NS_PER_S)
+#define JS_GROUP_NAME_MAX 16u /* bytes of a priority group's name */
+#define JS_PINNED_TIMEOUT_NS (120 * NS_PER_S)
+#define JS_FC_HEARTBEAT_NS (1 * NS_PER_S)
 #define JS_HEARTBEAT_MIN_NS (100 * NS_PER_MS)
 
 /* What the server's options say (0: no limit). */

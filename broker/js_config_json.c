@@ -18,7 +18,8 @@ static const char *const compression_words[] = {"none", "s2"};
 static const char *const persist_words[] = {"default", "async"};
 static const char *const deliver_words[] = {
     "all", "last", "new", "by_start_sequence", "by_start_time", "last_per_subject"};
-static const char *const ack_words[] = {"none", "all", "explicit"};
+static const char *const ack_words[] = {"none", "all", "explicit", "flow_control"};
+static const char *const priority_words[] = {"none", "overflow", "pinned_client", "prioritized"};
 static const char *const replay_words[] = {"instant", "original"};
 
 static int find_word(const char *const *words, size_t n, struct json_object *v)
@@ -81,17 +82,18 @@ static enum st get_deliver(void *base, size_t offset, struct json_object *v, str
     }
     return get_enum(base, offset, deliver_words, ARRAY_LEN(deliver_words), v, err);
 }
-/* flow_control is known but not served: kept apart until the config is judged. */
-#define ACK_FLOW_CONTROL 3
 static enum st get_ack(void *base, size_t offset, struct json_object *v, struct err *err)
 {
-    const char *s = json_in_string(v);
-    if (s != NULL && strcmp(s, "flow_control") == 0) {
-        int i = ACK_FLOW_CONTROL;
-        memcpy((char *)base + offset, &i, sizeof i);
-        return ST_OK;
-    }
     return get_enum(base, offset, ack_words, ARRAY_LEN(ack_words), v, err);
+}
+static enum st get_priority(void *base, size_t offset, struct json_object *v, struct err *err)
+{
+    const char *s = json_in_string(v);
+    if (find_word(priority_words, ARRAY_LEN(priority_words), v) < 0) {
+        return err_set(err, ST_INVALID, 0, "unknown priority policy: \"%.60s\"",
+                       s != NULL ? s : "");
+    }
+    return get_enum(base, offset, priority_words, ARRAY_LEN(priority_words), v, err);
 }
 static enum st get_replay(void *base, size_t offset, struct json_object *v, struct err *err)
 {
@@ -406,7 +408,10 @@ struct cons_in {
     uint64_t opt_start_seq, rate_limit;
     int64_t opt_start_time, ack_wait, max_deliver, max_ack_pending, max_waiting, max_batch,
         max_expires, max_bytes, heartbeat, inactive_threshold, replicas;
-    bool flow_control, headers_only, mem_storage, direct, pedantic;
+    int64_t pause_until, priority_timeout;
+    struct json_strings priority_groups;
+    enum cons_priority priority;
+    bool flow_control, headers_only, mem_storage, direct, pedantic, sourcing;
     enum js_cons_action action;
     struct json_map metadata;
 };
@@ -454,11 +459,11 @@ static const struct json_field cons_fields[] = {
     {"mem_storage", JSON_BOOL, F(mem_storage), NULL, NULL},
     {"direct", JSON_BOOL, F(direct), NULL, NULL},
     {"metadata", JSON_MAP, F(metadata), NULL, NULL},
-    {"pause_until", JSON_UNSERVED, 0, NULL, NULL},
-    {"priority_groups", JSON_UNSERVED, 0, NULL, NULL},
-    {"priority_policy", JSON_UNSERVED, 0, NULL, NULL},
-    {"priority_timeout", JSON_UNSERVED, 0, NULL, NULL},
-    {"sourcing", JSON_UNSERVED, 0, NULL, NULL},
+    {"pause_until", JSON_TIME, F(pause_until), NULL, NULL},
+    {"priority_groups", JSON_STRINGS, F(priority_groups), NULL, NULL},
+    {"priority_policy", JSON_CUSTOM, F(priority), get_priority, NULL},
+    {"priority_timeout", JSON_DURATION, F(priority_timeout), NULL, NULL},
+    {"sourcing", JSON_BOOL, F(sourcing), NULL, NULL},
 };
 static const struct json_schema cons_schema = {"ConsumerConfig.config", "server.ConsumerConfig",
                                                cons_fields, ARRAY_LEN(cons_fields)};
@@ -551,6 +556,12 @@ static void cons_move(struct js_cons_req *r, struct cons_in *in)
     c->replicas = in->replicas < 0            ? UINT32_MAX
                   : in->replicas > UINT16_MAX ? UINT16_MAX
                                               : (uint32_t)in->replicas;
+    c->pause_until_ns = in->pause_until;
+    c->priority = in->priority;
+    c->priority_groups = in->priority_groups.v;
+    c->npriority_groups = in->priority_groups.n;
+    c->priority_timeout_ns = in->priority_timeout;
+    c->sourcing = in->sourcing;
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
 }
 
@@ -572,10 +583,6 @@ bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len,
     if (st != ST_OK) {
         api_error_set2(e, API_INVALID_JSON, err.msg, NULL);
         return false;
-    }
-    if ((int)r->cfg.ack == ACK_FLOW_CONTROL) {
-        r->cfg.ack = ACK_NONE;
-        d.unserved = "ack_policy flow_control";
     }
     return !refuse_unserved(&d, e);
 }
@@ -668,6 +675,17 @@ void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c)
     json_out_u64(j, "num_replicas", c->replicas);
     put_true(j, "mem_storage", c->mem_storage);
     put_true(j, "direct", c->direct);
+    put_true(j, "sourcing", c->sourcing);
     put_metadata(j, c->metadata, c->nmetadata);
+    if (c->pause_until_ns != 0) {
+        json_out_time(j, "pause_until", c->pause_until_ns);
+    }
+    if (c->npriority_groups > 0) {
+        put_strings(j, "priority_groups", c->priority_groups, c->npriority_groups);
+    }
+    if (c->priority != PRIORITY_NONE) {
+        json_out_str(j, "priority_policy", priority_words[c->priority]);
+    }
+    put_i64_set(j, "priority_timeout", c->priority_timeout_ns);
     json_out_end(j);
 }

@@ -2,6 +2,7 @@
 #include "broker/js_int.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/base.h"
 
@@ -33,6 +34,7 @@ void js_consumer_unref(struct js_consumer *c)
     base_free(c->ack_head);
     base_free(c->deliver_text);
     base_free(c->group_text);
+    base_free(c->pin_group);
     base_free(c);
 }
 
@@ -121,6 +123,14 @@ static void on_max_deliver(void *arg, struct store_cons *sc, uint64_t stream_seq
     js_adv_max_deliver(arg, stream_seq, dcount);
 }
 
+static void on_deleted(void *arg, struct store_cons *sc, uint64_t stream_seq, uint64_t cseq,
+                       uint64_t dcount)
+{
+    static const char why[] = "Unacknowledged message was deleted";
+    (void)sc;
+    js_adv_terminated(arg, cseq, stream_seq, dcount, why, sizeof why - 1);
+}
+
 static void tick(void *arg)
 {
     struct js_consumer *c = arg;
@@ -149,6 +159,11 @@ void js_consumer_reload(struct js_consumer *c)
     c->max_expires_ns = k->max_expires_ns;
     c->flow_control = k->flow_control;
     c->heartbeat_ms = js_ms_up(k->heartbeat_ns);
+    c->ack = k->ack;
+    c->sample = k->sample_freq != NULL ? (uint32_t)strtoul(k->sample_freq, NULL, 10) : 0;
+    js_pace_reload(c, k);
+    js_pause_reload(c, k);
+    js_priority_reload(c, k);
     take_idle(c, k->inactive_threshold_ns);
     if (c->push) {
         base_free(c->deliver_text);
@@ -191,7 +206,8 @@ struct js_consumer *js_consumer_attach(struct js_stream *s, struct store_cons *s
     c->next_sub = brk_isub_create(s->ja->acc, (struct brk_str){buf, (size_t)len},
                                   (struct brk_str){0}, js_pull_request_cb, c);
     js_consumer_reload(c);
-    struct cons_events ev = {.arg = c, .ready = on_ready, .max_deliver = on_max_deliver};
+    struct cons_events ev = {
+        .arg = c, .ready = on_ready, .max_deliver = on_max_deliver, .deleted = on_deleted};
     js->ops->cons_attach(sc, &ev);
     return c;
 }
@@ -204,6 +220,9 @@ void js_consumer_silence(struct js_consumer *c)
         js_push_stop(c);
     }
     brk_timer_stop(c->timer);
+    js_pace_stop(c);
+    js_pause_stop(c);
+    js_priority_stop(c);
     if (c->idle != NULL) {
         brk_timer_stop(c->idle);
     }
@@ -224,6 +243,9 @@ void js_consumer_detach(struct js_consumer *c, const char *status)
     brk_timer_destroy(c->idle);
     c->timer = NULL;
     c->idle = NULL;
+    js_pace_stop(c);
+    js_pause_stop(c);
+    js_priority_stop(c);
     if (!c->stream->ja->stopped) { /* else the store may be gone */
         js->ops->cons_attach(c->sc, NULL);
         js->ops->cons_set_user(c->sc, NULL);
@@ -258,7 +280,7 @@ void js_consumer_queue_run(struct js_consumer *c)
 
 static bool run(struct js_consumer *c, unsigned budget)
 {
-    if (c->gone || c->stream->ja->stopped) {
+    if (c->gone || c->stream->ja->stopped || js_paused(c)) {
         return false;
     }
     return c->push ? js_push_run(c, budget) : js_pull_run(c, budget);
@@ -314,21 +336,29 @@ void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, c
     *len_out = (size_t)(q - out);
 }
 
-/* `Nats-Msg-Size` goes behind the message's own headers; the payload stays away. */
-static void send_headers_only(struct js_consumer *c, struct brk_str to, struct brk_msg *m)
+/* `Nats-Msg-Size` (headers only: the payload stays away) and `Nats-Pin-Id` go behind the message's
+ * own headers. */
+static void send_with_more(struct js_consumer *c, struct brk_str to, struct brk_msg *m)
 {
-    char line[64];
-    int n = snprintf(line, sizeof line, "Nats-Msg-Size: %zu\r\n\r\n", m->payload_len);
-    size_t keep = m->hdr_len >= 2 ? m->hdr_len - 2 : 0;
-    struct iovec parts[2];
-    if (keep > 0) {
-        parts[0] = (struct iovec){(void *)(uintptr_t)m->hdr, keep};
-    } else {
-        static char version[] = "NATS/1.0\r\n";
-        parts[0] = (struct iovec){version, sizeof version - 1};
+    static char version[] = "NATS/1.0\r\n";
+    char more[64 + sizeof "Nats-Pin-Id: \r\n" + JS_PIN_LEN];
+    int n = 0;
+    if (c->headers_only) {
+        n += snprintf(more, sizeof more, "Nats-Msg-Size: %zu\r\n", m->payload_len);
     }
-    parts[1] = (struct iovec){line, (size_t)n};
-    (void)brk_deliver_iov(c->stream->ja->acc, to, m, parts[0].iov_len + parts[1].iov_len, parts, 2);
+    if (c->pin[0] != '\0') {
+        n += snprintf(more + n, sizeof more - (size_t)n, "Nats-Pin-Id: %s\r\n", c->pin);
+    }
+    n += snprintf(more + n, sizeof more - (size_t)n, "\r\n");
+    size_t keep = m->hdr_len >= 2 ? m->hdr_len - 2 : 0;
+    struct iovec parts[3];
+    parts[0] = keep > 0 ? (struct iovec){(void *)(uintptr_t)m->hdr, keep}
+                        : (struct iovec){version, sizeof version - 1};
+    parts[1] = (struct iovec){more, (size_t)n};
+    parts[2] = (struct iovec){(void *)(uintptr_t)m->payload, m->payload_len};
+    int count = c->headers_only || m->payload_len == 0 ? 2 : 3;
+    (void)brk_deliver_iov(c->stream->ja->acc, to, m, parts[0].iov_len + parts[1].iov_len, parts,
+                          count);
 }
 
 size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p,
@@ -346,8 +376,8 @@ void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct con
                         .hdr_len = p->m.hdr_len,
                         .payload = p->m.data,
                         .payload_len = p->m.data_len};
-    if (c->headers_only) {
-        send_headers_only(c, to, &m);
+    if (c->headers_only || c->pin[0] != '\0') {
+        send_with_more(c, to, &m);
     } else {
         (void)brk_deliver(c->stream->ja->acc, to, &m);
     }

@@ -113,3 +113,27 @@ bool js_parse_u64(struct brk_str s, uint64_t *out)
     *out = v;
     return true;
 }
+
+bool js_header_find(const uint8_t *hdr, size_t len, const char *name, struct brk_str *out)
+{
+    size_t n = strlen(name);
+    const char *p = (const char *)hdr, *end = p + len;
+    const char *nl = len == 0 ? NULL : memchr(p, '\n', len);
+    while (nl != NULL && (size_t)(end - nl) > n + 1) {
+        p = nl + 1;
+        nl = memchr(p, '\n', (size_t)(end - p));
+        if (memcmp(p, name, n) != 0 || p[n] != ':') {
+            continue;
+        }
+        const char *v = p + n + 1, *stop = nl != NULL ? nl : end;
+        while (stop > v && (stop[-1] == '\r' || stop[-1] == ' ')) {
+            stop--;
+        }
+        while (v < stop && *v == ' ') {
+            v++;
+        }
+        *out = (struct brk_str){v, (size_t)(stop - v)};
+        return true;
+    }
+    return false;
+}

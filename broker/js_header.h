@@ -46,6 +46,8 @@ void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
 /* True when the request names an API level above ours (`Nats-Required-Api-Level`): we serve no
  * level whole yet. */
 bool js_level_too_high(const uint8_t *hdr, size_t len);
+/* The value of a header by its name; false when it is not there. */
+bool js_header_find(const uint8_t *hdr, size_t len, const char *name, struct brk_str *out);
 /* Decimal, digits only. False when it is none or does not fit. */
 bool js_parse_u64(struct brk_str s, uint64_t *out);
 

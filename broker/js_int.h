@@ -59,6 +59,7 @@ struct js_account {
     struct js_api_sub *api; /* owned array */
     size_t api_count;
     struct brk_sub *ack_sub, *fc_sub;    /* owned */
+    char hash[9];                        /* of the account's name, in v2 ack subjects */
     struct js_req *req_first, *req_last; /* waiting, in order */
     uint32_t changing; /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
@@ -96,6 +97,9 @@ struct js_wait {
     int64_t heartbeat_ms; /* period; 0: none */
     int64_t beat_ms;      /* next one */
     uint64_t checked;     /* js->runs when inbox and client were last looked at */
+    char *group, *id;     /* owned; "" = none. id: of the pinned client, as it says or as we said */
+    int64_t min_pending, min_ack_pending; /* overflow */
+    int64_t priority;                     /* prioritized: 0 first */
     size_t reply_len;
     char reply[];
 };
@@ -128,7 +132,28 @@ struct js_consumer {
         fc_sent_bytes; /* window; bytes out; of those, before the open request */
     char fc_reply[64 + 2 * (JS_NAME_MAX + 1)]; /* the open request; "" = none */
     uint32_t fc_next;
+    uint64_t fc_asked_cseq; /* ack policy flow_control: what was out when a full one last asked */
+    /* pace (js_pace.c) */
+    bool replaying;          /* replay original, until it has caught up */
+    int64_t replay_ts_ns;    /* of the message sent last; 0: none */
+    int64_t replay_at_ns;    /* boot clock: when that was */
+    double rate_bytes;       /* bytes a second; 0: no limit */
+    double tokens;           /* bytes that may go now */
+    double burst;            /* most tokens */
+    int64_t tokens_at_ns;    /* boot clock */
+    struct brk_timer *pace;  /* owned; NULL until needed */
+    struct brk_timer *pause; /* owned; NULL unless paused */
+    int64_t pause_until_ns;  /* 0: not paused */
+    /* priority groups (js_priority.c) */
+    enum cons_priority priority;
+    char pin[23];                /* the pinned client; "" = none */
+    int64_t pinned_ns;           /* real time; 0: none */
+    int64_t pin_ms;              /* how long a silent client stays pinned */
+    char *pin_group;             /* owned; of the pinned request, or NULL */
+    struct brk_timer *pin_timer; /* owned; NULL until needed */
     /* both */
+    enum cons_ack_policy ack;
+    uint32_t sample;         /* percent of acks that make a metric */
     struct brk_timer *timer; /* owned: expiries and heartbeats */
     struct brk_timer *idle;  /* owned: inactive_threshold */
     int64_t idle_ms;         /* 0: never removed */
@@ -214,6 +239,7 @@ struct js_req {
     uint32_t pending;                    /* barriers still open */
     struct js_stream *stream;            /* counted; set by js_req_stream */
     struct js_consumer *consumer;        /* counted */
+    uint64_t number;                     /* handler's */
     void *extra;                         /* handler's; freed by it */
     struct brk_str subject, reply, body; /* in bytes; each ends in a NUL */
     struct brk_str token[3];             /* tokens behind the route's literal part */
@@ -317,6 +343,7 @@ size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek 
                             size_t reply_len);
 void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
                        size_t *len_out);
+#define JS_PIN_LEN 22u
 #define JS_ACK_SUBJECT_MAX (2 * (JS_NAME_MAX + 1) + 8 + 5 * 21)
 
 /* --- pull (js_pull.c) --- */
@@ -328,6 +355,63 @@ void js_pull_tick(struct js_consumer *c);
 void js_pull_drop_all(struct js_consumer *c, const char *status);
 /* Requests whose inbox is still there. */
 uint32_t js_pull_waiting(struct js_consumer *c);
+
+void js_pull_status_pending(struct js_consumer *c, const struct js_wait *w, const char *status);
+void js_wait_free(struct js_wait *w);
+struct js_wait *js_wait_pop(struct js_consumer *c); /* the first, taken out */
+void js_wait_push(struct js_consumer *c, struct js_wait *w);
+void js_wait_to_front(struct js_consumer *c, struct js_wait *w);
+/* True when the request may be served now; false: it was dropped, or passed to the end (its client
+ * is slow: *slow). w is the first of the queue. */
+bool js_pull_usable(struct js_consumer *c, struct js_wait *w, bool *slow);
+
+/* --- priority groups (js_priority.c) --- */
+struct js_pull_ask {
+    const char *group, *id; /* "" = none */
+    int64_t min_pending, min_ack_pending, priority;
+};
+/* What a request may ask of this consumer; NULL: fine, else the status that refuses it. */
+const char *js_priority_refuses(const struct js_consumer *c, const struct js_pull_ask *ask);
+/* Brings the request that is to get the next message to the front. False: nobody may have it. */
+bool js_priority_pick(struct js_consumer *c, bool *slow);
+/* The client that says it is pinned asked again. */
+void js_priority_heard(struct js_consumer *c, const char *id);
+/* A request of the pinned client went because its inbox has no subscriber any more. */
+void js_priority_lost(struct js_consumer *c, const struct js_wait *w);
+void js_priority_unpin(struct js_consumer *c, const char *group, const char *reason);
+void js_priority_reload(struct js_consumer *c, const struct cons_cfg *k);
+void js_priority_stop(struct js_consumer *c);
+bool js_priority_has_group(const struct js_consumer *c, const char *group);
+void js_priority_put(struct js_consumer *c, struct json_out *j);
+
+/* --- pace: replay original, rate limit (js_pace.c) --- */
+void js_pace_reload(struct js_consumer *c, const struct cons_cfg *k);
+void js_pace_stop(struct js_consumer *c);
+/* False: the message has to wait; the consumer runs again when it may go. */
+bool js_pace_ready(struct js_consumer *c, const struct cons_peek *p, size_t size);
+void js_pace_sent(struct js_consumer *c, const struct cons_peek *p, size_t size);
+/* Nothing is left: a replay is over. */
+static inline void js_pace_caught_up(struct js_consumer *c)
+{
+    c->replaying = false;
+}
+
+/* --- pause (js_pause.c) --- */
+void js_pause_reload(struct js_consumer *c, const struct cons_cfg *k);
+void js_pause_stop(struct js_consumer *c);
+static inline bool js_paused(const struct js_consumer *c)
+{
+    return c->pause != NULL;
+}
+/* Nanoseconds until it goes on; 0: not paused. */
+int64_t js_pause_left_ns(struct js *js, int64_t until_ns);
+void js_h_consumer_pause(struct js_req *r);
+void js_h_consumer_unpin(struct js_req *r);
+void js_h_consumer_reset(struct js_req *r);
+/* Writes a time as Go does; 0 is its zero time. */
+void js_put_go_time(struct json_out *j, const char *key, int64_t ns);
+/* Members of consumer info behind `type`. */
+void js_put_consumer_members(struct js *js, struct json_out *j, struct store_cons *sc);
 
 /* --- push (js_push.c) --- */
 void js_push_start(struct js_consumer *c);
@@ -349,6 +433,11 @@ void js_adv_max_deliver(struct js_consumer *c, uint64_t stream_seq, uint64_t del
 void js_adv_nak(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries);
 void js_adv_terminated(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,
                        const char *reason, size_t reason_len);
+void js_adv_pause(struct js_consumer *c, bool paused, int64_t until_ns);
+/* pin NULL: unpinned, for `reason`. */
+void js_adv_pinned(struct js_consumer *c, const char *group, const char *pin, const char *reason);
+void js_metric_ack(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,
+                   int64_t ack_time_ns);
 void js_adv_api_limit(struct js *js, struct js_account *ja);
 /* 22 characters that nobody else uses. */
 void js_unique_id(struct js *js, char out[23]);

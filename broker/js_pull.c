@@ -37,7 +37,7 @@ static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest",
  * --------------------------------------------------------------------------------------------
  */
 
-static void push_back(struct js_consumer *c, struct js_wait *w)
+void js_wait_push(struct js_consumer *c, struct js_wait *w)
 {
     w->next = NULL;
     if (c->wait_last != NULL) {
@@ -49,7 +49,7 @@ static void push_back(struct js_consumer *c, struct js_wait *w)
     c->waiting++;
 }
 
-static struct js_wait *pop_front(struct js_consumer *c)
+struct js_wait *js_wait_pop(struct js_consumer *c)
 {
     struct js_wait *w = c->wait_first;
     c->wait_first = w->next;
@@ -59,6 +59,31 @@ static struct js_wait *pop_front(struct js_consumer *c)
     c->waiting--;
     w->next = NULL;
     return w;
+}
+
+void js_wait_to_front(struct js_consumer *c, struct js_wait *w)
+{
+    struct js_wait **p = &c->wait_first, *before = NULL;
+    while (*p != w) {
+        before = *p;
+        p = &before->next;
+    }
+    if (before == NULL) {
+        return;
+    }
+    before->next = w->next;
+    if (c->wait_last == w) {
+        c->wait_last = before;
+    }
+    w->next = c->wait_first;
+    c->wait_first = w;
+}
+
+void js_wait_free(struct js_wait *w)
+{
+    base_free(w->group);
+    base_free(w->id);
+    base_free(w);
 }
 
 static struct brk_str reply_of(const struct js_wait *w)
@@ -71,7 +96,7 @@ static bool interested(const struct js_consumer *c, const struct js_wait *w)
     return brk_account_has_interest(c->stream->ja->acc, reply_of(w));
 }
 
-static void status_pending(struct js_consumer *c, const struct js_wait *w, const char *status)
+void js_pull_status_pending(struct js_consumer *c, const struct js_wait *w, const char *status)
 {
     char h[96];
     (void)snprintf(h, sizeof h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n",
@@ -85,14 +110,15 @@ static void sweep(struct js_consumer *c, bool check_interest)
     int64_t now = js_now_ms(c->stream->ja->js);
     uint32_t n = c->waiting;
     while (n-- > 0) {
-        struct js_wait *w = pop_front(c);
+        struct js_wait *w = js_wait_pop(c);
         if (w->expires_ms != 0 && w->expires_ms <= now) {
-            status_pending(c, w, "408 Request Timeout");
-            base_free(w);
+            js_pull_status_pending(c, w, "408 Request Timeout");
+            js_wait_free(w);
         } else if (check_interest && !interested(c, w)) {
-            base_free(w);
+            js_priority_lost(c, w);
+            js_wait_free(w);
         } else {
-            push_back(c, w);
+            js_wait_push(c, w);
         }
     }
 }
@@ -108,11 +134,11 @@ uint32_t js_pull_waiting(struct js_consumer *c)
 void js_pull_drop_all(struct js_consumer *c, const char *status)
 {
     while (c->wait_first != NULL) {
-        struct js_wait *w = pop_front(c);
+        struct js_wait *w = js_wait_pop(c);
         if (status != NULL) {
             js_send_status(c->stream->ja, reply_of(w), status, NULL);
         }
-        base_free(w);
+        js_wait_free(w);
     }
 }
 
@@ -192,11 +218,11 @@ static void nothing_now(struct js_consumer *c, enum st st)
 {
     uint32_t n = c->waiting;
     while (n-- > 0) {
-        struct js_wait *w = pop_front(c);
+        struct js_wait *w = js_wait_pop(c);
         if (keep_waiting(c, w, st)) {
-            push_back(c, w);
+            js_wait_push(c, w);
         } else {
-            base_free(w);
+            js_wait_free(w);
         }
     }
 }
@@ -208,13 +234,13 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     struct js *js = c->stream->ja->js;
     char text[JS_ACK_SUBJECT_MAX];
     struct brk_str ack = {text, 0};
-    struct js_wait *w = pop_front(c);
+    struct js_wait *w = js_wait_pop(c);
     js_consumer_reply(c, p, text, &ack.n);
     if (w->max_bytes > 0) {
         int64_t size = (int64_t)js_consumer_msg_size(c, p, ack.n);
         if (size > w->max_bytes) {
-            status_pending(c, w, "409 Message Size Exceeds MaxBytes");
-            base_free(w);
+            js_pull_status_pending(c, w, "409 Message Size Exceeds MaxBytes");
+            js_wait_free(w);
             return false;
         }
         w->max_bytes -= size;
@@ -222,45 +248,52 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
             js_consumer_send(c, reply_of(w), p, ack);
             js->ops->cons_take(c->sc);
             w->n--;
-            status_pending(c, w, "409 Batch Completed");
-            base_free(w);
+            js_pull_status_pending(c, w, "409 Batch Completed");
+            js_wait_free(w);
             return true;
         }
     }
     js_consumer_send(c, reply_of(w), p, ack);
     js->ops->cons_take(c->sc);
+    js_pace_sent(c, p, 0);
     w->delivered = true;
     w->beat_ms = js_now_ms(js) + w->heartbeat_ms;
     if (--w->n > 0) {
-        push_back(c, w);
+        js_wait_push(c, w);
     } else {
-        base_free(w);
+        js_wait_free(w);
     }
     return true;
 }
 
-/* The first request that is alive and whose client keeps up; false when there is none. *slow: one
- * was passed over. */
-static bool next_ready(struct js_consumer *c, bool *slow)
+bool js_pull_usable(struct js_consumer *c, struct js_wait *w, bool *slow)
 {
     struct js *js = c->stream->ja->js;
-    int64_t now = js_now_ms(js);
-    uint32_t n = c->waiting;
-    while (n-- > 0) {
-        struct js_wait *w = c->wait_first;
-        if (w->checked == js->runs) {
-            return true;
-        }
-        if (w->expires_ms != 0 && w->expires_ms <= now) {
-            status_pending(c, w, "408 Request Timeout");
-            base_free(pop_front(c));
-        } else if (!interested(c, w)) {
-            base_free(pop_front(c));
-        } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > JS_CLIENT_PENDING_HIGH) {
-            *slow = true;
-            push_back(c, pop_front(c));
-        } else {
-            w->checked = js->runs;
+    if (w->checked == js->runs) {
+        return true;
+    }
+    if (w->expires_ms != 0 && w->expires_ms <= js_now_ms(js)) {
+        js_pull_status_pending(c, w, "408 Request Timeout");
+    } else if (!interested(c, w)) {
+        js_priority_lost(c, w);
+    } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > JS_CLIENT_PENDING_HIGH) {
+        *slow = true;
+        js_wait_push(c, js_wait_pop(c));
+        return false;
+    } else {
+        w->checked = js->runs;
+        return true;
+    }
+    js_wait_free(js_wait_pop(c));
+    return false;
+}
+
+/* Brings a request that may be served to the front; false when there is none. *slow: one was passed
+ * over. */
+static bool next_ready(struct js_consumer *c, bool *slow)
+{
+    for (uint32_t n = c->waiting; n > 0; n--) {
+        if (js_pull_usable(c, c->wait_first, slow)) {
             return true;
         }
     }
@@ -286,8 +319,16 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
             break;
         }
         enum st st = js->ops->cons_peek(c->sc, &p);
+        if (st == ST_OK && c->priority != PRIORITY_NONE && !js_priority_pick(c, &slow)) {
+            st = ST_NOTFOUND; /* there is one, for others */
+        } else if (st == ST_NOTFOUND) {
+            js_pace_caught_up(c);
+        }
         if (st != ST_OK) {
             nothing_now(c, st);
+            break;
+        }
+        if (!js_pace_ready(c, &p, 0)) {
             break;
         }
         since += (size_t)p.m.hdr_len + p.m.data_len;
@@ -352,12 +393,14 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
         refuse(c, reply, "400 Bad Request - heartbeat value too large", "");
         return false;
     }
-    if (b->id != NULL && b->id[0] != '\0') {
-        refuse(c, reply, "400 Bad Request - Not a Pinned Client Priority consumer", "");
-        return false;
-    }
-    if (b->min_pending > 0 || b->min_ack_pending > 0) {
-        refuse(c, reply, "400 Bad Request - Not a Overflow Priority consumer", "");
+    struct js_pull_ask ask = {.group = b->group != NULL ? b->group : "",
+                              .id = b->id != NULL ? b->id : "",
+                              .min_pending = b->min_pending,
+                              .min_ack_pending = b->min_ack_pending,
+                              .priority = b->priority};
+    const char *no = js_priority_refuses(c, &ask);
+    if (no != NULL) {
+        refuse(c, reply, no, "");
         return false;
     }
     return true;
@@ -377,7 +420,7 @@ static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p
         if (js_parse_u64((struct brk_str){p, len}, &n) && n > 0 && n <= INT32_MAX) {
             b->batch = (int64_t)n;
         }
-        return true;
+        return within_limits(c, reply, b);
     }
     struct json_in doc = {0};
     struct json_decode d = {0};
@@ -396,13 +439,26 @@ static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p
     return within_limits(c, reply, b);
 }
 
-static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pull_body *b)
+static char *text_of(char **from)
+{
+    char *s = *from != NULL ? *from : base_strdup("");
+    *from = NULL;
+    return s;
+}
+
+/* Takes the strings of b over. */
+static void enqueue(struct js_consumer *c, struct brk_str reply, struct pull_body *b)
 {
     int64_t now = js_now_ms(c->stream->ja->js);
     struct js_wait *w = base_calloc(1, sizeof *w + reply.n + 1);
     w->n = b->batch;
     w->max_bytes = i64_max(b->max_bytes, 0);
     w->no_wait = b->no_wait;
+    w->group = text_of(&b->group);
+    w->id = text_of(&b->id);
+    w->min_pending = b->min_pending;
+    w->min_ack_pending = b->min_ack_pending;
+    w->priority = b->priority;
     if (b->expires_ns != 0) {
         int64_t ms = js_ms_up(b->expires_ns);
         w->expires_ms = now + ms + (ms == 0 && now == 0 ? 1 : 0);
@@ -411,7 +467,7 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, const struct pu
     w->beat_ms = now + w->heartbeat_ms;
     w->reply_len = reply.n;
     memcpy(w->reply, reply.p, reply.n);
-    push_back(c, w);
+    js_wait_push(c, w);
     arm_for(c, due_of(w));
 }
 
@@ -427,6 +483,20 @@ static void make_room(struct js_consumer *c)
     sweep(c, true);
 }
 
+static void accept_request(struct js_consumer *c, struct brk_str reply, struct pull_body *b)
+{
+    make_room(c);
+    if (c->waiting >= (uint64_t)c->max_waiting) {
+        js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
+        return;
+    }
+    if (b->batch <= 0) {
+        b->batch = 1;
+    }
+    enqueue(c, reply, b);
+    js_consumer_run(c);
+}
+
 void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *body, size_t len)
 {
     struct pull_body b = {0};
@@ -438,22 +508,14 @@ void js_pull_request(struct js_consumer *c, struct brk_str reply, const void *bo
         return;
     }
     js_consumer_used(c);
-    bool ok = read_body(c, reply, body, len, &b);
+    if (read_body(c, reply, body, len, &b)) {
+        if (b.id != NULL) {
+            js_priority_heard(c, b.id);
+        }
+        accept_request(c, reply, &b);
+    }
     base_free(b.group);
     base_free(b.id);
-    if (!ok) {
-        return;
-    }
-    make_room(c);
-    if (c->waiting >= (uint64_t)c->max_waiting) {
-        js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
-        return;
-    }
-    if (b.batch <= 0) {
-        b.batch = 1;
-    }
-    enqueue(c, reply, &b);
-    js_consumer_run(c);
 }
 
 void js_pull_request_cb(void *arg, const struct brk_msg *msg)

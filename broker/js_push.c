@@ -89,6 +89,22 @@ static void count_flow(struct js_consumer *c, size_t size)
     }
 }
 
+/* Where flow control acknowledges, a consumer that may have no more pending asks at once; again
+ * only when it has sent more, or at the next heartbeat: an answer may acknowledge nothing. */
+static void peeked_nothing(struct js_consumer *c, enum st st)
+{
+    struct cons_state cs;
+    if (st == ST_NOTFOUND) {
+        js_pace_caught_up(c);
+    } else if (st == ST_FULL && c->ack == ACK_FLOW_CONTROL && c->fc_reply[0] == '\0') {
+        c->stream->ja->js->ops->cons_state(c->sc, &cs);
+        if (cs.delivered_cseq != c->fc_asked_cseq) {
+            c->fc_asked_cseq = cs.delivered_cseq;
+            ask_flow(c);
+        }
+    }
+}
+
 bool js_push_run(struct js_consumer *c, unsigned budget)
 {
     struct js *js = c->stream->ja->js;
@@ -108,16 +124,22 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
                 return false;
             }
         }
-        if (js->ops->cons_peek(c->sc, &p) != ST_OK) {
+        enum st st = js->ops->cons_peek(c->sc, &p);
+        if (st != ST_OK) {
+            peeked_nothing(c, st);
             break;
         }
         js_consumer_reply(c, &p, text, &ack.n);
         size_t size = js_consumer_msg_size(c, &p, ack.n);
+        if (!js_pace_ready(c, &p, size)) {
+            break;
+        }
         js_consumer_send(c, c->deliver, &p, ack);
         if (c->gone) {
             return false;
         }
         js->ops->cons_take(c->sc);
+        js_pace_sent(c, &p, size);
         any = true;
         since += size;
         count_flow(c, size);
@@ -148,6 +170,16 @@ static void send_heartbeat(struct js_consumer *c)
     (void)brk_deliver(c->stream->ja->acc, c->deliver, &m);
 }
 
+/* A quiet stream: what was sent since the last answer is asked for, so that it is acknowledged. */
+static void ask_idle(struct js_consumer *c)
+{
+    struct cons_state st;
+    c->stream->ja->js->ops->cons_state(c->sc, &st);
+    if (c->ack == ACK_FLOW_CONTROL && st.num_ack_pending > 0 && c->fc_reply[0] == '\0') {
+        ask_flow(c);
+    }
+}
+
 void js_push_tick(struct js_consumer *c)
 {
     int64_t now = js_now_ms(c->stream->ja->js);
@@ -158,6 +190,7 @@ void js_push_tick(struct js_consumer *c)
         int64_t quiet = now - c->last_sent_ms;
         if (quiet >= c->heartbeat_ms) {
             send_heartbeat(c);
+            ask_idle(c);
             c->last_sent_ms = now;
             quiet = 0;
         }
@@ -185,18 +218,38 @@ static struct js_consumer *find_fc(struct js_account *ja, struct brk_str s)
     return st == NULL ? NULL : js_consumer_find(st, tok[n - 2]);
 }
 
+static bool header_u64(const struct brk_msg *m, const char *name, uint64_t *out)
+{
+    struct brk_str v;
+    return js_header_find(m->hdr, m->hdr_len, name, &v) && js_parse_u64(v, out);
+}
+
+/* What the receiver has stored, if it says so: acknowledged up to there. */
+static void ack_by_flow(struct js_consumer *c, const struct brk_msg *m)
+{
+    uint64_t sseq, cseq;
+    if (c->ack == ACK_FLOW_CONTROL && header_u64(m, "Nats-Last-Stream", &sseq) &&
+        header_u64(m, "Nats-Last-Consumer", &cseq)) {
+        c->stream->ja->js->ops->cons_ack(c->sc, CONS_ACK, sseq, cseq, 0, NULL, NULL);
+    }
+}
+
+/* False: an old one, or nothing was asked. */
+static bool is_answer(const struct js_consumer *c, struct brk_str subject)
+{
+    if (c->fc_reply[0] == '\0') {
+        return false;
+    }
+    const char *tail = strrchr(c->fc_reply, '.');
+    size_t n = strlen(tail);
+    return subject.n >= n && memcmp(subject.p + subject.n - n, tail, n) == 0;
+}
+
 void js_push_fc_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_consumer *c = find_fc(arg, msg->subject);
-    if (c == NULL || c->fc_reply[0] == '\0') {
+    if (c == NULL || !is_answer(c, msg->subject)) {
         return;
-    }
-    size_t n = strlen(c->fc_reply);
-    const char *tail = strrchr(c->fc_reply, '.');
-    size_t tail_len = n - (size_t)(tail - c->fc_reply);
-    if (msg->subject.n < tail_len ||
-        memcmp(msg->subject.p + msg->subject.n - tail_len, tail, tail_len) != 0) {
-        return; /* an old one */
     }
     if (!stalled(c) && c->fc_window < JS_FC_WINDOW_MAX) {
         c->fc_window *= 2;
@@ -204,6 +257,7 @@ void js_push_fc_cb(void *arg, const struct brk_msg *msg)
     c->fc_bytes -= c->fc_sent_bytes < c->fc_bytes ? c->fc_sent_bytes : c->fc_bytes;
     c->fc_sent_bytes = 0;
     c->fc_reply[0] = '\0';
+    ack_by_flow(c, msg);
     if (c->fc_bytes >
         c->fc_window / 2) { /* sent after the question: a consumer that stalls has always asked */
         ask_flow(c);

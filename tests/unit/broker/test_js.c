@@ -240,7 +240,7 @@ static void test_pull_and_acks(void **state)
     assert_string_equal(f->got[0].hdr, "NATS/1.0 404 No Messages\r\n\r\n");
     /* an ack with a longer subject, as newer servers may hand out */
     f->n = 0;
-    publish(f, "$JS.ACK._.HASH.S.c.1.1.1.5.0", "inbox.a", "+ACK");
+    publish(f, "$JS.ACK._.szMpdrwD.S.c.1.1.1.5.0", "inbox.a", "+ACK");
     wait_for(f, 1);
     has(request(f, "$JS.API.CONSUMER.INFO.S.c", ""), "\"num_ack_pending\":0");
     teardown(f);

@@ -148,9 +148,27 @@ static void test_consumer_refusals(void **state)
         const char *text;
         int err_code;
     } rows[] = {
-        {"{\"config\":{\"pause_until\":\"2030-01-01T00:00:00Z\"}}", 10052},
-        {"{\"config\":{\"ack_policy\":\"flow_control\"}}", 10052},
-        {"{\"config\":{\"rate_limit_bps\":5,\"deliver_subject\":\"x\"}}", 10052},
+        {"{\"config\":{\"pause_until\":5}}", 10025},
+        {"{\"config\":{\"ack_policy\":\"flow_control\"}}", 10218},
+        {"{\"config\":{\"ack_policy\":\"flow_control\",\"deliver_subject\":\"x\","
+         "\"max_ack_pending\":-1}}",
+         10220},
+        {"{\"config\":{\"ack_policy\":\"flow_control\",\"deliver_subject\":\"x\","
+         "\"ack_wait\":5}}",
+         10221},
+        {"{\"config\":{\"ack_policy\":\"flow_control\",\"deliver_subject\":\"x\","
+         "\"max_deliver\":5}}",
+         10222},
+        {"{\"config\":{\"priority_groups\":[\"a\"]}}", 10196},
+        {"{\"config\":{\"priority_timeout\":5}}", 10197},
+        {"{\"config\":{\"priority_policy\":\"overflow\"}}", 10159},
+        {"{\"config\":{\"priority_policy\":\"overflow\",\"priority_groups\":[\"\"]}}", 10161},
+        {"{\"config\":{\"priority_policy\":\"overflow\",\"priority_groups\":[\"a.b\"]}}", 10162},
+        {"{\"config\":{\"priority_policy\":\"overflow\",\"priority_groups\":[\"a\"],"
+         "\"deliver_subject\":\"x\"}}",
+         10178},
+        {"{\"config\":{\"priority_policy\":\"nope\"}}", 10025},
+        {"{\"config\":{\"sample_freq\":\"-5\"}}", 10095},
         {"{\"config\":{\"rate_limit_bps\":5}}", 10086},
         {"{\"config\":{\"idle_heartbeat\":1000000000}}", 10088},
         {"{\"config\":{\"filter_subject\":\"a\",\"filter_subjects\":[\"b\"]}}", 10136},
