@@ -54,6 +54,54 @@ static uint64_t new_base(const struct jr *jr)
     return base;
 }
 
+/* From which trailing file on nothing was ever written but headers: files.n when there is none. A
+ * server that is killed soon after each of its starts leaves one or two at each; they are taken
+ * back so that they do not fill the disk. Not where anything was discarded or damaged: that is
+ * evidence.
+ */
+static size_t empty_from(const struct jr *jr)
+{
+    size_t n = jr->files.n;
+    size_t at = n;
+    while (at > 0 && jr->files.v[at - 1].h.base_lsn >= jr->rec.end_lsn) {
+        at--;
+    }
+    if (jr->rec.damaged || jr->rec.torn_bytes != 0 || at == 0) {
+        return n;
+    }
+    const struct jr_file *last = &jr->files.v[at - 1]; /* the log ends in it */
+    if (last->h.prev_end_lsn != 0 && jr->rec.end_lsn == last->h.base_lsn + JR_FIRST_OFF) {
+        at--;
+    }
+    for (size_t i = at; i < n; i++) {
+        uint8_t head[JG_FRAME];
+        struct jg_header h;
+        size_t got = 0;
+        struct jr_file *f = &jr->files.v[i];
+        if (f->unreadable || f->copy_bad ||
+            env_pread(jr->env, f->f, head, sizeof(head), JR_FIRST_OFF, &got, NULL) != ST_OK ||
+            got != sizeof(head) || jg_get(head, false, f->seed, &h) != ST_CORRUPT) {
+            return n;
+        }
+    }
+    return at;
+}
+
+/* Makes spares of the files from `from` on, now that a later one has its number and says where the
+ * log ends. The preparer syncs the directory before it writes to one. */
+static void take_back(struct jr *jr, size_t from)
+{
+    while (jr->files.n > from) {
+        struct jr_file *f = &jr->files.v[jr->files.n - 1];
+        if (jr_file_release(jr, f, f->h.size <= jr->opts.file_max_bytes, NULL) != ST_OK) {
+            return; /* it has no groups: where it lies it does no harm */
+        }
+        env_close(jr->env, f->f);
+        jr->files.n--;
+        jr->prep.dir_dirty = true;
+    }
+}
+
 #define FIRST_FILE_MIN ((uint64_t)64 * 1024)
 
 static enum st open_first_file(struct jr *jr, struct err *err)
@@ -78,8 +126,16 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     }
     jr->stats.files_created += fresh ? 1 : 0;
     uint64_t prev_end = jr->files.n > 0 || jr->rec.end_lsn != 0 ? jr->rec.end_lsn : 0;
-    return jr_file_number(jr, f, spare, jr->max_file_no + 1, new_base(jr), prev_end, &jr->lane.cur,
-                          err);
+    size_t empty = empty_from(jr);
+    if (empty < jr->files.n && jr->files.v[empty].h.prev_end_lsn != 0) {
+        prev_end = jr->files.v[empty].h.prev_end_lsn;
+    }
+    st = jr_file_number(jr, f, spare, jr->max_file_no + 1, new_base(jr), prev_end, &jr->lane.cur,
+                        err);
+    if (st == ST_OK) {
+        take_back(jr, empty);
+    }
+    return st;
 }
 
 static void start_state(struct jr *jr, uint64_t meta_gen)

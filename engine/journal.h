@@ -90,6 +90,7 @@ struct jr_recovered {
     bool any_groups_on_disk; /* some journal file holds a group (also below checkpoint_lsn) */
     bool contiguous;         /* files reach back to checkpoint_lsn */
     bool clean;              /* the last group says SHUTDOWN */
+    bool damaged;            /* damage was reported */
 };
 
 /* Opens the journal directory (made when missing), lists files, checks headers. Start-up thread. */

@@ -28,6 +28,7 @@ void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint6
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    rd->out->damaged = true;
     if (rd->report != NULL) {
         rd->report->damaged_records += cause == JR_DAMAGE_RECORD ? 1 : 0;
         rd->report->damaged_groups += cause != JR_DAMAGE_RECORD ? 1 : 0;

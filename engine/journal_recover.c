@@ -515,9 +515,9 @@ static void check_reach(struct jr_rd *rd)
     if (rd->files->n == 0) {
         out->contiguous = rd->from_lsn == 0 && rd->hint_lsn == 0;
     } else {
-        const struct jf_header *h = &rd_file(rd, 0)->h;
-        out->contiguous = h->base_lsn <= rd->from_lsn ||
-                          (h->prev_end_lsn != 0 && h->prev_end_lsn <= rd->from_lsn);
+        const struct jr_file *f = rd_file(rd, 0);
+        out->contiguous = f->h.base_lsn <= rd->from_lsn || void_until(rd, 0, rd->from_lsn) != 0 ||
+                          (f->h.prev_end_lsn != 0 && f->h.prev_end_lsn <= rd->from_lsn);
     }
     if (!out->contiguous) {
         rd_damage(rd, JR_DAMAGE_FILE_MISSING, 0, 0, 0, true,

@@ -137,6 +137,38 @@ static void restarts_do_not_pile_up(void **state)
     jfx_fini(&x);
 }
 
+/* Killed again and again before anything was written: what a start leaves, the next one takes back.
+ */
+static void kills_at_start_do_not_pile_up(void **state)
+{
+    (void)state;
+    struct jfx x;
+    struct err err;
+    jfx_init(&x, NULL, 17);
+    for (int i = 0; i < 300; i++) {
+        TEST_OK(jfx_open(&x, &err), &err);
+        jfx_check(&x);
+        assert_int_equal(x.damage.reports, 0);
+        (void)env_sim_run(x.sim, (uint64_t)i % 50);
+        if (i % 100 == 0) {
+            assert_true(jfx_put(&x, 0, REC_APPEND, 10, 0, true));
+            jfx_settle(&x);
+        }
+        bool power = i % 3 == 0;
+        if (power) {
+            env_sim_power_loss(x.sim, (uint64_t)i);
+        } else {
+            env_sim_process_crash(x.sim);
+        }
+        jfx_crashed(&x, power);
+        jfx_drop(&x);
+        uint64_t sum[2] = {0};
+        env_sim_each_file(x.sim, count_files, sum);
+        assert_true(sum[0] <= 10); /* three writes, two files each at most; and spares */
+    }
+    jfx_fini(&x);
+}
+
 /* Relaxed tickets are done without a sync, then synced by the timer; durable ones wait. */
 static void relaxed_and_durable(void **state)
 {
@@ -320,6 +352,7 @@ int main(void)
         cmocka_unit_test(large_records),
         cmocka_unit_test(fresh_is_small_and_release_recycles),
         cmocka_unit_test(restarts_do_not_pile_up),
+        cmocka_unit_test(kills_at_start_do_not_pile_up),
         cmocka_unit_test(relaxed_and_durable),
         cmocka_unit_test(poison),
         cmocka_unit_test(full_disk_is_backpressure),
