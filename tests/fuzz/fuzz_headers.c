@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "broker/js_header.h"
+#include "engine/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,7 +25,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         uint64_t n;
         (void)js_parse_u64(h.value[i], &n);
-        (void)js_ttl_parse(h.value[i]);
+        int64_t ttl_s;
+        (void)store_ttl_parse(h.value[i].p, h.value[i].n, &ttl_s);
+    }
+    struct brk_str v;
+    if (js_header_find(data, size, "Nats-Last-Stream", &v) &&
+        (v.p < (const char *)data || v.p + v.n > (const char *)data + size)) {
+        abort();
     }
     return 0;
 }
