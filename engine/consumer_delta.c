@@ -12,6 +12,7 @@
  * end All values are absolute, so applying one twice, or on top of a newer one's loss, gives the
  * same state. */
 #include "engine/consumer_impl.h"
+#include "engine/snapshot.h"
 
 enum {
     DELTA_VERSION = 1,
@@ -52,6 +53,9 @@ void cons_mark_position(struct store_cons *c, bool soon)
         cons_arm(c);
     }
 }
+
+static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, bool full,
+                      struct seq_runs *removed);
 
 /* --- encoding --------------------------------------------------------------------------------- */
 
@@ -172,6 +176,71 @@ void cons_snapshot(const struct store_cons *c, uint8_t **blob_out, size_t *len_o
     }
     *blob_out = b.v;
     *len_out = b.n;
+}
+
+void cons_capture(const struct store_cons *c, struct snap_cons *out)
+{
+    int64_t now = eng_now_ns(c->s->eng), boot = eng_boot_ns(c->s->eng);
+    *out = (struct snap_cons){.created_ns = c->created_ns,
+                              .delivered_cseq = c->delivered_cseq,
+                              .delivered_sseq = c->delivered_sseq,
+                              .floor_cseq = c->floor_cseq,
+                              .floor_sseq = c->floor_sseq,
+                              .next_seq = c->next_seq,
+                              .lps_resume = c->lps_resume};
+    cons_cfg_copy(&out->cfg, &c->cfg);
+    out->pend = c->pend.used > 0 ? base_calloc(c->pend.used, sizeof *out->pend) : NULL;
+    for (const struct cons_pend *e = pends_begin(&c->pend); e != pends_end(&c->pend); e++) {
+        if (e->dcount == 0) {
+            continue;
+        }
+        int64_t wait = cons_wait_ns(c, e->dcount);
+        int64_t due = e->deadline_ns == INT64_MAX ? (wait == INT64_MAX ? 0 : now + wait)
+                      : c->running                ? now + (e->deadline_ns - boot)
+                                                  : e->deadline_ns; /* loaded, not started */
+        out->pend[out->npend++] = (struct snap_pend){.sseq = e->sseq,
+                                                     .cseq = e->cseq,
+                                                     .ts_ns = wait == INT64_MAX ? now : due - wait,
+                                                     .dcount = e->dcount,
+                                                     .exhausted = (e->flags & PEND_EXHAUSTED) != 0};
+    }
+}
+
+enum st cons_delta_of(const struct store_cons *c, const struct snap_cons *k, uint8_t **body_out,
+                      size_t *len_out)
+{
+    struct body b = {0};
+    uint64_t next = k->next_seq != 0 ? k->next_seq : k->delivered_sseq + 1, before = 0;
+    int64_t now = eng_now_ns(c->s->eng);
+    put_head(&b, PART_POSITION | PART_PENDING);
+    put(&b, k->delivered_cseq);
+    put(&b, k->delivered_sseq);
+    put(&b, k->floor_cseq);
+    put(&b, k->floor_sseq);
+    put(&b, next);
+    put(&b, k->lps_resume);
+    put_pend_head(c, &b, k->npend);
+    for (size_t i = 0; i < k->npend; i++) {
+        const struct snap_pend *p = &k->pend[i];
+        int64_t wait = cons_wait_ns(c, p->dcount), at = INT64_MAX;
+        bool timed = wait != INT64_MAX && !__builtin_add_overflow(p->ts_ns, wait, &at);
+        put(&b, p->sseq - before);
+        put(&b, p->cseq);
+        put(&b, p->dcount);
+        put(&b, p->exhausted ? PEND_EXHAUSTED : 0);
+        put(&b, timed ? zigzag(at - now) + 1 : 0);
+        before = p->sseq;
+    }
+    struct seq_runs none = {0};
+    enum st st = decode(NULL, b.v, b.n, false, &none) == ST_OK ? ST_OK : ST_INVALID;
+    seq_runs_fini(&none);
+    if (st != ST_OK) {
+        base_free(b.v);
+        return st;
+    }
+    *body_out = b.v;
+    *len_out = b.n;
+    return ST_OK;
 }
 
 /* --- logging ---------------------------------------------------------------------------------- */

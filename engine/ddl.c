@@ -3,6 +3,7 @@
  * checkpoint writes those later. */
 #include "engine/config.h"
 #include "engine/eng.h"
+#include "engine/snapshot.h"
 
 #include <stdlib.h>
 
@@ -177,23 +178,10 @@ static void plan_shrink(struct store_stream *s, struct shrink *sh)
     }
 }
 
-void ddl_stream_update(struct store *st_, struct store_stream *s, const struct stream_cfg *cfg,
-                       store_stream_fn fn, void *arg)
+/* Logs and applies the config with what it removes; answers. */
+static void update(struct eng *e, struct store_stream *s, const struct stream_cfg *cfg,
+                   struct ddl_wait *w)
 {
-    struct eng *e = eng_of(st_);
-    struct ddl_wait *w = wait_make(arg);
-    w->stream_fn = fn;
-    w->s = s;
-    if (!usable(e, w)) {
-        return;
-    }
-    if (strcmp(cfg->name, s->cfg.name) != 0 || strcmp(cfg->account, s->cfg.account) != 0 ||
-        cfg->storage != s->cfg.storage) {
-        err_set(&w->err, ST_INVALID, 0, "name, account and storage of stream \"%s\" cannot change",
-                s->cfg.name);
-        refuse(e, w, ST_INVALID);
-        return;
-    }
     struct shrink sh = {0};
     stream_set_cfg(s, cfg, s->cfg_version + 1);
     plan_shrink(s, &sh);
@@ -216,6 +204,75 @@ void ddl_stream_update(struct store *st_, struct store_stream *s, const struct s
     eng_wait_own(e, s->ticket, ddl_done, w, st, 0);
 }
 
+void ddl_stream_update(struct store *st_, struct store_stream *s, const struct stream_cfg *cfg,
+                       store_stream_fn fn, void *arg)
+{
+    struct eng *e = eng_of(st_);
+    struct ddl_wait *w = wait_make(arg);
+    w->stream_fn = fn;
+    w->s = s;
+    if (!usable(e, w)) {
+        return;
+    }
+    if (strcmp(cfg->name, s->cfg.name) != 0 || strcmp(cfg->account, s->cfg.account) != 0 ||
+        cfg->storage != s->cfg.storage) {
+        err_set(&w->err, ST_INVALID, 0, "name, account and storage of stream \"%s\" cannot change",
+                s->cfg.name);
+        refuse(e, w, ST_INVALID);
+        return;
+    }
+    update(e, s, cfg, w);
+}
+
+/* An import gets its true name (store_snap.h). Both records lie in one ticket, so in one group. */
+void ddl_stream_adopt(struct store *st_, struct store_stream *s, const struct stream_cfg *cfg,
+                      int64_t created_ns, struct store_stream *replaced, store_stream_fn fn,
+                      void *arg)
+{
+    struct eng *e = eng_of(st_);
+    struct ddl_wait *w = wait_make(arg);
+    w->stream_fn = fn;
+    w->s = s;
+    if (!usable(e, w)) {
+        return;
+    }
+    const struct store_stream *there = eng_stream_find(e, cfg->account, cfg->name);
+    enum st st = there != replaced || (replaced != NULL && replaced->gid > s->gid) ? ST_EXISTS
+                 : !stream_is_import(s) || cfg->storage != s->cfg.storage          ? ST_INVALID
+                                                                                   : ST_OK;
+    if (st != ST_OK) {
+        err_set(&w->err, st, 0, "stream \"%s\" cannot be put into place", cfg->name);
+        refuse(e, w, st);
+        return;
+    }
+    jw_seal(e->jw);
+    st = replaced != NULL ? ddl_drop_now(e, replaced) : ST_OK;
+    if (st != ST_OK) {
+        refuse(e, w, st);
+        return;
+    }
+    eng_stream_unlink(e, s);
+    s->created_ns = created_ns != 0 ? created_ns : s->created_ns;
+    update(e, s, cfg, w);
+    eng_stream_link(e, s);
+    st = stream_reserve_seqs(s); /* should it fail, the next publish asks again */
+    (void)st;
+}
+
+enum st ddl_drop_now(struct eng *e, struct store_stream *s)
+{
+    uint8_t body[8] = {CFG_KIND_STREAM};
+    enum st st = stream_log(s, REC_DROP, REC_HAS_TWIN, 0, body, sizeof body, NULL, true, true);
+    if (st != ST_OK) {
+        return st;
+    }
+    eng_stream_unlink(e, s);
+    s->dropped = true;
+    ckpt_stream_dropped(s);
+    stream_gut(s);
+    return ST_OK;
+}
+
 void ddl_stream_delete(struct store *st_, struct store_stream *s, store_done_fn fn, void *arg)
 {
     struct eng *e = eng_of(st_);
@@ -224,18 +281,12 @@ void ddl_stream_delete(struct store *st_, struct store_stream *s, store_done_fn 
     if (!usable(e, w)) {
         return;
     }
-    uint8_t body[8] = {CFG_KIND_STREAM};
-    enum st st = stream_log(s, REC_DROP, REC_HAS_TWIN, 0, body, sizeof body, NULL, true, true);
+    enum st st = ddl_drop_now(e, s);
     if (st != ST_OK) {
         refuse(e, w, st);
         return;
     }
-    uint64_t ticket = s->ticket;
-    eng_stream_unlink(e, s);
-    s->dropped = true;
-    ckpt_stream_dropped(s);
-    stream_gut(s);
-    eng_wait_own(e, ticket, ddl_done, w, ST_OK, 0);
+    eng_wait_own(e, s->ticket, ddl_done, w, ST_OK, 0);
 }
 
 /* --- consumers -------------------------------------------------------------------------------- */

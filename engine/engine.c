@@ -4,6 +4,7 @@
  * each other, replay, new journal file, tasks. Nothing is written before the last refusal could
  * have come, but repairs of second copies. */
 #include "engine/eng.h"
+#include "engine/snapshot.h"
 
 #include <stdio.h>
 
@@ -186,6 +187,9 @@ static struct store_stream *op_next(struct store *st, const char *account,
     struct eng *e = eng_of(st);
     size_t i = prev != NULL ? name_pos(e, prev->cfg.account, prev->cfg.name) + 1
                             : name_pos(e, account != NULL ? account : "", "");
+    while (account == NULL && i < e->nstreams && stream_is_import(e->by_name[i])) {
+        i++;
+    }
     if (i >= e->nstreams || (account != NULL && strcmp(e->by_name[i]->cfg.account, account) != 0)) {
         return NULL;
     }
@@ -263,6 +267,13 @@ static const struct store_ops ops = {
     .stream_user = op_user,
     .stream_set_user = op_set_user,
     .append = stream_op_append,
+    .snap_open = store_snap_open,
+    .snap_close = store_snap_close,
+    .snap_info = store_snap_info,
+    .snap_next = store_snap_next,
+    .snap_rewind = store_snap_rewind,
+    .cons_import = import_cons,
+    .stream_adopt = ddl_stream_adopt,
     .seq_skip = stream_op_skip,
     .get = stream_op_get,
     .msg_delete = stream_op_delete,

@@ -11,6 +11,7 @@
 
 #include "engine/base/log.h"
 #include "engine/config.h"
+#include "engine/snapshot.h"
 
 struct load {
     struct eng *e;
@@ -364,7 +365,16 @@ static enum st replay_cfg(struct eng *e, struct store_stream *s, const struct re
             eng_stream_link(e, s);
             s->oseq = r->oseq;
         } else {
+            bool named =
+                strcmp(s->cfg.account, cfg.account) == 0; /* no import that gets its name */
+            if (!named) {
+                eng_stream_unlink(e, s);
+                s->created_ns = head.created_ns;
+            }
             stream_set_cfg(s, &cfg, head.cfg_version);
+            if (!named) {
+                eng_stream_link(e, s);
+            }
         }
         stream_cfg_fini(&cfg);
         return ST_OK;
@@ -551,6 +561,7 @@ enum st recover_finish(struct eng *e, struct err *err)
                            st_text(st));
         }
     }
+    enum st st = import_drop_left(e);
     jw_seal(e->jw);
-    return ST_OK;
+    return st;
 }

@@ -19,6 +19,9 @@
 #include "engine/record.h"
 
 struct store;
+struct store_snap; /* engine/store_snap.h */
+struct snap_info;
+struct snap_cons;
 struct store_stream; /* handle; valid until stream_delete is called or the store closes */
 struct store_cons; /* handle; valid until cons_delete (or stream_delete of its stream) is called */
 
@@ -355,6 +358,21 @@ struct store_ops {
     /* False: the message is not waited for (acknowledged, gone, never delivered, or out of
      * deliveries). */
     bool (*cons_unacked)(struct store_cons *, uint64_t stream_seq, struct cons_unacked *out);
+
+    /* Snapshots and streams put together from them: engine/store_snap.h. snap_next: ST_NOTFOUND at
+     * the end; ST_CORRUPT, ST_IO: what could not be read, the next call goes on behind it.
+     * cons_import only on imports. stream_adopt: replaced may be NULL; ST_EXISTS when the name is
+     * taken by another. */
+    void (*snap_open)(struct store_stream *, bool consumers,
+                      void (*fn)(void *arg, enum st st, struct store_snap *), void *arg);
+    void (*snap_close)(struct store_snap *);
+    const struct snap_info *(*snap_info)(const struct store_snap *);
+    enum st (*snap_next)(struct store_snap *, struct msg *m_out, struct err *err);
+    void (*snap_rewind)(struct store_snap *);
+    void (*cons_import)(struct store_stream *, const struct snap_cons *, store_cons_fn, void *arg);
+    void (*stream_adopt)(struct store *, struct store_stream *, const struct stream_cfg *,
+                         int64_t created_ns, struct store_stream *replaced, store_stream_fn,
+                         void *arg);
 
     void (*usage)(struct store *, const char *account,
                   struct store_usage *out); /* account NULL = all */

@@ -10,7 +10,7 @@
 #include "engine/base/log.h"
 
 static const char usage_text[] =
-    "usage: jsadmin [--json] <command> DIR\n"
+    "usage: jsadmin [--json] <command> [options] DIR\n"
     "\n"
     "Looks after the store of a server that is not running. DIR is the server's store directory "
     "(the\n"
@@ -19,6 +19,15 @@ static const char usage_text[] =
     "  info DIR     streams, consumers, segments and journal\n"
     "  check DIR    verifies every checksum; exit code 3 when damage was found\n"
     "  compact DIR  rewrites segments without their removed messages\n"
+    "  backup DIR --to ARCHIVE     all streams and consumers into one file\n"
+    "      --account A, --stream S   only these\n"
+    "      --replace                 an archive of that name is replaced\n"
+    "  verify ARCHIVE              reads an archive and every checksum in it\n"
+    "  restore DIR --from ARCHIVE  verifies, then puts its streams into the store (made when "
+    "missing)\n"
+    "      --account A, --stream S   only these\n"
+    "      --as-account B, --as-stream T   under another name\n"
+    "      --replace                 streams of these names are replaced; else nothing is done\n"
     "\n"
     "  --json       one JSON document instead of tables\n"
     "  -h, --help   this text\n"
@@ -27,15 +36,17 @@ static const char usage_text[] =
     "written\n"
     "again from the good one, as at any start.\n";
 
-enum how { READ_ONLY, READ_WRITE };
 static const struct command {
     const char *name;
-    enum how how;
+    int how; /* enum ja_how; -1: no store */
     int (*run)(struct ja_ctx *x);
 } commands[] = {
-    {"info", READ_ONLY, ja_info},
-    {"check", READ_ONLY, ja_check},
-    {"compact", READ_WRITE, ja_compact},
+    {"info", JA_READ_ONLY, ja_info},
+    {"check", JA_READ_ONLY, ja_check},
+    {"compact", JA_READ_WRITE, ja_compact},
+    {"backup", JA_READ_ONLY, ja_backup},
+    {"restore", -1, ja_restore},
+    {"verify", -1, ja_verify},
 };
 
 /* --- text helpers ----------------------------------------------------------------------------- */
@@ -100,10 +111,12 @@ static void doorbell(void *arg)
 }
 
 /* Sleeps until the doorbell rings, at most a fifth of a second. */
-static void wait_ring(struct ja_ctx *x)
+bool ja_wait(void *arg, int64_t deadline_boot_ns)
 {
+    struct ja_ctx *x = arg;
     struct timespec until;
-    int64_t at = env_real_ns(x->env) + NS_PER_S / 5;
+    int64_t rest = i64_max(deadline_boot_ns - env_boot_ns(x->env), 0);
+    int64_t at = env_real_ns(x->env) + (rest < NS_PER_S / 5 ? rest : NS_PER_S / 5);
     until.tv_sec = at / NS_PER_S;
     until.tv_nsec = at % NS_PER_S;
     (void)pthread_mutex_lock(&x->mutex);
@@ -111,6 +124,7 @@ static void wait_ring(struct ja_ctx *x)
     }
     x->rung = false;
     (void)pthread_mutex_unlock(&x->mutex);
+    return true;
 }
 
 void ja_drive(struct ja_ctx *x, const bool *done, void (*tick)(void *arg), void *arg)
@@ -119,11 +133,11 @@ void ja_drive(struct ja_ctx *x, const bool *done, void (*tick)(void *arg), void 
     int64_t next = 0;
     while (!*done) {
         ops->poll(x->store);
-        (void)ops->timers(x->store);
+        int64_t deadline = ops->timers(x->store);
         if (*done) {
             break;
         }
-        wait_ring(x);
+        (void)ja_wait(x, deadline);
         if (tick != NULL && env_boot_ns(x->env) >= next) {
             tick(arg);
             next = env_boot_ns(x->env) + NS_PER_S / 5;
@@ -138,18 +152,18 @@ static void count_entry(void *arg, const char *name, bool is_dir)
     (*(int *)arg)++;
 }
 
-int ja_open(struct ja_ctx *x, bool read_only)
+int ja_open(struct ja_ctx *x, enum ja_how how)
 {
     struct eng_opts o = {.store_dir = x->dir,
                          .max_file_bytes = UINT64_MAX,
                          .max_mem_bytes = UINT64_MAX,
-                         .read_only_check = read_only,
+                         .read_only_check = how == JA_READ_ONLY,
                          .doorbell = doorbell,
                          .doorbell_arg = x};
     struct err err = {0};
     char path[4200];
     snprintf(path, sizeof path, "%s/millrace", x->dir);
-    if (env_list(x->env, path, count_entry, &(int){0}, &err) != ST_OK) {
+    if (how != JA_CREATE && env_list(x->env, path, count_entry, &(int){0}, &err) != ST_OK) {
         fprintf(stderr, "jsadmin: no store in \"%s\": there is no folder \"millrace\" in it\n",
                 x->dir);
         return JA_FAILED;
@@ -166,7 +180,7 @@ int ja_open(struct ja_ctx *x, bool read_only)
 
 static int run(struct ja_ctx *x, const struct command *c)
 {
-    int code = ja_open(x, c->how == READ_ONLY);
+    int code = c->how >= 0 ? ja_open(x, (enum ja_how)c->how) : JA_OK;
     if (code != JA_OK) {
         return code;
     }
@@ -195,16 +209,54 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
+static bool option(struct ja_ctx *x, int c)
+{
+    switch (c) {
+    case 'j':
+        x->json = true;
+        return true;
+    case 'r':
+        x->replace = true;
+        return true;
+    case 't':
+        x->to = optarg;
+        return true;
+    case 'f':
+        x->from = optarg;
+        return true;
+    case 'a':
+        x->account = optarg;
+        return true;
+    case 's':
+        x->stream = optarg;
+        return true;
+    case 'A':
+        x->as_account = optarg;
+        return true;
+    case 'S':
+        x->as_stream = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"to", required_argument, NULL, 't'},
+                                            {"from", required_argument, NULL, 'f'},
+                                            {"account", required_argument, NULL, 'a'},
+                                            {"stream", required_argument, NULL, 's'},
+                                            {"as-account", required_argument, NULL, 'A'},
+                                            {"as-stream", required_argument, NULL, 'S'},
+                                            {"replace", no_argument, NULL, 'r'},
+                                            {0}};
     struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'j') {
-            x.json = true;
-        } else {
+        if (!option(&x, c)) {
             fputs(usage_text, c == 'h' ? stdout : stderr);
             return c == 'h' ? JA_OK : JA_USAGE;
         }

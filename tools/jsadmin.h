@@ -18,6 +18,8 @@ struct ja_ctx {
     struct env *env;     /* borrowed */
     struct store *store; /* owned by main; NULL for commands that open it themselves */
     const char *dir;
+    const char *to, *from, *account, *stream, *as_account, *as_stream; /* options, or NULL */
+    bool replace;
     bool json;
     struct json_out out; /* --json: the document's object is open */
     struct table findings;
@@ -30,14 +32,20 @@ struct ja_ctx {
 int ja_info(struct ja_ctx *x);
 int ja_check(struct ja_ctx *x);
 int ja_compact(struct ja_ctx *x);
+int ja_backup(struct ja_ctx *x);
+int ja_restore(struct ja_ctx *x);
+int ja_verify(struct ja_ctx *x);
 
 /* Opens the store in x->dir; says why it cannot. Returns an exit code. */
-int ja_open(struct ja_ctx *x, bool read_only);
+enum ja_how { JA_READ_ONLY, JA_READ_WRITE, JA_CREATE };
+int ja_open(struct ja_ctx *x, enum ja_how how);
 /* Drives the store until *done; calls tick(arg) about five times a second (may be NULL). */
 void ja_drive(struct ja_ctx *x, const bool *done, void (*tick)(void *arg), void *arg);
 /* A line that overwrites the one before, on a terminal and without --json; done == total ends it.
  */
 void ja_progress(struct ja_ctx *x, const char *what, uint64_t done, uint64_t total);
+/* For store_drive: rests until the doorbell rings. arg is the context. */
+bool ja_wait(void *arg, int64_t deadline_boot_ns);
 /* "jsadmin: <command> <dir>: <text>" on stderr. */
 void ja_complain(struct ja_ctx *x, const char *command, const char *text);
 const char *ja_bytes(uint64_t n, char *buf, size_t len);

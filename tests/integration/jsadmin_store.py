@@ -85,8 +85,99 @@ def compact():
         jsadmin("compact", s.store, code=1)  # somebody has the store
 
 
+def info(store):
+    streams = json.loads(jsadmin("--json", "info", store)[0])["streams"]
+    return {(s["account"], s["name"]): s for s in streams}
+
+
+def facts(s):
+    return {k: s[k] for k in ("messages", "bytes", "first_seq", "last_seq", "subjects", "deleted", "consumers")}
+
+
+def backup_and_restore():
+    with server.Server() as s:
+        c = connect(s)
+        create(c, "ORDERS", "o.>")
+        create(c, "EMPTY", "e.>", description="nothing in it")
+        sent = publish(c, "o", 500)
+        for i in (1, 2, 3, 77, 200, 500):
+            c.api("STREAM.MSG.DELETE.ORDERS", json.dumps({"seq": i, "no_erase": True}).encode())
+        r = c.api("CONSUMER.DURABLE.CREATE.ORDERS.C", json.dumps(
+            {"stream_name": "ORDERS", "config": {"durable_name": "C", "ack_policy": "explicit", "ack_wait": 3600 * 10**9,
+                                                 "filter_subject": "o.4"}}).encode())
+        assert "error" not in r, r
+        inbox, sid = c.new_inbox()
+        c.pub("$JS.API.CONSUMER.MSG.NEXT.ORDERS.C", b"10", reply=inbox)
+        got = [c.next(sid) for _ in range(10)]
+        for m in got[:4] + [got[6]]:
+            c.request(m.reply, b"+ACK")
+        s.stop()
+        before = info(s.store)
+        archive = s.store + ".archive"
+        out = json.loads(jsadmin("--json", "backup", s.store, "--to", archive)[0])
+        assert out["streams_count"] == 2 and out["messages"] == 494 and out["consumers_count"] == 1, out
+        jsadmin("backup", s.store, "--to", archive, code=1)  # it is there already
+        jsadmin("backup", s.store, "--to", archive, "--replace", "--stream", "ORDERS")
+        jsadmin("backup", s.store, "--to", archive + "2", "--stream", "NONE", code=1)
+        jsadmin("backup", s.store, "--to", archive, "--replace")
+        listed = json.loads(jsadmin("--json", "verify", archive)[0])
+        assert [x["name"] for x in listed["streams"]] == ["EMPTY", "ORDERS"], listed
+
+        # Into a new store, as they were.
+        fresh = server.scratch()
+        jsadmin("restore", fresh, "--from", archive)
+        after = info(fresh)
+        assert {k: facts(v) for k, v in after.items()} == {k: facts(v) for k, v in before.items()}, (before, after)
+        jsadmin("check", fresh)
+        # Beside what is there: refused, as a whole; replaced when asked for; under other names.
+        _, text = jsadmin("restore", fresh, "--from", archive, code=1)
+        assert "is there already" in text, text
+        jsadmin("restore", fresh, "--from", archive, "--stream", "ORDERS", "--as-stream", "COPY", "--as-account", "OTHER")
+        _, text = jsadmin("restore", fresh, "--from", archive, "--stream", "ORDERS", "--as-stream", "COPY2", code=1)
+        assert "same subjects" in text, text
+        jsadmin("restore", fresh, "--from", archive, "--replace")
+        again = info(fresh)
+        assert sorted(again) == [("$G", "EMPTY"), ("$G", "ORDERS"), ("OTHER", "COPY")], sorted(again)
+        assert facts(again["OTHER", "COPY"]) == facts(before["$G", "ORDERS"])
+        assert {k: facts(again[k]) for k in before} == {k: facts(v) for k, v in before.items()}
+        refused(archive, fresh, again)
+        with server.Server(store=fresh) as t:
+            c = connect(t)
+            for i in range(1, 501):
+                assert get(c, "ORDERS", i) == (None if i in (1, 2, 3, 77, 200, 500) else sent[i - 1]), i
+            state = c.api("STREAM.INFO.ORDERS")
+            assert state["config"]["subjects"] == ["o.>"], state
+            cons = c.api("CONSUMER.INFO.ORDERS.C")
+            assert cons["num_ack_pending"] == 5 and cons["ack_floor"]["consumer_seq"] == 4, cons
+            inbox, sid = c.new_inbox()
+            c.pub("$JS.API.CONSUMER.MSG.NEXT.ORDERS.C", b"1", reply=inbox)
+            nxt = c.next(sid)
+            assert nxt.data == sent[[i for i in range(1, 501) if i % 10 == 4][10] - 1], nxt
+            ack = c.request("o.1", b"new").json()
+            assert ack == {"stream": "ORDERS", "seq": 501}, ack
+
+
+def refused(archive, store, want):
+    """Cut short, or one bit changed, anywhere: named, and nothing happens to the store."""
+    with open(archive, "rb") as f:
+        whole = f.read()
+    bad = archive + ".bad"
+    places = [0, 1, 63, 128, 129, 500, len(whole) // 3, len(whole) // 2, len(whole) - 65, len(whole) - 64, len(whole) - 1]
+    for n in places:
+        with open(bad, "wb") as f:
+            f.write(whole[:n])
+        _, text = jsadmin("restore", store, "--from", bad, "--replace", code=3 if n >= 128 else 1)
+        assert bad in text and ("at %d" % n in text or "cut short" in text or "no archive" in text), text
+    for n in range(0, len(whole), max(1, len(whole) // 150)):
+        with open(bad, "wb") as f:
+            f.write(whole[:n] + bytes([whole[n] ^ 1 << n % 8]) + whole[n + 1:])
+        p = subprocess.run([JSADMIN, "verify", bad], capture_output=True, text=True)
+        assert p.returncode in (1, 3) and bad in p.stderr, (n, p)
+    assert info(store) == want
+
+
 def main():
-    for test in (compact,):
+    for test in (compact, backup_and_restore):
         try:
             test()
         except Exception:  # noqa: BLE001
