@@ -183,6 +183,7 @@ static void import_cfg(struct stream_cfg *c, const struct stream_cfg *of, uint64
     c->storage = of->storage;
     c->mirror = true;
     c->duplicates_ns = of->duplicates_ns;
+    c->allow_msg_ttl = of->allow_msg_ttl;
     c->first_seq = first_seq;
 }
 
