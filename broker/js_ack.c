@@ -197,9 +197,7 @@ static bool is(const struct brk_msg *m, const char *word, size_t n)
 
 static void take_ack(struct js_account *ja, const struct ack_in *a, const struct brk_msg *m)
 {
-    if (a->c->ack == ACK_FLOW_CONTROL) {
-        answer_now(ja, m->reply); /* only answers to flow control acknowledge */
-    } else if (m->payload_len == 0 || is(m, "+ACK", 4) || is(m, "+OK", 3)) {
+    if (m->payload_len == 0 || is(m, "+ACK", 4) || is(m, "+OK", 3)) {
         acknowledge(ja, a, m->reply);
     } else if (starts(m, "-NAK", 4)) {
         nak(ja, a, m);
@@ -219,7 +217,8 @@ void js_ack_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_account *ja = arg;
     struct ack_in a = {0};
-    if (!parse_subject(ja, msg->subject, &a)) {
+    if (!parse_subject(ja, msg->subject, &a) || a.c->ack == ACK_NONE ||
+        a.c->ack == ACK_FLOW_CONTROL) {
         /* nobody takes this ack: what a client is told when there is no subscriber */
         char h[32 + JS_NO_TAKER_MAX];
         if (msg->reply.n > 0 && msg->subject.n < JS_NO_TAKER_MAX) {
