@@ -22,6 +22,8 @@ var (
 	flagOnly      = flag.Int("only", -1, "run this script only, and print its steps")
 	flagBytes     = flag.Int("bytes", 300, "byte scripts to run")
 	flagOnlyBytes = flag.Int("only-bytes", -1, "run this byte script only")
+	flagCodes     = flag.Bool("codes", false, "print which codes each server gave")
+	flagErrors    = flag.Bool("errors", true, "run the scripts of errors.txt")
 	flagSteps     = flag.Int("steps", 40, "steps a script")
 	flagSeconds   = flag.Int("seconds", 0, "stop after this many seconds")
 	flagFailing   = flag.Int("minimise", 12, "differences to reduce to their steps")
@@ -57,7 +59,7 @@ func run() error {
 	}
 	defer ours.stop()
 	w := &world{theirs: &side{srv: theirs}, ours: &side{srv: ours}, v: newValidator(), ledger: &ledger{entries: entries, news: map[string]*found{}},
-		codes: [2]map[string]string{{}, {}}, failedScripts: map[string]bool{}}
+		codes: [2]map[string]string{{}, {}}, failedScripts: map[string]bool{}, produced: [2]map[string]bool{{}, {}}}
 	begin := time.Now()
 	if *flagOnlyBytes >= 0 {
 		*flagScripts = 0
@@ -71,7 +73,28 @@ func run() error {
 			return err
 		}
 	}
-	bad := w.ledger.report()
+	cases, err := readErrorCases(filepath.Join(filepath.Dir(*flagDiffs), "errors.txt"))
+	if err != nil {
+		return err
+	}
+	var wrong []string
+	withErrors := *flagOnly < 0 && *flagOnlyBytes < 0 && *flagErrors
+	if withErrors {
+		if wrong, err = w.errorScripts(cases); err != nil {
+			return err
+		}
+	}
+	wrong = append(wrong, w.errorTable(filepath.Join(filepath.Dir(*flagDiffs), "errors.tsv"), cases, withErrors)...)
+	bad := w.ledger.report() + len(wrong)
+	for _, x := range wrong {
+		fmt.Println("ERROR CODES", x)
+	}
+	if *flagCodes {
+		for _, c := range cases {
+			fmt.Println("CODE", c.code, w.produced[0][c.code], w.produced[1][c.code])
+		}
+	}
+	fmt.Printf("\nerror codes: %d scripts, %d given by nats-server, %d by ours\n", len(cases), len(w.produced[0]), len(w.produced[1]))
 	validated := 0
 	for _, n := range w.v.counts {
 		validated += n
@@ -122,10 +145,16 @@ func (w *world) play(steps []step) (diffs [][]diff, err error) {
 	if err := w.reset(); err != nil {
 		return nil, err
 	}
+	gone := false
 	for _, st := range steps {
 		d, diverged := w.do(st)
 		diffs = append(diffs, d)
-		if diverged && !w.repair(st) {
+		if w.onward { // an error's script goes on; what follows from the first difference says nothing
+			if gone {
+				diffs[len(diffs)-1] = nil
+			}
+			gone = gone || diverged
+		} else if diverged && !w.repair(st) {
 			break
 		}
 	}
@@ -155,6 +184,8 @@ func (w *world) repair(st step) bool {
 			return false
 		}
 	}
+	w.theirs.inbox = max(w.theirs.inbox, w.ours.inbox)
+	w.ours.inbox = w.theirs.inbox
 	return true
 }
 

@@ -56,7 +56,7 @@ func (s step) where() string {
 			n = 2
 		}
 		return strings.Join(f[:n], ".")
-	case "pub":
+	case "pub", "fast":
 		return "publish"
 	case "pull":
 		if strings.HasPrefix(s.subject, api+"DIRECT") {
@@ -162,6 +162,9 @@ func (s *side) begin(st step) int {
 		}
 		s.c.send(listen)
 		s.c.pub(s.replies[st.n%len(s.replies)], inbox, "", body)
+	case "fast": // a fast-ingest publish: what it means stands in the reply subject
+		s.c.send(fmt.Sprintf("SUB %s.> %d\r\n", inbox, sid))
+		s.c.pub(subject, inbox+"."+body+".$FI", hdr, "x")
 	case "sub":
 		s.c.send(fmt.Sprintf("SUB %s %s %d\r\n", st.subject, st.body, async+st.n))
 	case "unsub":
@@ -205,8 +208,10 @@ type world struct {
 	answers      int // messages compared
 	codes        [2]map[string]string
 	ledger       *ledger
+	produced     [2]map[string]bool // codes that their script of errors.txt produced
 
-	unstable      int // differences that did not come again
+	onward        bool // steps follow also where the servers have gone different ways
+	unstable      int  // differences that did not come again
 	unstableWhat  []string
 	failedScripts map[string]bool
 }
@@ -400,6 +405,7 @@ func (w *world) reset() error {
 		if err := s.wipe(); err != nil {
 			return fmt.Errorf("%s: %w", s.srv.name, err)
 		}
+		s.inbox = 10000
 	}
 	return nil
 }
