@@ -108,6 +108,7 @@ static void store_poll(void *arg)
     struct js *js = arg;
     js->ops->poll(js->store);
     js_publish_retry(js);
+    js_copiers_retry(js);
 }
 
 static void store_due(void *arg)
@@ -266,6 +267,7 @@ void js_destroy(struct js *js)
         account_destroy(ja);
     }
     js_api_fini(js);
+    js_copiers_fini(js);
     brk_slice_destroy(js->api_slice);
     brk_slice_destroy(js->run_slice);
     brk_timer_destroy(js->store_timer);

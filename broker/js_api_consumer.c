@@ -89,6 +89,12 @@ static const struct json_field list_fields[] = {
 static const struct json_schema list_schema = {
     "JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields, ARRAY_LEN(list_fields)};
 
+/* Not those by which other streams copy. */
+static bool listed(const struct store_ops *ops, struct store_cons *sc)
+{
+    return ops->cons_user(sc) != NULL && !ops->cons_cfg(sc)->direct;
+}
+
 static void list(struct js_req *r, size_t page, bool names)
 {
     struct list_body b = {0};
@@ -104,7 +110,7 @@ static void list(struct js_req *r, size_t page, bool names)
     uint64_t total = 0;
     struct store_cons *sc = NULL;
     while ((sc = ops->cons_next_of(s->ss, sc)) != NULL) {
-        total += ops->cons_user(sc) != NULL ? 1 : 0;
+        total += listed(ops, sc) ? 1 : 0;
     }
     uint64_t from = b.offset < 0 ? 0 : (uint64_t)b.offset > total ? total : (uint64_t)b.offset;
     struct json_out *j = js_req_begin(r);
@@ -114,7 +120,7 @@ static void list(struct js_req *r, size_t page, bool names)
     json_out_array(j, "consumers");
     uint64_t at = 0;
     while ((sc = ops->cons_next_of(s->ss, sc)) != NULL && at < from + page) {
-        if (ops->cons_user(sc) == NULL || at++ < from) {
+        if (!listed(ops, sc) || at++ < from) {
             continue;
         }
         if (names) {

@@ -70,6 +70,17 @@ static void put_deleted(struct js *js, struct json_out *j, struct store_stream *
     seq_runs_fini(&runs);
 }
 
+/* Those by which other streams copy do not count. */
+static uint64_t public_consumers(struct js *js, struct store_stream *ss)
+{
+    uint64_t n = 0;
+    struct store_cons *sc = NULL;
+    while ((sc = js->ops->cons_next_of(ss, sc)) != NULL) {
+        n += js->ops->cons_cfg(sc)->direct ? 0 : 1;
+    }
+    return n;
+}
+
 static void put_state(struct js *js, struct json_out *j, struct store_stream *ss,
                       const struct subject_list *subjects, size_t from, bool deleted)
 {
@@ -99,7 +110,7 @@ static void put_state(struct js *js, struct json_out *j, struct store_stream *ss
             put_deleted(js, j, ss);
         }
     }
-    json_out_u64(j, "consumer_count", st.nconsumers);
+    json_out_u64(j, "consumer_count", public_consumers(js, ss));
     json_out_end(j);
 }
 
@@ -148,6 +159,7 @@ static void put_info(struct js *js, struct json_out *j, struct store_stream *ss)
 {
     put_config(js, j, ss);
     put_state(js, j, ss, NULL, 0, false);
+    js_copiers_put(js, j, ss);
     json_out_time(j, "ts", env_real_ns(js->d.env));
     put_ours(js, j, ss);
 }
@@ -165,6 +177,7 @@ void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bo
         js_stream_cfg_put(j, c);
     }
     put_state(js, j, s, NULL, 0, false);
+    js_copiers_put(js, j, s);
 }
 
 void js_h_stream_info(struct js_req *r)
@@ -198,6 +211,7 @@ void js_h_stream_info(struct js_req *r)
     put_config(r->js, j, s->ss);
     put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
     put_cluster(r->js, j);
+    js_copiers_put(r->js, j, s->ss);
     json_out_time(j, "ts", env_real_ns(r->js->d.env));
     put_ours(r->js, j, s->ss);
     subjects_fini(&subjects);
@@ -361,8 +375,29 @@ static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
     return false;
 }
 
+static const struct stream_cfg *find_cfg(void *arg, const char *name)
+{
+    struct js_req *r = arg;
+    struct store_stream *ss = r->js->ops->stream_find(r->js->store, r->ja->acc->name, name);
+    return ss != NULL && r->js->ops->stream_user(ss) != NULL ? r->js->ops->stream_cfg(ss) : NULL;
+}
+
+/* What the other streams say about copying from them. */
+static bool check_origins(struct js_req *r, struct js_stream_req *q)
+{
+    const struct js_origin *m = js_origins_mirror(&q->origins);
+    if (!js_origins_check_others(&q->origins, &q->cfg, find_cfg, r, &r->err)) {
+        return false;
+    }
+    const struct stream_cfg *origin = m != NULL && m->external.n == 0 ? find_cfg(r, m->name) : NULL;
+    if (origin != NULL && origin->allow_direct) {
+        q->cfg.mirror_direct = true;
+    }
+    return true;
+}
+
 /* Reads and judges the body; false: answered. */
-static bool read_request(struct js_req *r, struct js_stream_req *q)
+static bool read_request(struct js_req *r, struct js_stream_req *q, bool update)
 {
     if (!js_stream_req_parse(q, r->body.p, r->body.n, &r->js->lim, &r->err)) {
         js_req_fail(r);
@@ -372,7 +407,8 @@ static bool read_request(struct js_req *r, struct js_stream_req *q)
         js_req_fail_with(r, API_STREAM_MISMATCH);
         return false;
     }
-    if (!js_stream_req_check(q, &r->js->lim, &r->err)) {
+    q->update = update;
+    if (!js_stream_req_check(q, &r->js->lim, &r->err) || !check_origins(r, q)) {
         js_req_fail(r);
         return false;
     }
@@ -415,7 +451,7 @@ void js_h_stream_create(struct js_req *r)
 {
     struct js_stream_req q;
     js_stream_req_init(&q);
-    if (!read_request(r, &q)) {
+    if (!read_request(r, &q, false)) {
         js_stream_req_fini(&q);
         return;
     }
@@ -467,7 +503,7 @@ void js_h_stream_update(struct js_req *r)
 {
     struct js_stream_req q;
     js_stream_req_init(&q);
-    if (!read_request(r, &q)) {
+    if (!read_request(r, &q, true)) {
         js_stream_req_fini(&q);
         return;
     }

@@ -89,15 +89,21 @@ static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
     return true;
 }
 
-static void stream_defaults(struct stream_cfg *c)
+static bool copies(const struct js_stream_req *r)
 {
+    return r->origins.mirror.n + r->origins.sources.n > 0;
+}
+
+static void stream_defaults(struct js_stream_req *r)
+{
+    struct stream_cfg *c = &r->cfg;
     c->max_consumers = none_if_unset(c->max_consumers);
     c->max_msgs = none_if_unset(c->max_msgs);
     c->max_bytes = none_if_unset(c->max_bytes);
     c->max_msgs_per_subject = none_if_unset(c->max_msgs_per_subject);
     c->max_msg_size = c->max_msg_size <= 0 ? -1 : c->max_msg_size;
     c->replicas = c->replicas == 0 ? 1 : c->replicas;
-    if (c->nsubjects == 0) {
+    if (c->nsubjects == 0 && !copies(r)) {
         c->subjects = base_realloc(c->subjects, sizeof *c->subjects);
         c->subjects[c->nsubjects++] = base_strdup(c->name);
     }
@@ -124,6 +130,9 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
     }
     if (c->duplicates_ns < 0) {
         return fail_cfg(e, "duplicates window can not be negative");
+    }
+    if (c->duplicates_ns == 0 && copies(r)) {
+        return true; /* a copy is stored once without a window */
     }
     if (c->duplicates_ns == 0) {
         int64_t most =
@@ -204,8 +213,9 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
     return true;
 }
 
-static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
+static bool check_stream_flags(const struct js_stream_req *r, struct api_error *e)
 {
+    const struct stream_cfg *c = &r->cfg;
     if (c->discard_new_per_subject && c->discard != DISCARD_NEW) {
         return fail_cfg(e, "discard new per subject requires discard new policy to be set");
     }
@@ -215,7 +225,7 @@ static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
     if (c->deny_purge && c->allow_rollup) {
         return fail_cfg(e, "roll-ups require the purge permission");
     }
-    if (c->mirror_direct) {
+    if (c->mirror_direct && r->origins.mirror.n == 0 && !r->update) { /* a mirror may be promoted */
         return fail_cfg(e, "stream has no mirror but does have mirror direct");
     }
     if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
@@ -245,9 +255,12 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     if (c->replicas > JS_REPLICAS_MAX) {
         return fail_cfg(e, "maximum replicas is 5");
     }
-    stream_defaults(c);
+    stream_defaults(r);
+    if (!js_origins_check(&r->origins, c, e)) {
+        return false;
+    }
     if (!check_first_seq(c, e) || !check_window(r, lim, e) ||
-        !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(c, e) ||
+        !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(r, e) ||
         !check_subjects(c, e)) {
         return false;
     }
@@ -257,10 +270,28 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     return true;
 }
 
+static bool same_mirror(const struct js_origins *o, const struct stream_cfg *old)
+{
+    struct js_origins was, now = {.mirror = o->mirror};
+    struct json_out a = {0}, b = {0};
+    js_origins_read(old, &was);
+    struct js_origins then = {.mirror = was.mirror};
+    js_origins_put(&a, &now);
+    js_origins_put(&b, &then);
+    bool same = a.len == b.len && (a.len == 0 || memcmp(a.buf, b.buf, a.len) == 0);
+    json_out_fini(&a);
+    json_out_fini(&b);
+    js_origins_fini(&was);
+    return same;
+}
+
 bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old,
                             struct api_error *e)
 {
     struct stream_cfg *c = &r->cfg;
+    if (r->origins.mirror.n > 0 && !same_mirror(&r->origins, old)) {
+        return fail(e, API_STREAM_MIRROR_NOT_UPDATABLE); /* it may be left out: promotion */
+    }
     if (c->storage != old->storage) {
         return fail_cfg(e, "stream configuration update can not change storage type");
     }

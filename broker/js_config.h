@@ -1,13 +1,14 @@
 /* Stream and consumer configurations: from a request's JSON to the store's structs and back,
  * defaults, and the rules of create and update, with upstream's error codes and words.
  *
- * What the store does not know (consumer_limits) stands as JSON in cfg.opaque. Pure functions; any
- * thread. */
+ * What the store does not know (consumer_limits, mirror, sources) stands as JSON in cfg.opaque.
+ * Pure functions; any thread. */
 #ifndef BROKER_JS_CONFIG_H
 #define BROKER_JS_CONFIG_H
 
 #include "broker/api_errors.h"
 #include "broker/json_in.h"
+#include "broker/js_origin.h"
 #include "broker/json_out.h"
 #include "engine/store.h"
 
@@ -43,7 +44,9 @@ struct js_cons_limits {
 struct js_stream_req {
     struct stream_cfg cfg; /* owned */
     struct js_cons_limits limits;
+    struct js_origins origins; /* owned; the same stands in cfg.opaque */
     bool pedantic;
+    bool update; /* set by the caller before the check: of a stream that is there */
 };
 void js_stream_req_init(struct js_stream_req *r);
 void js_stream_req_fini(struct js_stream_req *r);

@@ -121,6 +121,7 @@ struct stream_in {
     int64_t marker_ttl;
     bool pedantic;
     struct js_cons_limits limits;
+    struct js_origins origins;
     struct json_map metadata;
 };
 
@@ -149,7 +150,7 @@ static const struct json_field stream_fields[] = {
     {"no_ack", JSON_BOOL, F(no_ack), NULL, NULL},
     {"duplicate_window", JSON_DURATION, F(duplicate_window), NULL, NULL},
     {"placement", JSON_UNSERVED, 0, NULL, NULL},
-    {"mirror", JSON_UNSERVED, 0, NULL, NULL},
+    {"mirror", JSON_STRUCT, F(origins.mirror), NULL, &js_mirror_type.schema},
     {"sources", JSON_UNSERVED, 0, NULL, NULL},
     {"compression", JSON_CUSTOM, F(compression), get_compression, NULL},
     {"first_seq", JSON_U64, F(first_seq), NULL, NULL},
@@ -201,7 +202,29 @@ void js_stream_req_init(struct js_stream_req *r)
 void js_stream_req_fini(struct js_stream_req *r)
 {
     stream_cfg_fini(&r->cfg);
+    js_origins_fini(&r->origins);
     *r = (struct js_stream_req){0};
+}
+
+/* What the store keeps for us unread. */
+static void make_opaque(struct js_stream_req *r)
+{
+    const struct js_cons_limits *lim = &r->limits;
+    struct json_out j = {0};
+    bool limits = lim->inactive_threshold_ns != 0 || lim->max_ack_pending != 0;
+    if (!limits && r->origins.mirror.n + r->origins.sources.n == 0) {
+        return;
+    }
+    json_out_begin(&j);
+    if (limits) {
+        json_out_open(&j, "consumer_limits");
+        json_out_i64(&j, "inactive_threshold", lim->inactive_threshold_ns);
+        json_out_i64(&j, "max_ack_pending", lim->max_ack_pending);
+        json_out_end(&j);
+    }
+    js_origins_put(&j, &r->origins);
+    json_out_end(&j);
+    r->cfg.opaque = (uint8_t *)json_out_take(&j, &r->cfg.opaque_len);
 }
 
 /* Everything moves: `in` owns nothing afterwards. */
@@ -241,15 +264,10 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
     r->limits = in->limits;
     r->pedantic = in->pedantic;
-    if (in->limits.inactive_threshold_ns != 0 || in->limits.max_ack_pending != 0) {
-        char text[160];
-        int n = snprintf(
-            text, sizeof text,
-            "{\"consumer_limits\":{\"inactive_threshold\":%lld,\"max_ack_pending\":%lld}}",
-            (long long)in->limits.inactive_threshold_ns, (long long)in->limits.max_ack_pending);
-        c->opaque = (uint8_t *)base_strndup(text, (size_t)n);
-        c->opaque_len = (size_t)n;
-    }
+    r->origins = in->origins;
+    in->origins = (struct js_origins){0};
+    c->mirror = r->origins.mirror.n > 0;
+    make_opaque(r);
 }
 
 static bool refuse_unserved(const struct json_decode *d, struct api_error *e)
@@ -276,6 +294,7 @@ bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
     json_in_fini(&doc);
     stream_cfg_fini(&r->cfg);
     stream_cfg_init(&r->cfg);
+    js_origins_fini(&r->origins);
     stream_move(r, &in);
     if (st != ST_OK) {
         api_error_set2(e, API_INVALID_JSON, err.msg, NULL);
@@ -298,7 +317,7 @@ void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out)
         *out = in.limits;
     }
     json_in_fini(&doc);
-    /* only consumer_limits stands in opaque; whatever else a damaged one holds is dropped */
+    /* what else stands in opaque is dropped */
     struct js_stream_req drop;
     js_stream_req_init(&drop);
     stream_cfg_fini(&drop.cfg);
@@ -336,7 +355,9 @@ static void put_strings(struct json_out *j, const char *key, char *const *v, siz
 void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
 {
     struct js_cons_limits lim;
+    struct js_origins origins;
     js_stream_limits(c, &lim);
+    js_origins_read(c, &origins);
     json_out_begin(j);
     json_out_str(j, "name", c->name);
     if (c->description != NULL && c->description[0] != '\0') {
@@ -361,6 +382,8 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     if (c->duplicates_ns != 0) {
         json_out_i64(j, "duplicate_window", c->duplicates_ns);
     }
+    js_origins_put(j, &origins);
+    js_origins_fini(&origins);
     json_out_str(j, "compression", compression_words[c->compression]);
     if (c->first_seq != 0) {
         json_out_u64(j, "first_seq", c->first_seq);

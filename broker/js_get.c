@@ -263,10 +263,13 @@ static void direct_body(struct js_stream *s, const struct brk_msg *msg)
 void js_direct_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_stream *s = arg;
-    size_t head = sizeof "$JS.API.DIRECT.GET." - 1 + s->name_len;
+    size_t head = sizeof "$JS.API.DIRECT.GET." - 1;
     if (msg->reply.n == 0 || s->gone) {
         return;
     }
+    /* the stream's own name, or that of what it mirrors */
+    const char *dot = memchr(msg->subject.p + head, '.', msg->subject.n - head);
+    head = dot != NULL ? (size_t)(dot - msg->subject.p) : msg->subject.n;
     if (js_level_too_high(msg->hdr, msg->hdr_len)) {
         js_send_status(s->ja, msg->reply, "412 Required Api Level", NULL);
         return;

@@ -42,6 +42,7 @@
 #define JS_NO_TAKER_MAX 320u /* bytes of an ack subject that a 503 answer still names */
 
 struct js_consumer;
+struct js_copier;
 struct js_req;
 struct js_route;
 
@@ -78,9 +79,12 @@ struct js_stream {
         sealed;            /* copies of the config, for the publish path */
     struct brk_sub **subs; /* owned: one per subject */
     size_t subs_count;
-    struct brk_sub *direct[2]; /* owned: both forms of DIRECT.GET, or NULL */
-    struct htab consumers;     /* js_consumer by name */
-    char *ack_head;            /* owned: {"stream":"NAME","seq": */
+    struct brk_sub *direct[2];        /* owned: both forms of DIRECT.GET, or NULL */
+    struct brk_sub *mirror_direct[2]; /* owned: the same in the name of what it mirrors */
+    struct js_copier **copiers;       /* owned array; each is counted */
+    size_t copiers_count;
+    struct htab consumers; /* js_consumer by name */
+    char *ack_head;        /* owned: {"stream":"NAME","seq": */
     size_t ack_head_len;
     size_t name_len;
     char name[];
@@ -212,6 +216,7 @@ struct js {
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
     struct js_hdr_edit edit; /* headers of the message that is being published */
+    struct js_copier *copiers; /* all; owned */
     bool started;
 };
 
@@ -308,6 +313,20 @@ void js_stream_unref(struct js_stream *s);
 /* max_bytes of all streams of an account (NULL: of all) but `self`. */
 int64_t js_reserved(struct js *js, const char *account, enum store_storage storage,
                     const struct store_stream *self);
+
+/* A mirror has caught up: it may answer DIRECT.GET for its origin. */
+void js_stream_mirror_synced(struct js_stream *s);
+
+/* --- mirrors and sources (js_copier.c) --- */
+/* The config is new or changed: starts, keeps and stops copiers. */
+void js_copiers_reload(struct js_stream *s);
+void js_copiers_stop(struct js_stream *s);
+/* The members `mirror` and `sources` of a stream's info; nothing for other streams. */
+void js_copiers_put(struct js *js, struct json_out *j, struct store_stream *ss);
+/* A stream of the account came or went: who copies from it looks again. */
+void js_copiers_kick(struct js_account *ja, const char *origin);
+void js_copiers_retry(struct js *js); /* the journal has room again, perhaps */
+void js_copiers_fini(struct js *js);
 
 /* --- publish (js_publish.c) --- */
 void js_publish_cb(void *arg, const struct brk_msg *msg);

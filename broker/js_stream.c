@@ -49,6 +49,14 @@ static void drop_direct(struct js_stream *s)
     }
 }
 
+static void drop_mirror_direct(struct js_stream *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->mirror_direct); i++) {
+        brk_isub_destroy(s->mirror_direct[i]);
+        s->mirror_direct[i] = NULL;
+    }
+}
+
 static bool same_subjects(const struct js_stream *s, const struct stream_cfg *c)
 {
     if (s->subs_count != c->nsubjects) {
@@ -76,25 +84,44 @@ static void take_subjects(struct js_stream *s, const struct stream_cfg *c)
     s->subs_count = c->nsubjects;
 }
 
-static void take_direct(struct js_stream *s)
+/* Both forms of DIRECT.GET of the stream `name`. */
+static void subscribe_direct(struct js_stream *s, const char *name, size_t len,
+                             struct brk_sub **subs)
 {
-    if (!s->allow_direct) {
-        drop_direct(s);
-        return;
-    }
-    if (s->direct[0] != NULL) {
-        return;
-    }
     char buf[32 + JS_NAME_MAX];
     size_t n = sizeof "$JS.API.DIRECT.GET." - 1;
+    if (subs[0] != NULL || len > JS_NAME_MAX) {
+        return;
+    }
     memcpy(buf, "$JS.API.DIRECT.GET.", n);
-    memcpy(buf + n, s->name, s->name_len);
-    n += s->name_len;
-    s->direct[0] =
+    memcpy(buf + n, name, len);
+    n += len;
+    subs[0] =
         brk_isub_create(s->ja->acc, (struct brk_str){buf, n}, BRK_STR("_sys_"), js_direct_cb, s);
     memcpy(buf + n, ".>", 2);
-    s->direct[1] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"),
-                                   js_direct_cb, s);
+    subs[1] = brk_isub_create(s->ja->acc, (struct brk_str){buf, n + 2}, BRK_STR("_sys_"),
+                              js_direct_cb, s);
+}
+
+static void take_direct(struct js_stream *s)
+{
+    if (s->allow_direct) {
+        subscribe_direct(s, s->name, s->name_len, s->direct);
+    } else {
+        drop_direct(s);
+    }
+}
+
+void js_stream_mirror_synced(struct js_stream *s)
+{
+    const struct stream_cfg *c = s->ja->js->ops->stream_cfg(s->ss);
+    struct js_origins o;
+    js_origins_read(c, &o);
+    const struct js_origin *m = js_origins_mirror(&o);
+    if (m != NULL && c->mirror_direct) {
+        subscribe_direct(s, m->name, strlen(m->name), s->mirror_direct);
+    }
+    js_origins_fini(&o);
 }
 
 void js_stream_reload(struct js_stream *s)
@@ -106,6 +133,10 @@ void js_stream_reload(struct js_stream *s)
     s->allow_direct = c->allow_direct;
     take_subjects(s, c);
     take_direct(s);
+    if (!c->mirror || !c->mirror_direct) {
+        drop_mirror_direct(s);
+    }
+    js_copiers_reload(s);
 }
 
 struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *ss)
@@ -131,6 +162,7 @@ struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *s
     while ((sc = js->ops->cons_next_of(ss, sc)) != NULL) {
         (void)js_consumer_attach(s, sc);
     }
+    js_copiers_kick(ja, s->name);
     return s;
 }
 
@@ -138,6 +170,8 @@ void js_stream_silence(struct js_stream *s)
 {
     drop_subjects(s);
     drop_direct(s);
+    drop_mirror_direct(s);
+    js_copiers_stop(s);
     for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
          n = htab_next(&s->consumers, n)) {
         js_consumer_silence(CONTAINER_OF(n, struct js_consumer, by_name));
@@ -153,12 +187,15 @@ void js_stream_detach(struct js_stream *s)
     }
     drop_subjects(s);
     drop_direct(s);
+    drop_mirror_direct(s);
+    js_copiers_stop(s);
     htab_del(&s->ja->streams, &s->by_name);
     if (!s->ja->stopped) { /* else the store may be gone */
         s->ja->js->ops->stream_set_user(s->ss, NULL);
     }
     s->gone = true;
     s->ss = NULL;
+    js_copiers_kick(s->ja, s->name);
     js_stream_unref(s);
 }
 

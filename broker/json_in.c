@@ -448,6 +448,46 @@ static bool is_default(struct json_object *v)
     }
 }
 
+void json_structs_fini(struct json_structs *s, const struct json_elem *type)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        type->free((char *)s->v + i * type->size);
+    }
+    base_free(s->v);
+    *s = (struct json_structs){0};
+}
+
+/* JSON null among the elements is an element of nothing. */
+static enum st get_structs(struct json_decode *d, const struct json_field *f, struct json_object *v,
+                           struct json_structs *to, const char *where, struct err *err)
+{
+    const struct json_elem *type = (const struct json_elem *)(const void *)f->sub;
+    bool many = f->kind == JSON_STRUCTS;
+    if (json_object_get_type(v) != (many ? json_type_array : json_type_object)) {
+        char name[96];
+        (void)snprintf(name, sizeof name, "%s%s", many ? "[]*" : "", f->sub->go_type);
+        return json_in_type_error(v, where, name, err);
+    }
+    json_structs_fini(to, type);
+    size_t n = many ? json_object_array_length(v) : 1;
+    if (n == 0) {
+        return ST_OK;
+    }
+    to->v = base_calloc(n, type->size);
+    for (; to->n < n; to->n++) {
+        struct json_object *e = many ? json_object_array_get_idx(v, to->n) : v;
+        if (e != NULL && json_object_get_type(e) != json_type_object) {
+            return json_in_type_error(e, where, f->sub->go_type, err);
+        }
+        enum st st = json_in_decode(d, e, f->sub, (char *)to->v + to->n * type->size, err);
+        if (st != ST_OK) {
+            to->n++; /* what was read of it is owned too */
+            return st;
+        }
+    }
+    return ST_OK;
+}
+
 static enum st get_scalar(const struct json_field *f, struct json_object *v, void *to,
                           const char *where, struct err *err)
 {
@@ -506,6 +546,8 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
     case JSON_DURATIONS:
     case JSON_MAP:
     case JSON_OBJECT:
+    case JSON_STRUCT:
+    case JSON_STRUCTS:
     case JSON_CUSTOM:
     case JSON_UNSERVED:
     default:
@@ -536,6 +578,9 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
             return json_in_type_error(v, where, f->sub->go_type, err);
         }
         return json_in_decode(d, v, f->sub, base, err);
+    case JSON_STRUCT:
+    case JSON_STRUCTS:
+        return get_structs(d, f, v, to, where, err);
     case JSON_CUSTOM:
         return f->custom(base, f->offset, v, err);
     case JSON_UNSERVED:

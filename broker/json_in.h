@@ -38,7 +38,9 @@ enum json_kind {
     JSON_DURATIONS, /* struct json_durations */
     JSON_MAP,       /* struct json_map: strings by name, sorted by name */
     JSON_OBJECT,    /* nested struct at the same base: `sub` */
-    JSON_CUSTOM,    /* `custom` reads the value */
+    JSON_STRUCT,  /* struct json_structs of at most one: an object; `sub` is a struct json_elem's */
+    JSON_STRUCTS, /* struct json_structs: an array of objects */
+    JSON_CUSTOM,  /* `custom` reads the value */
     JSON_UNSERVED, /* known, not served: remembered in struct json_decode when it is not the default
                     */
 };
@@ -56,6 +58,11 @@ struct json_pair {
 };
 struct json_map {
     struct json_pair *v; /* owned */
+    size_t n;
+};
+/* Zeroed elements of one type, filled by its schema. Who owns one frees what its elements own. */
+struct json_structs {
+    void *v; /* owned: n elements of the size that struct json_elem says */
     size_t n;
 };
 void json_strings_fini(struct json_strings *s);
@@ -80,6 +87,14 @@ struct json_schema {
     const struct json_field *fields;
     size_t n;
 };
+/* The schema of an element of json_structs. `free` frees what an element owns. */
+struct json_elem {
+    struct json_schema schema; /* first: `sub` of a field points here */
+    size_t size;
+    void (*free)(void *elem);
+};
+/* Frees the elements and the list. */
+void json_structs_fini(struct json_structs *s, const struct json_elem *type);
 
 struct json_decode {
     bool strict; /* unknown fields are an error */

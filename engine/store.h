@@ -204,8 +204,9 @@ struct store_append {
     uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
     uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine; MSG_TTL by the caller */
     /* A copy of another stream's message keeps its sequence and time; what lies between the last
-     * sequence and at_seq stays empty. at_seq at or below the last one is WRONG_LAST_SEQ, whatever
-     * the caller expects: a copy is stored once. 0 = next sequence, now. */
+     * sequence and at_seq stays empty. at_seq at or below the last one is WRONG_LAST_SEQ: a copy is
+     * stored once. Of what the caller may expect only expected_last_seq counts. 0 = next sequence,
+     * now. */
     uint64_t at_seq;
     int64_t at_time_ns;
 };

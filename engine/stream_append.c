@@ -47,9 +47,11 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
                            struct store_append_result *r)
 {
     if (a->at_seq != 0) {
-        r->verdict = a->at_seq <= s->last_seq ? APPEND_WRONG_LAST_SEQ : APPEND_STORED;
+        bool wrong = a->at_seq <= s->last_seq ||
+                     (a->has_expected_last_seq && a->expected_last_seq != s->last_seq);
+        r->verdict = wrong ? APPEND_WRONG_LAST_SEQ : APPEND_STORED;
         r->actual = s->last_seq;
-        return a->at_seq <= s->last_seq;
+        return wrong;
     }
     if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
         dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);

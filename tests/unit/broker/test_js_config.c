@@ -54,8 +54,8 @@ static void test_stream_refusals(void **state)
         int err_code;
         const char *words;
     } rows[] = {
-        {"{\"name\":\"S\",\"mirror\":{\"name\":\"x\"}}", 10052,
-         "mirror is not served yet by this version"},
+        {"{\"name\":\"S\",\"subjects\":[\"s\"],\"mirror\":{\"name\":\"x\"}}", 10034,
+         "stream mirrors can not contain subjects"},
         {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"}]}", 10052,
          "sources is not served yet by this version"},
         {"{\"name\":\"S\",\"nope\":1}", 10025, "invalid JSON: json: unknown field \"nope\""},

@@ -1,0 +1,203 @@
+/* Storing what a copier gets: order, flow control, a full journal. */
+#include "broker/js_copier.h"
+
+#include "engine/base/base.h"
+
+static struct store_stream *store_of(const struct js_copier *c)
+{
+    return c->stream->ss;
+}
+
+static void drop_held(struct js_copier *c)
+{
+    while (c->held_first != NULL) {
+        struct copier_held *h = c->held_first;
+        c->held_first = h->next;
+        base_free(h);
+    }
+    c->held_last = NULL;
+    c->held_bytes = 0;
+}
+
+void js_copier_forget(struct js_copier *c)
+{
+    drop_held(c);
+    c->fc_reply[0] = '\0';
+}
+
+void js_copier_rewind(struct js_copier *c)
+{
+    struct stream_state st;
+    js_copier_forget(c);
+    c->js->ops->stream_state(store_of(c), &st);
+    c->tip = st.last_seq;
+    c->cseq = 0;
+    c->broken = false;
+}
+
+uint64_t js_copier_start_seq(const struct js_copier *c)
+{
+    return c->tip > 0 ? c->tip + 1 : 0;
+}
+
+void js_copier_skip(struct js_copier *c, uint64_t sseq)
+{
+    if (sseq > c->tip) {
+        c->tip = sseq;
+        c->js->ops->seq_skip(store_of(c), sseq, NULL, NULL);
+    }
+}
+
+/* --- flow control ----------------------------------------------------------------------------- */
+
+static void answer_flow(struct js_copier *c)
+{
+    if (c->fc_reply[0] == '\0' || c->done < c->fc_at || c->held_first != NULL) {
+        return;
+    }
+    char reply[JS_COPIER_REPLY_MAX];
+    size_t n = strlen(c->fc_reply);
+    memcpy(reply, c->fc_reply, n);
+    c->fc_reply[0] = '\0'; /* the answer may bring the next request */
+    js_send(c->ja, (struct brk_str){reply, n}, NULL, 0, NULL, 0);
+}
+
+void js_copier_flow(struct js_copier *c, struct brk_str reply)
+{
+    if (reply.n == 0 || reply.n >= sizeof c->fc_reply || c->broken) {
+        return;
+    }
+    memcpy(c->fc_reply, reply.p, reply.n);
+    c->fc_reply[reply.n] = '\0';
+    c->fc_at = c->submitted;
+    answer_flow(c);
+}
+
+/* --- appending -------------------------------------------------------------------------------- */
+
+static const char *refusal(enum append_verdict v)
+{
+    switch (v) {
+    case APPEND_MAX_MSGS:
+        return "maximum messages exceeded";
+    case APPEND_MAX_BYTES:
+        return "maximum bytes exceeded";
+    case APPEND_MAX_MSGS_PER_SUBJECT:
+        return "maximum messages per subject exceeded";
+    case APPEND_MSG_TOO_BIG:
+        return "message size exceeds maximum allowed";
+    case APPEND_SEALED:
+        return "invalid operation on sealed stream";
+    case APPEND_NO_STORE:
+    case APPEND_NO_MEMORY:
+        return "insufficient resources";
+    default:
+        return NULL;
+    }
+}
+
+static void appended(void *arg, const struct store_append_result *r)
+{
+    struct js_copier *c = arg;
+    c->done++;
+    if (c->stream != NULL && !c->ja->stopped) {
+        if (r->verdict == APPEND_STORED || r->verdict == APPEND_DUPLICATE) {
+            answer_flow(c);
+        } else if (!c->broken && r->verdict != APPEND_FAILED) {
+            const char *text = refusal(r->verdict);
+            struct api_error e = {0};
+            if (text != NULL) {
+                api_error_set2(&e, API_STREAM_STORE_FAILED, text, NULL);
+            }
+            js_copier_again(c, text != NULL ? &e : NULL);
+        }
+    }
+    js_copier_unref(c);
+}
+
+/* False: the journal window is full. */
+static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
+{
+    struct store_append a = {.subject = m->subject.p,
+                             .subject_len = (uint32_t)m->subject.n,
+                             .hdr = m->hdr,
+                             .hdr_len = (uint32_t)m->hdr_len,
+                             .data = m->payload,
+                             .data_len = (uint32_t)m->payload_len,
+                             .at_seq = sseq,
+                             .at_time_ns = ts_ns,
+                             .has_expected_last_seq = true,
+                             .expected_last_seq = c->tip};
+    c->refs++;
+    enum st st = c->js->ops->append(store_of(c), &a, appended, c);
+    if (st != ST_OK) {
+        c->refs--;
+        return false;
+    }
+    c->submitted++;
+    c->tip = sseq;
+    return true;
+}
+
+static bool hold(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
+{
+    size_t len = m->subject.n + m->hdr_len + m->payload_len;
+    if (c->held_bytes + len > JS_COPIER_HELD_MAX) {
+        return false;
+    }
+    struct copier_held *h = base_try_malloc(sizeof *h + len);
+    if (h == NULL) {
+        return false;
+    }
+    *h = (struct copier_held){.sseq = sseq,
+                              .ts_ns = ts_ns,
+                              .subject_len = (uint32_t)m->subject.n,
+                              .hdr_len = (uint32_t)m->hdr_len,
+                              .data_len = (uint32_t)m->payload_len};
+    memcpy(h->bytes, m->subject.p, m->subject.n);
+    if (m->hdr_len > 0) {
+        memcpy(h->bytes + m->subject.n, m->hdr, m->hdr_len);
+    }
+    if (m->payload_len > 0) {
+        memcpy(h->bytes + m->subject.n + m->hdr_len, m->payload, m->payload_len);
+    }
+    if (c->held_last != NULL) {
+        c->held_last->next = h;
+    } else {
+        c->held_first = h;
+    }
+    c->held_last = h;
+    c->held_bytes += len;
+    return true;
+}
+
+bool js_copier_take(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
+{
+    if (sseq <= c->tip && c->held_first == NULL) {
+        return true; /* there already */
+    }
+    return (c->held_first == NULL && append(c, m, sseq, ts_ns)) || hold(c, m, sseq, ts_ns);
+}
+
+void js_copier_retry(struct js_copier *c)
+{
+    while (c->held_first != NULL && !c->broken) {
+        struct copier_held *h = c->held_first;
+        struct brk_msg m = {.subject = {(const char *)h->bytes, h->subject_len},
+                            .hdr = h->bytes + h->subject_len,
+                            .hdr_len = h->hdr_len,
+                            .payload = h->bytes + h->subject_len + h->hdr_len,
+                            .payload_len = h->data_len};
+        if (!append(c, &m, h->sseq, h->ts_ns)) {
+            return;
+        }
+        c->held_first = h->next;
+        c->held_bytes -= h->subject_len + h->hdr_len + h->data_len;
+        if (c->held_first == NULL) {
+            c->held_last = NULL;
+        }
+        base_free(h);
+    }
+    c->fc_at = c->submitted;
+    answer_flow(c);
+}

@@ -1,0 +1,352 @@
+#include "broker/js_origin.h"
+
+#include "broker/js_config.h"
+#include "engine/base/base.h"
+#include "engine/base/subject.h"
+
+/* --- JSON in ---------------------------------------------------------------------------------- */
+
+#define F(type, member) offsetof(struct type, member)
+
+static void transform_free(void *elem)
+{
+    struct js_transform *t = elem;
+    base_free(t->src);
+    base_free(t->dest);
+}
+static const struct json_field transform_fields[] = {
+    {"src", JSON_STRING, F(js_transform, src), NULL, NULL},
+    {"dest", JSON_STRING, F(js_transform, dest), NULL, NULL},
+};
+static const struct json_elem transform_type = {
+    {"SubjectTransformConfig.StreamConfig.subject_transforms", "server.SubjectTransformConfig",
+     transform_fields, ARRAY_LEN(transform_fields)},
+    sizeof(struct js_transform),
+    transform_free};
+
+static void external_free(void *elem)
+{
+    struct js_external *x = elem;
+    base_free(x->api);
+    base_free(x->deliver);
+}
+static const struct json_field external_fields[] = {
+    {"api", JSON_STRING, F(js_external, api), NULL, NULL},
+    {"deliver", JSON_STRING, F(js_external, deliver), NULL, NULL},
+};
+static const struct json_elem external_type = {{"ExternalStream.StreamConfig.external",
+                                                "server.ExternalStream", external_fields,
+                                                ARRAY_LEN(external_fields)},
+                                               sizeof(struct js_external),
+                                               external_free};
+
+static void consumer_free(void *elem)
+{
+    struct js_origin_consumer *c = elem;
+    base_free(c->name);
+    base_free(c->deliver);
+}
+static const struct json_field consumer_fields[] = {
+    {"name", JSON_STRING, F(js_origin_consumer, name), NULL, NULL},
+    {"deliver_subject", JSON_STRING, F(js_origin_consumer, deliver), NULL, NULL},
+};
+static const struct json_elem consumer_type = {{"StreamConsumerSource.StreamConfig.consumer",
+                                                "server.StreamConsumerSource", consumer_fields,
+                                                ARRAY_LEN(consumer_fields)},
+                                               sizeof(struct js_origin_consumer),
+                                               consumer_free};
+
+static void origin_free(void *elem)
+{
+    struct js_origin *o = elem;
+    base_free(o->name);
+    base_free(o->filter);
+    json_structs_fini(&o->transforms, &transform_type);
+    json_structs_fini(&o->external, &external_type);
+    json_structs_fini(&o->consumer, &consumer_type);
+}
+static const struct json_field origin_fields[] = {
+    {"name", JSON_STRING, F(js_origin, name), NULL, NULL},
+    {"opt_start_seq", JSON_U64, F(js_origin, start_seq), NULL, NULL},
+    {"opt_start_time", JSON_TIME, F(js_origin, start_time_ns), NULL, NULL},
+    {"filter_subject", JSON_STRING, F(js_origin, filter), NULL, NULL},
+    {"subject_transforms", JSON_STRUCTS, F(js_origin, transforms), NULL, &transform_type.schema},
+    {"external", JSON_STRUCT, F(js_origin, external), NULL, &external_type.schema},
+    {"consumer", JSON_STRUCT, F(js_origin, consumer), NULL, &consumer_type.schema},
+};
+const struct json_elem js_mirror_type = {{"StreamSource.StreamConfig.mirror", "server.StreamSource",
+                                          origin_fields, ARRAY_LEN(origin_fields)},
+                                         sizeof(struct js_origin),
+                                         origin_free};
+const struct json_elem js_source_type = {{"StreamSource.StreamConfig.sources",
+                                          "server.StreamSource", origin_fields,
+                                          ARRAY_LEN(origin_fields)},
+                                         sizeof(struct js_origin),
+                                         origin_free};
+static const struct json_field origins_fields[] = {
+    {"mirror", JSON_STRUCT, F(js_origins, mirror), NULL, &js_mirror_type.schema},
+    {"sources", JSON_STRUCTS, F(js_origins, sources), NULL, &js_source_type.schema},
+};
+static const struct json_schema origins_schema = {"StreamConfig", "server.StreamConfig",
+                                                  origins_fields, ARRAY_LEN(origins_fields)};
+#undef F
+
+void js_origins_fini(struct js_origins *o)
+{
+    json_structs_fini(&o->mirror, &js_mirror_type);
+    json_structs_fini(&o->sources, &js_source_type);
+}
+
+void js_origins_read(const struct stream_cfg *c, struct js_origins *out)
+{
+    struct json_in doc = {0};
+    struct json_decode d = {0};
+    *out = (struct js_origins){0};
+    if (c->opaque_len == 0) {
+        return;
+    }
+    if (json_in_parse(&doc, c->opaque, c->opaque_len, NULL) != ST_OK ||
+        json_in_decode(&d, doc.root, &origins_schema, out, NULL) != ST_OK) {
+        js_origins_fini(out);
+    }
+    json_in_fini(&doc);
+}
+
+/* --- JSON out --------------------------------------------------------------------------------- */
+
+static const char *text(const char *s)
+{
+    return s != NULL ? s : "";
+}
+
+static bool given(const char *s)
+{
+    return s != NULL && s[0] != '\0';
+}
+
+void js_origin_put_external(struct json_out *j, const struct js_origin *o)
+{
+    const struct js_external *x = js_origin_external(o);
+    if (x != NULL) {
+        json_out_open(j, "external");
+        json_out_str(j, "api", text(x->api));
+        json_out_str(j, "deliver", text(x->deliver));
+        json_out_end(j);
+    }
+}
+
+void js_origin_put_transforms(struct json_out *j, const struct js_origin *o)
+{
+    if (o->transforms.n == 0) {
+        return;
+    }
+    json_out_array(j, "subject_transforms");
+    for (size_t i = 0; i < o->transforms.n; i++) {
+        const struct js_transform *t = js_origin_transform(o, i);
+        json_out_begin(j);
+        json_out_str(j, "src", text(t->src));
+        json_out_str(j, "dest", text(t->dest));
+        json_out_end(j);
+    }
+    json_out_array_end(j);
+}
+
+static void put_origin(struct json_out *j, const struct js_origin *o)
+{
+    json_out_begin(j);
+    json_out_str(j, "name", text(o->name));
+    if (o->start_seq != 0) {
+        json_out_u64(j, "opt_start_seq", o->start_seq);
+    }
+    if (o->start_time_ns != 0) {
+        json_out_time(j, "opt_start_time", o->start_time_ns);
+    }
+    if (given(o->filter)) {
+        json_out_str(j, "filter_subject", o->filter);
+    }
+    js_origin_put_transforms(j, o);
+    js_origin_put_external(j, o);
+    if (o->consumer.n > 0) {
+        const struct js_origin_consumer *c = o->consumer.v;
+        json_out_open(j, "consumer");
+        json_out_str(j, "name", text(c->name));
+        json_out_str(j, "deliver_subject", text(c->deliver));
+        json_out_end(j);
+    }
+    json_out_end(j);
+}
+
+void js_origins_put(struct json_out *j, const struct js_origins *o)
+{
+    if (o->mirror.n > 0) {
+        json_out_key(j, "mirror");
+        put_origin(j, o->mirror.v);
+    }
+    if (o->sources.n > 0) {
+        json_out_array(j, "sources");
+        for (size_t i = 0; i < o->sources.n; i++) {
+            put_origin(j, js_origins_source(o, i));
+        }
+        json_out_array_end(j);
+    }
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+
+static bool fail(struct api_error *e, enum api_err id)
+{
+    api_error_set(e, id);
+    return false;
+}
+
+static bool literal(const char *s)
+{
+    return subject_literal(s, strlen(s));
+}
+
+static bool check_external(const struct js_origin *o, struct api_error *e)
+{
+    const struct js_external *x = js_origin_external(o);
+    if (x == NULL) {
+        return true;
+    }
+    if (given(x->api)) {
+        if (!literal(x->api)) {
+            api_error_setf(e, API_STREAM_INVALID_CONFIG,
+                           "stream external api prefix \"%s\" must be a valid subject without "
+                           "wildcards",
+                           x->api);
+            return false;
+        }
+        if (subject_overlap(x->api, strlen(x->api), "$JS.API", 7)) {
+            api_error_set2(e, API_STREAM_EXTERNAL_API_OVERLAP, x->api, "$JS.API");
+            return false;
+        }
+    }
+    if (given(x->deliver) && !literal(x->deliver)) {
+        api_error_set2(e, API_STREAM_INVALID_EXTERNAL_DELIVERY_SUBJ, x->deliver, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* A consumer that somebody made says itself where it starts and what it filters. */
+static bool check_consumer(const struct js_origin *o, enum api_err id, struct api_error *e)
+{
+    if (o->consumer.n == 0) {
+        return true;
+    }
+    const struct js_origin_consumer *c = o->consumer.v;
+    if (!given(c->name) || !js_name_valid(c->name) || !given(c->deliver) || !literal(c->deliver) ||
+        o->start_seq != 0 || o->start_time_ns != 0 || given(o->filter)) {
+        return fail(e, id);
+    }
+    return true;
+}
+
+static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
+                         const struct stream_cfg *c, struct api_error *e)
+{
+    if (c->nsubjects > 0) {
+        return fail(e, API_MIRROR_WITH_SUBJECTS);
+    }
+    if (o->sources.n > 0) {
+        return fail(e, API_MIRROR_WITH_SOURCES);
+    }
+    if (c->first_seq > 0) {
+        return fail(e, API_MIRROR_WITH_FIRST_SEQ);
+    }
+    if (!given(m->name) || !js_name_valid(m->name)) {
+        return fail(e, API_MIRROR_INVALID_STREAM_NAME);
+    }
+    if (given(m->filter) && m->transforms.n > 0) {
+        return fail(e, API_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED);
+    }
+    if (given(m->filter) && !subject_valid(m->filter, strlen(m->filter))) {
+        api_error_setf(e, API_STREAM_CREATE, "subject filter '%s' for the mirror invalid subject",
+                       m->filter);
+        return false;
+    }
+    if (m->transforms.n > 0 || m->consumer.n > 0) {
+        api_error_text(e, API_STREAM_INVALID_CONFIG, "mirror.%s is not served yet by this version",
+                       m->consumer.n > 0 ? "consumer" : "subject_transforms");
+        return false;
+    }
+    return check_external(m, e) && check_consumer(m, API_MIRROR_DURABLE_CONSUMER_CFG_INVALID, e);
+}
+
+bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, struct api_error *e)
+{
+    const struct js_origin *m = js_origins_mirror(o);
+    return m == NULL || check_mirror(m, o, c, e);
+}
+
+/* --- the other streams ------------------------------------------------------------------------ */
+
+enum { DEPTH_MAX = 32 }; /* copies of copies that are followed in search of a cycle */
+
+/* True when `self` is reached from the origins of c. */
+static bool reaches(const struct stream_cfg *c, const char *self, js_origin_find_fn find, void *arg,
+                    unsigned depth)
+{
+    struct js_origins o;
+    js_origins_read(c, &o);
+    bool hit = false;
+    for (size_t i = 0; i < o.mirror.n + o.sources.n && !hit; i++) {
+        const struct js_origin *x =
+            i < o.mirror.n ? o.mirror.v : js_origins_source(&o, i - o.mirror.n);
+        if (x->external.n > 0) {
+            continue;
+        }
+        const struct stream_cfg *next = find(arg, x->name);
+        hit = strcmp(x->name, self) == 0 ||
+              (next != NULL && depth < DEPTH_MAX && reaches(next, self, find, arg, depth + 1));
+    }
+    js_origins_fini(&o);
+    return hit;
+}
+
+/* A stream may copy from itself what its own subjects do not catch. */
+static bool harmless(const struct js_origin *x, const struct stream_cfg *c)
+{
+    if (!given(x->filter) || c->nsubjects == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < c->nsubjects; i++) {
+        if (subject_overlap(x->filter, strlen(x->filter), c->subjects[i], strlen(c->subjects[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_other(const struct js_origin *x, const struct stream_cfg *c, bool mirror,
+                        js_origin_find_fn find, void *arg, struct api_error *e)
+{
+    if (x->external.n > 0) {
+        return true;
+    }
+    const struct stream_cfg *other = find(arg, x->name);
+    if (other != NULL && other->max_msg_size > 0 && c->max_msg_size > 0 &&
+        c->max_msg_size < other->max_msg_size) {
+        return fail(e, mirror ? API_MIRROR_MAX_MESSAGE_SIZE_TOO_BIG
+                              : API_SOURCE_MAX_MESSAGE_SIZE_TOO_BIG);
+    }
+    bool self = strcmp(x->name, c->name) == 0;
+    if (self ? !harmless(x, c) : other != NULL && reaches(other, c->name, find, arg, 0)) {
+        api_error_set2(e, API_STREAM_INVALID_CONFIG, "detected cycle", NULL);
+        return false;
+    }
+    return true;
+}
+
+bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg *c,
+                             js_origin_find_fn find, void *arg, struct api_error *e)
+{
+    const struct js_origin *m = js_origins_mirror(o);
+    bool ok = m == NULL || check_other(m, c, true, find, arg, e);
+    for (size_t i = 0; i < o->sources.n && ok; i++) {
+        ok = check_other(js_origins_source(o, i), c, false, find, arg, e);
+    }
+    return ok;
+}

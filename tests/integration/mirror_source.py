@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Mirrors and sources, over the wire, with kills in the middle.
+
+  mirror_source.py                  against a fresh server of ours
+  mirror_source.py --exe OTHER      the same against another server (what needs our own words is left out)"""
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import natscli  # noqa: E402
+import natsraw  # noqa: E402
+import server  # noqa: E402
+
+OURS = "--exe" not in sys.argv
+WAIT_S = 30
+
+
+def until(what, fn):
+    """Asks again until fn gives something true."""
+    end = time.monotonic() + WAIT_S
+    while True:
+        got = fn()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError("not in time: " + what)
+
+
+def create(c, name, **cfg):
+    a = c.api("STREAM.CREATE." + name, dict(cfg, name=name))
+    assert "error" not in a, (name, a["error"])
+    return a
+
+
+def update(c, name, **cfg):
+    return c.api("STREAM.UPDATE." + name, dict(cfg, name=name))
+
+
+def info(c, name):
+    return c.api("STREAM.INFO." + name)
+
+
+def state(c, name):
+    s = info(c, name)["state"]
+    return {k: s.get(k, 0) for k in ("messages", "bytes", "first_seq", "last_seq", "num_deleted")}
+
+
+def get(c, stream, seq):
+    return c.api("STREAM.MSG.GET." + stream, {"seq": seq}).get("message")
+
+
+def publish(c, subject, data="x", hdr=None):
+    a = c.request(subject, data, hdr).json()
+    assert "error" not in a, a
+    return a["seq"]
+
+
+def flood(c, subject, first, count):
+    """Publishes count messages and waits for all their acks; returns the last sequence."""
+    inbox, sid = c.new_inbox()
+    for i in range(first, first + count):
+        c.pub(subject % (i % 7), "message %d" % i, inbox)
+    last = 0
+    for _ in range(count):
+        a = c.next(sid, 20).json()
+        assert "error" not in a, a
+        last = max(last, a["seq"])
+    c.unsub(sid)
+    return last
+
+
+def same(c, origin, copy):
+    return until("%s is a copy of %s" % (copy, origin), lambda: state(c, origin) == state(c, copy))
+
+
+# --- mirrors --------------------------------------------------------------------------------------------------
+
+def mirror_copies(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        for i in range(5):
+            publish(c, "o.%d" % i, "x%d" % i, {"Foo": "bar", "Nats-Msg-Id": "m%d" % i})
+        c.api("STREAM.MSG.DELETE.O", {"seq": 2})
+        a = create(c, "M", mirror={"name": "O"})
+        assert a["config"]["mirror"] == {"name": "O"} and "subjects" not in a["config"], a
+        assert a["mirror"] == {"name": "O", "lag": 0, "active": -1}, a
+        same(c, "O", "M")
+        for seq in (1, 2, 3, 4, 5):
+            assert get(c, "M", seq) == get(c, "O", seq), seq
+        # what comes later follows, with headers and time; deletes and purges do not
+        assert publish(c, "o.late", "y", {"A": "b"}) == 6
+        same(c, "O", "M")
+        assert get(c, "M", 6) == get(c, "O", 6)
+        m = info(c, "M")["mirror"]
+        assert m["lag"] == 0 and m["active"] >= 0 and "error" not in m, m
+        c.api("STREAM.PURGE.O")
+        assert publish(c, "o.a") == 7
+        until("the message behind the purge", lambda: state(c, "M")["last_seq"] == 7)
+        assert state(c, "M")["messages"] == 6
+        # the origin's consumer is nobody's business
+        assert info(c, "O")["state"]["consumer_count"] == 0
+        assert c.api("CONSUMER.LIST.O")["total"] == 0
+        # nobody publishes into a mirror
+        assert c.request("M", b"x").status() == (503, "")
+        # a mirror of what was emptied starts where the origin goes on
+        c.api("STREAM.PURGE.O")
+        create(c, "P", mirror={"name": "O"})
+        until("the empty mirror's position", lambda: state(c, "P")["last_seq"] == 7)
+        assert state(c, "P")["first_seq"] == 8
+        for name in ("M", "P", "O"):
+            c.api("STREAM.DELETE." + name)
+
+
+def mirror_starts(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        flood(c, "o.%d", 0, 30)
+        until("a later millisecond", lambda: info(c, "O")["ts"][:23] > get(c, "O", 30)["time"][:23])
+        flood(c, "o.%d", 30, 20)
+        t = get(c, "O", 31)["time"]
+        for name, cfg, first, count in (("A", {"opt_start_seq": 40}, 40, 11), ("B", {"opt_start_time": t}, 31, 20),
+                                        ("C", {"filter_subject": "o.3"}, 4, 7)):
+            create(c, name, mirror=dict(cfg, name="O"))
+            until("mirror " + name, lambda: state(c, name)["messages"] == count)
+            assert state(c, name)["first_seq"] == first, state(c, name)
+        assert info(c, "C")["mirror"]["filter_subject"] == "o.3"
+        assert [get(c, "C", s) is not None for s in (4, 5, 11)] == [True, False, True]
+        for name in ("A", "B", "C", "O"):
+            c.api("STREAM.DELETE." + name)
+
+
+def origin_comes_later(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "M", mirror={"name": "LATE"})
+        e = until("the error", lambda: info(c, "M")["mirror"].get("error"))
+        assert e == {"code": 404, "err_code": 10059, "description": "stream not found"}, e
+        create(c, "LATE", subjects=["late"])
+        publish(c, "late")
+        same(c, "LATE", "M")
+        assert "error" not in info(c, "M")["mirror"]
+        c.api("STREAM.DELETE.LATE")
+        until("the error again", lambda: info(c, "M")["mirror"].get("error"))
+        assert state(c, "M")["messages"] == 1
+        c.api("STREAM.DELETE.M")
+
+
+def promotion(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        create(c, "OTHER", subjects=["other"])
+        flood(c, "o.%d", 0, 10)
+        create(c, "M", mirror={"name": "O"})
+        same(c, "O", "M")
+        for cfg in (dict(mirror={"name": "OTHER"}), dict(mirror={"name": "O", "filter_subject": "o.1"})):
+            assert update(c, "M", **cfg)["error"]["err_code"] == 10055, cfg
+        assert update(c, "M", subjects=["m"], mirror={"name": "O"})["error"]["err_code"] == 10034
+        assert "error" not in update(c, "M", mirror={"name": "O"}, description="still one")
+        a = update(c, "M", subjects=["m.>"])
+        assert "mirror" not in a and "mirror" not in a["config"] and a["config"]["subjects"] == ["m.>"], a
+        assert a["config"]["duplicate_window"] == 120000000000
+        assert publish(c, "m.1") == 11
+        publish(c, "o.1")
+        publish(c, "o.2")
+        assert publish(c, "m.2") == 12
+        assert state(c, "M")["messages"] == 12
+        assert update(c, "M", subjects=["m.>"], mirror={"name": "O"})["error"]["err_code"] in (10034, 10055)
+        for name in ("M", "O", "OTHER"):
+            c.api("STREAM.DELETE." + name)
+
+
+def mirror_direct(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"], allow_direct=True)
+        publish(c, "o.a", "one")
+        a = create(c, "M", mirror={"name": "O"})
+        assert a["config"]["mirror_direct"] is True
+        same(c, "O", "M")
+        for _ in range(20):  # one of the two answers
+            m = c.request("$JS.API.DIRECT.GET.O.o.a", b"")
+            assert m.data == b"one" and m.headers()["Nats-Sequence"] == "1", m
+        assert update(c, "M", subjects=["mm"], mirror_direct=True)["config"]["mirror_direct"] is True
+        for name in ("M", "O"):
+            c.api("STREAM.DELETE." + name)
+
+
+REFUSED = [
+    (dict(mirror={"name": "O"}, subjects=["x"]), 400, 10034, "stream mirrors can not contain subjects"),
+    (dict(mirror={"name": ""}), 400, 10142, "mirrored stream name is invalid"),
+    (dict(mirror={}), 400, 10142, "mirrored stream name is invalid"),
+    (dict(mirror={"name": "a.b"}), 400, 10142, "mirrored stream name is invalid"),
+    (dict(mirror={"name": "X"}), 500, 10052, "detected cycle"),
+    (dict(mirror={"name": "O"}, first_seq=5), 400, 10143, "stream mirrors can not have first sequence configured"),
+    (dict(mirror={"name": "SMALL"}, max_msg_size=5), 400, 10030, "stream mirror must have max message size >= source"),
+    (dict(mirror={"name": "O", "filter_subject": "o..a"}), 500, 10049,
+     "subject filter 'o..a' for the mirror invalid subject"),
+    (dict(mirror={"name": "O", "filter_subject": "o.a", "subject_transforms": [{"src": "o.>", "dest": "p.>"}]}), 400, 10150,
+     "mirror with multiple subject transforms cannot also have a single subject filter"),
+    (dict(mirror={"name": "O", "external": {"api": "$JS.API", "deliver": "dd"}}), 400, 10021,
+     "stream external api prefix $JS.API must not overlap with $JS.API"),
+    (dict(mirror={"name": "O", "external": {"api": "$JS..API", "deliver": "dd"}}), 500, 10052,
+     "stream external api prefix \"$JS..API\" must be a valid subject without wildcards"),
+    (dict(mirror={"name": "O", "external": {"api": "$JS.x.API", "deliver": "d.>"}}), 400, 10024,
+     "stream external delivery prefix d.> must not contain wildcards"),
+    (dict(mirror={"name": "O"}, sealed=True), 500, 10052, "stream configuration for create can not be sealed"),
+    (dict(mirror={"name": "O"}, num_replicas=3), 500, 10074, "replicas > 1 not supported in non-clustered mode"),
+    (dict(mirror={"name": "O", "bogus": 1}), 400, 10025, 'invalid JSON: json: unknown field "bogus"'),
+    (dict(mirror="O"), 400, 10025, "invalid JSON: json: cannot unmarshal string into Go struct field "
+     "StreamConfigRequest.StreamConfig.mirror of type server.StreamSource"),
+    (dict(mirror={"name": 5}), 400, 10025, "invalid JSON: json: cannot unmarshal number into Go struct field "
+     "StreamSource.StreamConfig.mirror.name of type string"),
+    (dict(subjects=["q"], mirror_direct=True), 500, 10052, "stream has no mirror but does have mirror direct"),
+]
+
+
+def refusals(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        create(c, "SMALL", subjects=["small"], max_msg_size=10)
+        before = c.api("STREAM.NAMES")["streams"]
+        for cfg, code, err_code, text in REFUSED:
+            e = c.api("STREAM.CREATE.X", dict(cfg, name="X")).get("error")
+            want = {"code": code, "err_code": err_code, "description": text}
+            assert e == want, "%s\n  got  %s\n  want %s" % (cfg, e, want)
+        assert c.api("STREAM.NAMES")["streams"] == before
+        for name in ("O", "SMALL"):
+            c.api("STREAM.DELETE." + name)
+
+
+def killed(srv):
+    """Origin and mirror in one server that is killed again and again while messages come: at the end every message is
+    there once, at its sequence."""
+    total, per_round = 0, 4000
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        create(c, "M", mirror={"name": "O"})
+        create(c, "F", mirror={"name": "O", "filter_subject": "o.3"})
+    for n in range(4):
+        with natsraw.Conn(port=srv.port) as c:
+            if n == 2:
+                until("17 is copied", lambda: state(c, "M")["last_seq"] >= 17)
+                c.api("STREAM.MSG.DELETE.O", {"seq": 17})  # is copied already: stays there
+            flood(c, "o.%d", total, per_round)
+            total += per_round
+            # in the middle, not at the end: the mirror lies behind by what this kill catches
+            for i in range(500):
+                c.pub("o.%d" % ((total + i) % 7), "message %d" % (total + i))
+            c.ping()
+        srv.restart(kill=n != 3)
+        with natsraw.Conn(port=srv.port) as c:
+            total = info(c, "O")["state"]["last_seq"]
+    with natsraw.Conn(port=srv.port) as c:
+        last = info(c, "O")["state"]["last_seq"]
+        until("the mirror is complete", lambda: state(c, "M")["last_seq"] == last)
+        m = state(c, "M")
+        assert m["first_seq"] == 1 and m["messages"] == last and m["num_deleted"] == 0, m
+        sub = c.sub("all.o")
+        c.api("CONSUMER.CREATE.O.all", {"stream_name": "O", "config": {
+            "name": "all", "ack_policy": "none", "deliver_subject": "all.o"}})
+        mid = c.sub("all.m")
+        c.api("CONSUMER.CREATE.M.all", {"stream_name": "M", "config": {
+            "name": "all", "ack_policy": "none", "deliver_subject": "all.m"}})
+        want = {}
+        for _ in range(last - 1):
+            x = c.next(sub, 20)
+            want[int(x.reply.split(".")[5])] = (x.subject, x.data, x.reply.split(".")[7])
+        third = 0
+        for i in range(last):
+            x = c.next(mid, 20)
+            seq = int(x.reply.split(".")[5])
+            assert seq == i + 1, (seq, i)
+            assert seq == 17 or want[seq] == (x.subject, x.data, x.reply.split(".")[7]), seq
+            third += x.subject == "o.3"
+        until("the filtered one", lambda: state(c, "F")["messages"] == third)
+        for name in ("F", "M", "O"):
+            c.api("STREAM.DELETE." + name)
+
+
+def command_line(srv):
+    path, why = natscli.find()
+    if path is None:
+        print("     (left out: %s)" % why)
+        return
+    cli = natscli.Cli(path, "nats://127.0.0.1:%d" % srv.port, server.scratch())
+    cli.sh("nats stream add ORDERS --subjects 'orders.>' --defaults --allow-direct")
+    cli.sh("nats pub orders.1 hello --jetstream 2>&1 || nats req orders.1 hello")
+    with open(os.path.join(srv.store + ".json"), "w") as f:
+        json.dump({"name": "MIRROR", "storage": "file", "num_replicas": 1, "mirror": {"name": "ORDERS"}}, f)
+    cli.sh("nats stream add --config '%s.json'" % srv.store)
+    with natsraw.Conn(port=srv.port) as c:
+        same(c, "ORDERS", "MIRROR")
+    out = cli.sh("nats stream info MIRROR")
+    assert "Mirror Information" in out and "Stream Name: ORDERS" in out, out
+    cli.sh("nats kv add BUCKET --history 3")
+    cli.sh("nats kv put BUCKET k one")
+    cli.sh("nats kv add COPY --mirror BUCKET")
+    with natsraw.Conn(port=srv.port) as c:
+        same(c, "KV_BUCKET", "KV_COPY")
+    out = cli.sh("nats kv info COPY")
+    assert "BUCKET" in out, out
+    for name in ("COPY", "BUCKET"):
+        cli.sh("nats kv del %s -f" % name)
+    for name in ("MIRROR", "ORDERS"):
+        cli.sh("nats stream rm %s -f" % name)
+
+
+ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, refusals, killed, command_line]
+
+
+def main():
+    exe = None if OURS else sys.argv[sys.argv.index("--exe") + 1]
+    names = [a for a in sys.argv[1:] if not a.startswith("--") and a != exe]
+    srv = server.Server(exe=exe)
+    failed = passed = 0
+    try:
+        for fn in ALL:
+            if names and fn.__name__ not in names:
+                continue
+            begin = time.monotonic()
+            try:
+                fn(srv)
+                passed += 1
+                print("ok   %s (%.1f s)" % (fn.__name__, time.monotonic() - begin))
+            except Exception as e:  # noqa: BLE001
+                failed += 1
+                print("FAIL %s: %s: %s" % (fn.__name__, type(e).__name__, e))
+                srv.restart()
+                with natsraw.Conn(port=srv.port) as c:
+                    for name in c.api("STREAM.NAMES")["streams"] or []:
+                        c.api("STREAM.DELETE." + name)
+    finally:
+        srv.stop()
+    print("%d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
