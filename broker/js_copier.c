@@ -159,26 +159,6 @@ static void caught_up(struct js_copier *c)
     }
 }
 
-/* Value of a header of a status message; empty where there is none. */
-static struct brk_str status_header(const struct brk_msg *m, const char *name)
-{
-    size_t n = strlen(name);
-    const char *p = (const char *)m->hdr, *end = p + m->hdr_len;
-    while (p < end) {
-        const char *eol = memchr(p, '\r', (size_t)(end - p));
-        eol = eol != NULL ? eol : end;
-        if ((size_t)(eol - p) > n + 1 && memcmp(p, name, n) == 0 && p[n] == ':') {
-            p += n + 1;
-            while (p < eol && *p == ' ') {
-                p++;
-            }
-            return (struct brk_str){p, (size_t)(eol - p)};
-        }
-        p = eol + 2;
-    }
-    return (struct brk_str){0};
-}
-
 static void on_status(struct js_copier *c, const struct brk_msg *m)
 {
     uint64_t last;
@@ -186,9 +166,10 @@ static void on_status(struct js_copier *c, const struct brk_msg *m)
         js_copier_again(c, NULL); /* the consumer is gone */
         return;
     }
-    struct brk_str stalled = status_header(m, "Nats-Consumer-Stalled");
-    struct brk_str seen = status_header(m, "Nats-Last-Consumer");
-    if (js_parse_u64(seen, &last)) {
+    struct brk_str stalled = {0}, seen;
+    (void)js_header_find(m->hdr, m->hdr_len, "Nats-Consumer-Stalled", &stalled);
+    if (js_header_find(m->hdr, m->hdr_len, "Nats-Last-Consumer", &seen) &&
+        js_parse_u64(seen, &last)) {
         if (last > c->cseq) {
             js_copier_again(c, NULL); /* messages were lost on the way */
             return;

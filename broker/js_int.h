@@ -215,7 +215,7 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
-    struct js_hdr_edit edit; /* headers of the message that is being published */
+    struct js_hdr_edit edit;   /* headers of the message that is being published */
     struct js_copier *copiers; /* all; owned */
     bool started;
 };
