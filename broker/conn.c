@@ -305,12 +305,33 @@ void brk_conn_stall(struct brk_conn *c)
 void brk_conns_unstall(void *server)
 {
     struct brk_impl *im = brk_impl_of(server);
-    while (im->stalled != NULL) {
-        struct brk_conn *c = im->stalled;
-        im->stalled = c->stall_next;
-        c->stalled = false;
+    struct brk_conn *list = im->stalled;
+    im->stalled = NULL;
+    while (list != NULL) {
+        struct brk_conn *c = list;
+        list = c->stall_next;
+        if (c->held && c->server->publishers_held) {
+            c->stall_next = im->stalled;
+            im->stalled = c;
+            continue;
+        }
+        c->held = c->stalled = false;
         brk_conn_read_on(c);
     }
+    if (im->stalled != NULL) {
+        brk_timer_start(im->stall_timer, BRK_STALL_MS, 0);
+    }
+}
+
+void brk_publisher_hold(struct brk_conn *from)
+{
+    from->server->publishers_held = true;
+    from->held = from->stall_wanted = true;
+}
+
+void brk_publishers_go(struct brk_server *s)
+{
+    s->publishers_held = false; /* the stall timer, a few ms long, does the rest */
 }
 
 /* --- pings
@@ -330,7 +351,7 @@ static void on_ping_timer(void *arg)
     uint64_t interval_ms = u64_max((uint64_t)(o->ping_interval_ns / NS_PER_MS), 1);
     int64_t now = env_boot_ns(c->server->env);
     int64_t idle = brk_loop_now_ms(c->loop) * NS_PER_MS - c->last_boot_ns;
-    bool need_rtt = c->rtt_ns == 0 || now - c->rtt_boot_ns > RTT_EVERY_NS;
+    bool need_rtt = c->rtt_boot_ns == 0 || now - c->rtt_boot_ns > RTT_EVERY_NS;
     brk_timer_start(c->ping_timer, interval_ms, 0);
     if (idle < o->ping_interval_ns && !need_rtt) {
         return;
@@ -435,6 +456,7 @@ static struct brk_conn *conn_create(struct brk_server *s, struct brk_transport *
     c->verbose = c->pedantic = c->echo = true;
     c->start_real_ns = c->last_real_ns = env_real_ns(s->env);
     c->last_boot_ns = brk_loop_now_ms(s->loop) * NS_PER_MS;
+    c->start_boot_ns = env_boot_ns(s->env);
     brk_outbuf_init(&c->out, &im->pool);
     brk_parser_init(&c->parser, &brk_conn_ops, c);
     c->parser.control_line_max = (size_t)s->opts->max_control_line;

@@ -84,10 +84,11 @@ struct brk_conn {
     int protocol;
     /* times: wall clock, and ns since boot where an interval is measured */
     int64_t start_real_ns, last_real_ns; /* created; last activity */
-    int64_t rtt_ns;                      /* 0: not measured yet */
-    int64_t ping_sent_boot_ns;           /* 0: none is out */
-    int64_t rtt_boot_ns;                 /* when rtt was measured */
-    int64_t last_boot_ns;                /* last input that says the client is alive */
+    int64_t start_boot_ns;
+    int64_t rtt_ns;            /* until the first PONG: from INFO to CONNECT */
+    int64_t ping_sent_boot_ns; /* 0: none is out */
+    int64_t rtt_boot_ns;       /* when a PONG measured it; 0: none has */
+    int64_t last_boot_ns;      /* last input that says the client is alive */
     int64_t pings_out;
     struct brk_timer *ping_timer;  /* owned */
     struct brk_timer *auth_timer;  /* owned; NULL once logged in */
@@ -104,6 +105,7 @@ struct brk_conn {
     uint64_t turn;              /* of turn_bytes */
     size_t turn_bytes;          /* read in that turn */
     bool stall_wanted, stalled; /* as a publisher: a subscriber is slow; reading is stopped */
+    bool held;                  /* stalled until brk_publishers_go */
     /* output */
     struct brk_outbuf out;
     size_t write_len; /* bytes of the queued write */

@@ -169,6 +169,9 @@ static enum brk_op op_connect(void *arg, struct brk_str json)
         brk_conn_close(c, BRK_CLOSE_PROTOCOL, NULL);
         op = BRK_OP_CLOSE;
     } else {
+        if (c->rtt_ns == 0) {
+            c->rtt_ns = i64_max(env_boot_ns(c->server->env) - c->start_boot_ns, 1);
+        }
         op = check_login(c, &said);
     }
     brk_connect_fini(&said);

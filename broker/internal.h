@@ -56,6 +56,11 @@ struct brk_watch *brk_watch_create(struct brk_account *acc, struct brk_str subje
 void brk_watch_destroy(struct brk_watch *w);
 bool brk_watch_active(const struct brk_watch *w);
 
+/* Back-pressure on one who publishes (msg->from) what cannot be taken now: nothing is read from
+ * that connection, once what was read of it is parsed, until the server is told to go on. */
+void brk_publisher_hold(struct brk_conn *from);
+void brk_publishers_go(struct brk_server *s);
+
 /* Bytes that wait in the out buffers of the clients which a message to `to` would reach: the
  * largest of them. Lets a consumer hold back before a slow client is cut off. 0 when there is no
  * interest. */

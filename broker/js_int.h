@@ -24,6 +24,10 @@
 #define JS_HELD_MSGS_MAX                                                                           \
     100000u /* publishes held while the journal window is full; beyond: 10167 */
 #define JS_HELD_BYTES_MAX ((size_t)128 * 1024 * 1024)
+/* From here on nothing more is read from a connection whose publish is held; half of it ends that.
+ */
+#define JS_HELD_REST_MSGS 8192u
+#define JS_HELD_REST_BYTES ((size_t)8 * 1024 * 1024)
 #define JS_DELIVER_BUDGET 256u /* messages one consumer delivers before others get their turn */
 #define JS_CLIENT_PENDING_HIGH                                                                     \
     ((size_t)8 * 1024 * 1024) /* bytes in a client's buffer at which delivery to it rests */
@@ -215,8 +219,9 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
-    struct js_hdr_edit edit;   /* headers of the message that is being published */
-    struct js_copier *copiers; /* all; owned */
+    struct brk_server *resting; /* its publishers are held; NULL: none are */
+    struct js_hdr_edit edit;    /* headers of the message that is being published */
+    struct js_copier *copiers;  /* all; owned */
     bool started;
 };
 

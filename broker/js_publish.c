@@ -1,8 +1,9 @@
 /* The publish path: a message on a stream's subject becomes an append, its verdict a PubAck. Hot:
  * no allocation per message in the steady state (contexts are pooled), no JSON library.
  *
- * While the journal window is full (ST_FULL), messages are copied into a bounded queue and appended
- * in order after the next poll of the store; at its bound publishers get 10167, as upstream does
+ * While the journal window is full (ST_FULL), messages are copied into a queue and appended in
+ * order after the next poll of the store. Long before its bound the connections that fill it are
+ * not read any more; at its bound (many connections at once) publishers get 10167, as upstream does
  * when its ingest queue is full. */
 #include "broker/js_int.h"
 
@@ -389,6 +390,11 @@ static void hold(struct js_stream *s, const struct brk_msg *m)
     js->held_last = h;
     js->held_msgs++;
     js->held_bytes += size;
+    if (m->from != NULL &&
+        (js->held_msgs > JS_HELD_REST_MSGS || js->held_bytes > JS_HELD_REST_BYTES)) {
+        brk_publisher_hold(m->from);
+        js->resting = s->ja->acc->server;
+    }
 }
 
 void js_publish_cb(void *arg, const struct brk_msg *msg)
@@ -410,7 +416,7 @@ static void held_free(struct js *js, struct js_held *h)
     base_free(h);
 }
 
-void js_publish_retry(struct js *js)
+static void append_held(struct js *js)
 {
     while (js->held_first != NULL) {
         struct js_held *h = js->held_first;
@@ -433,8 +439,22 @@ void js_publish_retry(struct js *js)
     }
 }
 
+void js_publish_retry(struct js *js)
+{
+    append_held(js);
+    if (js->resting != NULL && js->held_msgs <= JS_HELD_REST_MSGS / 2 &&
+        js->held_bytes <= JS_HELD_REST_BYTES / 2) {
+        brk_publishers_go(js->resting);
+        js->resting = NULL;
+    }
+}
+
 void js_publish_fini(struct js *js)
 {
+    if (js->resting != NULL) {
+        brk_publishers_go(js->resting);
+        js->resting = NULL;
+    }
     while (js->held_first != NULL) {
         struct js_held *h = js->held_first;
         js->held_first = h->next;

@@ -52,7 +52,8 @@ struct brk_server {
     const char *name;            /* opts->server_name or id; borrowed */
     int64_t start_real_ns;
     int64_t start_boot_ns;
-    bool jetstream; /* INFO says so; set before start */
+    bool jetstream;       /* INFO says so; set before start */
+    bool publishers_held; /* brk_publisher_hold */
     bool shutting_down;
     bool auth_required;                    /* INFO says so: users or a token, and no no_auth_user */
     struct brk_loop *loops[BRK_LOOPS_MAX]; /* owned; a connection belongs to one */
