@@ -593,6 +593,12 @@ static const struct json_schema purge_schema = {"JSApiStreamPurgeRequest",
 static void purged(void *arg, enum st st, uint64_t n, const struct err *err)
 {
     struct js_req *r = arg;
+    if (st == ST_INVALID) {
+        api_error_set2(&r->err, API_STREAM_PURGE_FAILED,
+                       "purge sequence can not be above 4611686018427387904", NULL);
+        js_req_fail(r);
+        return;
+    }
     if (st != ST_OK) {
         js_req_fail_st(r, API_STREAM_PURGE_FAILED, st, err);
         return;

@@ -109,13 +109,9 @@ static void stream_defaults(struct js_stream_req *r)
     }
 }
 
-/* Far above what a stream reaches in its life, and so low that no arithmetic on sequences
- * overflows. */
-#define FIRST_SEQ_MAX (1ull << 62)
-
 static bool check_first_seq(const struct stream_cfg *c, struct api_error *e)
 {
-    return c->first_seq <= FIRST_SEQ_MAX ||
+    return c->first_seq <= STORE_SEQ_MAX ||
            fail_cfg(e, "first sequence can not be above 4611686018427387904");
 }
 

@@ -154,6 +154,10 @@ void js_h_msg_delete(struct js_req *r)
         js_req_fail(r);
         return;
     }
+    if (b.seq == 0) {
+        js_req_fail_with(r, API_BAD_REQUEST);
+        return;
+    }
     struct js_stream *s = js_req_stream(r);
     if (s == NULL) {
         return;

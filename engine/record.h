@@ -121,6 +121,11 @@ static inline uint64_t msg_logical_size(uint64_t subj_len, uint64_t hdr_len, uin
 {
     return 30 + subj_len + (hdr_len != 0 ? 4 + hdr_len : 0) + data_len;
 }
+/* The same for memory streams: two words of 8 B, subject, headers, payload. */
+static inline uint64_t msg_memory_size(uint64_t subj_len, uint64_t hdr_len, uint64_t data_len)
+{
+    return 16 + subj_len + hdr_len + data_len;
+}
 /* Writes the MSG form: copies subject, headers and payload once and computes content_crc on the way
  * (the value in *m is ignored, MSG_HDR follows hdr_len). Returns the size written. `out` has
  * msg_size() bytes. */

@@ -238,10 +238,15 @@ typedef void (*store_stream_fn)(void *arg, enum st st, struct store_stream *s,
                                 const struct err *err);
 typedef void (*store_cons_fn)(void *arg, enum st st, struct store_cons *c, const struct err *err);
 
+/* Far above what a stream reaches in its life, and so low that no arithmetic on sequences
+ * overflows. */
+#define STORE_SEQ_MAX (1ull << 62)
+
 struct store_purge {
     const char *filter; /* NULL or empty: everything */
     uint32_t filter_len;
-    uint64_t seq;  /* 0, or: only sequences below */
+    uint64_t seq;  /* 0, or: only sequences below; without a filter it may lie beyond the last: the
+                      next message gets it. At most STORE_SEQ_MAX (ST_INVALID) */
     uint64_t keep; /* 0, or: keep this many newest (of what matches) */
 };
 

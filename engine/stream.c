@@ -264,7 +264,7 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
                          uint32_t off, uint64_t new_floor, const struct seq_runs *evicted)
 {
     ASSERT(m->seq > s->last_seq);
-    uint64_t size = msg_logical_size(m->subj_len, m->hdr_len, m->data_len);
+    uint64_t size = stream_msg_size(s, m->subj_len, m->hdr_len, m->data_len);
     const char *subject = (const char *)m->subj;
     if (m->seq > s->last_seq + 1) {
         liveset_skip(s->live, m->seq - 1); /* a copy of a stream with holes; or lost to damage */

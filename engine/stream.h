@@ -155,6 +155,13 @@ MUST_USE enum st stream_log(struct store_stream *s, enum rec_type type, uint8_t 
  * (may be NULL). Sequences that are not live are skipped. Returns how many were live. */
 uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *runs,
                               const struct store_cons *except);
+/* What the message counts for in limits and state.bytes. */
+static inline uint64_t stream_msg_size(const struct store_stream *s, uint64_t subj_len,
+                                       uint64_t hdr_len, uint64_t data_len)
+{
+    return s->memory ? msg_memory_size(subj_len, hdr_len, data_len)
+                     : msg_logical_size(subj_len, hdr_len, data_len);
+}
 /* Subject entry of a live message; NULL when it is not live. */
 const struct sidx_entry *stream_entry(const struct store_stream *s, uint64_t seq);
 

@@ -10,6 +10,7 @@ struct evict {
     struct seq_runs runs;
     uint64_t floor; /* 0 = unchanged */
     uint64_t msgs, bytes;
+    uint64_t of_subject; /* the oldest so many of the message's own subject are in runs */
 };
 
 static uint32_t size_of(const struct store_stream *s, uint64_t seq)
@@ -42,7 +43,8 @@ static struct hash128 id_hash(const struct store_stream *s, const char *id, size
     return hash128(s->eng->ident.crc_seed, id, len);
 }
 
-/* True when the publish is settled (duplicate or refused); *r says how. */
+/* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
+ * sequences, duplicate, last id. */
 static bool check_expected(struct store_stream *s, const struct store_append *a,
                            struct store_append_result *r)
 {
@@ -52,6 +54,20 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
         r->verdict = wrong ? APPEND_WRONG_LAST_SEQ : APPEND_STORED;
         r->actual = s->last_seq;
         return wrong;
+    }
+    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
+        r->verdict = APPEND_WRONG_LAST_SEQ;
+        r->actual = s->last_seq;
+        return true;
+    }
+    if (a->has_expected_last_subj_seq) {
+        const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
+        size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
+        r->actual = last_of_subject(s, subject, len);
+        if (r->actual != a->expected_last_subj_seq) {
+            r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
+            return true;
+        }
     }
     if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
         dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
@@ -66,20 +82,6 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
         if (last == NULL || len != a->expected_last_msgid_len ||
             memcmp(last, a->expected_last_msgid, len) != 0) {
             r->verdict = APPEND_WRONG_LAST_MSGID; /* the caller adds the id */
-            return true;
-        }
-    }
-    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
-        r->verdict = APPEND_WRONG_LAST_SEQ;
-        r->actual = s->last_seq;
-        return true;
-    }
-    if (a->has_expected_last_subj_seq) {
-        const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
-        size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
-        r->actual = last_of_subject(s, subject, len);
-        if (r->actual != a->expected_last_subj_seq) {
-            r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
             return true;
         }
     }
@@ -100,6 +102,7 @@ static void evict_per_subject(struct store_stream *s, const struct sidx_entry *e
     uint64_t count = sidx_count(entry), max = (uint64_t)s->cfg.max_msgs_per_subject;
     for (uint64_t i = 0; count + 1 > max + i; i++) {
         evict_seq(s, ev, sidx_nth(entry, i));
+        ev->of_subject++;
     }
 }
 
@@ -109,17 +112,24 @@ static uint64_t next_seq(const struct store_stream *s, const struct store_append
     return a->at_seq != 0 ? a->at_seq : s->last_seq + 1;
 }
 
+/* A rollup is a message like any other first: it comes on top of what the limits have pushed out.
+ */
 static void evict_rollup(struct store_stream *s, const struct store_append *a, struct evict *ev)
 {
     if (a->rollup == 2) {
-        ev->floor = next_seq(s, a);
+        ev->runs.n = 0;
+        ev->floor = u64_max(ev->floor, next_seq(s, a));
         ev->msgs = s->msgs;
         ev->bytes = s->bytes;
         return;
     }
     const struct sidx_entry *entry = sidx_find(s->idx, a->subject, a->subject_len);
-    for (uint64_t i = 0; entry != NULL && i < sidx_count(entry); i++) {
-        evict_seq(s, ev, sidx_nth(entry, i));
+    uint64_t i = entry != NULL ? ev->of_subject : 0; /* its oldest are among the runs already */
+    for (; entry != NULL && i < sidx_count(entry); i++) {
+        uint64_t seq = sidx_nth(entry, i);
+        if (seq >= ev->floor) {
+            evict_seq(s, ev, seq);
+        }
     }
 }
 
@@ -127,8 +137,7 @@ static void evict_rollup(struct store_stream *s, const struct store_append *a, s
  * max_bytes). */
 static void evict_front(struct store_stream *s, uint64_t own_seq, uint64_t size, struct evict *ev)
 {
-    uint64_t seq = liveset_next(
-        s->live, u64_max(s->first_seq, ev->floor)); /* a rollup has counted what lies below */
+    uint64_t seq = liveset_next(s->live, s->first_seq);
     while (over(s->cfg.max_msgs, s->msgs - ev->msgs + 1) ||
            over(s->cfg.max_bytes, s->bytes - ev->bytes + size)) {
         if (seq == 0) {
@@ -144,33 +153,51 @@ static void evict_front(struct store_stream *s, uint64_t own_seq, uint64_t size,
     }
 }
 
-static bool plan_limits(struct store_stream *s, const struct store_append *a, uint64_t size,
-                        struct evict *ev, struct store_append_result *r)
+/* Discard new. A message that takes an older one's place in its subject passes max_msgs, and
+ * max_bytes too unless it is larger than that one: upstream's rule. */
+static enum append_verdict check_room(const struct store_stream *s,
+                                      const struct sidx_entry *replaces, uint64_t size)
 {
     const struct stream_cfg *cfg = &s->cfg;
-    if (a->rollup != 0) {
-        evict_rollup(s, a, ev);
-    } else if (cfg->max_msgs_per_subject > 0) {
-        const struct sidx_entry *entry = sidx_find(s->idx, a->subject, a->subject_len);
-        if (entry != NULL && sidx_count(entry) >= (uint64_t)cfg->max_msgs_per_subject) {
-            if (cfg->discard == DISCARD_NEW && cfg->discard_new_per_subject) {
-                r->verdict = APPEND_MAX_MSGS_PER_SUBJECT;
-                return false;
-            }
-            evict_per_subject(s, entry, ev);
+    if (replaces == NULL && over(cfg->max_msgs, s->msgs + 1)) {
+        return APPEND_MAX_MSGS;
+    }
+    if (over(cfg->max_bytes, s->bytes + size) &&
+        (replaces == NULL || size_of(s, sidx_first(replaces)) < size)) {
+        return APPEND_MAX_BYTES;
+    }
+    return APPEND_STORED;
+}
+
+/* own: a message of the stream's own that takes the place of one that is due to go. */
+static bool plan_limits(struct store_stream *s, const struct store_append *a, bool own,
+                        uint64_t size, struct evict *ev, struct store_append_result *r)
+{
+    const struct stream_cfg *cfg = &s->cfg;
+    const struct sidx_entry *entry = NULL; /* the subject's, when it is at its limit */
+    if (cfg->max_msgs_per_subject > 0) {
+        entry = sidx_find(s->idx, a->subject, a->subject_len);
+        if (entry != NULL && sidx_count(entry) < (uint64_t)cfg->max_msgs_per_subject) {
+            entry = NULL;
         }
     }
-    if (cfg->discard == DISCARD_NEW) {
-        if (over(cfg->max_msgs, s->msgs - ev->msgs + 1)) {
-            r->verdict = APPEND_MAX_MSGS;
-            return false;
-        }
-        if (over(cfg->max_bytes, s->bytes - ev->bytes + size)) {
-            r->verdict = APPEND_MAX_BYTES;
-            return false;
-        }
-    } else {
+    if (entry != NULL && cfg->discard == DISCARD_NEW && cfg->discard_new_per_subject &&
+        a->rollup == 0) {
+        r->verdict = APPEND_MAX_MSGS_PER_SUBJECT;
+        return false;
+    }
+    if (cfg->discard == DISCARD_NEW && !own &&
+        (r->verdict = check_room(s, entry, size)) != APPEND_STORED) {
+        return false;
+    }
+    if (entry != NULL) {
+        evict_per_subject(s, entry, ev);
+    }
+    if (cfg->discard == DISCARD_OLD) {
         evict_front(s, next_seq(s, a), size, ev);
+    }
+    if (a->rollup != 0) {
+        evict_rollup(s, a, ev);
     }
     uint64_t used = s->memory ? s->eng->mem_bytes : s->eng->file_bytes;
     uint64_t max = s->memory ? s->eng->opts.max_mem_bytes : s->eng->opts.max_file_bytes;
@@ -304,19 +331,20 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     return ST_OK;
 }
 
-static enum append_verdict check_config(const struct store_stream *s, const struct store_append *a)
+/* What the config says of the message itself; upstream looks at it last. */
+static bool check_config(const struct store_stream *s, const struct store_append *a,
+                         struct store_append_result *r)
 {
-    if (s->cfg.sealed) {
-        return APPEND_SEALED;
+    if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
+        r->verdict = APPEND_ROLLUP_DENIED;
+        return false;
     }
     if (s->cfg.max_msg_size >= 0 &&
         (uint64_t)a->hdr_len + a->data_len > (uint64_t)s->cfg.max_msg_size) {
-        return APPEND_MSG_TOO_BIG;
+        r->verdict = APPEND_MSG_TOO_BIG;
+        return false;
     }
-    if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
-        return APPEND_ROLLUP_DENIED;
-    }
-    return APPEND_STORED;
+    return true;
 }
 
 /* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */
@@ -347,8 +375,8 @@ enum st stream_append_own(struct store_stream *s, const struct store_append *a)
     struct store_append_result r = {.verdict = APPEND_STORED};
     struct evict ev = {0};
     enum st st = ST_NOSPACE;
-    uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
-    if (plan_limits(s, a, size, &ev, &r)) {
+    uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
+    if (plan_limits(s, a, true, size, &ev, &r)) {
         st = admit(s, a, &ev, eng_now_ns(s->eng), &r.seq);
     }
     seq_runs_fini(&ev.runs);
@@ -388,16 +416,18 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
     ASSERT(a->subject_len > 0 && a->subject_len <= UINT16_MAX);
     if (e->poisoned != ST_OK) {
         r.verdict = APPEND_FAILED;
-    } else if ((r.verdict = check_config(s, a)) == APPEND_STORED && !check_expected(s, a, &r)) {
+    } else if (s->cfg.sealed) {
+        r.verdict = APPEND_SEALED;
+    } else if (!check_expected(s, a, &r) && check_config(s, a, &r)) {
         int64_t now = eng_now_ns(e);
-        uint64_t size = msg_logical_size(a->subject_len, a->hdr_len, a->data_len);
+        uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
         if (wanted_by_nobody(s, a->subject, a->subject_len)) {
             ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
             if (ev.floor == 0) {
                 seq_runs_add(&ev.runs, next_seq(s, a));
             }
         }
-        if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, size, &ev, &r)) {
+        if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, false, size, &ev, &r)) {
             enum st st = admit(s, a, &ev, now, &r.seq);
             if (st == ST_FULL || st == ST_NOMEM) {
                 seq_runs_fini(&ev.runs);

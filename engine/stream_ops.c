@@ -222,7 +222,7 @@ static enum st purge_front(struct store_stream *s, const struct store_purge *p, 
 {
     uint64_t floor = s->last_seq + 1;
     if (p->seq != 0) {
-        floor = u64_min(floor, p->seq);
+        floor = p->seq; /* beyond the end: the next message gets it */
     } else if (p->keep != 0) {
         floor = p->keep >= s->msgs ? s->first_seq : liveset_nth(s->live, s->msgs - p->keep);
     }
@@ -244,6 +244,10 @@ void stream_op_purge(struct store_stream *s, const struct store_purge *p, store_
     }
     uint64_t n = 0;
     bool all = p->filter_len == 0 || (p->filter_len == 1 && p->filter[0] == '>');
+    if (all && p->seq > STORE_SEQ_MAX) {
+        fail(s->eng, fn, arg, ST_INVALID);
+        return;
+    }
     s->quiet_removals = true;
     enum st st = all ? purge_front(s, p, &n) : purge_filtered(s, p, &n);
     s->quiet_removals = false;

@@ -107,7 +107,7 @@ static void expired_to_marker(struct world *w, struct sw_inst *in, uint64_t seq)
                        .ttl_s = (int32_t)(in->md.cfg.subject_delete_marker_ttl_ns / NS_PER_S),
                        .marker = true,
                        .live = true};
-    m.size = md_size(&m);
+    m.size = md_size(&in->md, &m);
     struct md_event *e = sw_event(w, in, EV_APPEND);
     e->msg = m;
     e->rollup = 1;

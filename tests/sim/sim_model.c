@@ -48,11 +48,13 @@ void md_payload(const struct md_msg *m, uint8_t *out)
     }
 }
 
-uint32_t md_size(const struct md_msg *m)
+uint32_t md_size(const struct md_stream *s, const struct md_msg *m)
 {
     char hdr[MD_HDR_MAX];
-    return (uint32_t)msg_logical_size(strlen(md_subject(m->subject)), md_header(m, hdr),
-                                      m->data_len);
+    size_t subject_len = strlen(md_subject(m->subject));
+    return s->cfg.storage == STORAGE_MEMORY
+               ? (uint32_t)msg_memory_size(subject_len, md_header(m, hdr), m->data_len)
+               : (uint32_t)msg_logical_size(subject_len, md_header(m, hdr), m->data_len);
 }
 
 void md_event_fini(struct md_event *e)
@@ -158,6 +160,26 @@ void md_purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
     }
 }
 
+static void room(struct md_stream *s)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap == 0 ? 64 : s->cap * 2;
+        s->m = base_realloc(s->m, s->cap * sizeof *s->m);
+    }
+}
+
+/* A purge beyond the end: the sequences between were never used. */
+static void skip_to(struct md_stream *s, uint64_t next_seq)
+{
+    while (s->last_seq + 1 < next_seq) {
+        s->last_seq++;
+        if (s->n > 0) {
+            room(s);
+            s->m[s->n++] = (struct md_msg){.seq = s->last_seq};
+        }
+    }
+}
+
 static void apply_floor(struct md_stream *s, uint64_t floor)
 {
     if (floor <= s->first_seq) {
@@ -176,6 +198,7 @@ static void apply_floor(struct md_stream *s, uint64_t floor)
             }
         }
     }
+    skip_to(s, floor);
     s->first_seq = floor;
     set_first(s);
     for (size_t i = 0; i < s->ncons && all && !s->replay; i++) {
@@ -232,14 +255,21 @@ int64_t md_due(const struct md_stream *s, const struct md_msg *m)
     return due;
 }
 
+static void keep_newest(struct md_stream *s, uint32_t subject, uint64_t keep)
+{
+    uint64_t have = 0;
+    for (size_t i = keep != UINT64_MAX ? s->n : 0; i-- > 0 && s->m[i].seq >= s->first_seq;) {
+        if (s->m[i].live && s->m[i].subject == subject && ++have > keep) {
+            kill(s, &s->m[i], 0);
+        }
+    }
+}
+
 static void apply_append(struct md_stream *s, const struct md_event *e)
 {
     const struct stream_cfg *cfg = &s->cfg;
     bool unwanted = nobody(s, e->msg.subject);
-    if (s->n == s->cap) {
-        s->cap = s->cap == 0 ? 64 : s->cap * 2;
-        s->m = base_realloc(s->m, s->cap * sizeof *s->m);
-    }
+    room(s);
     if (s->n == 0) {
         s->first_made = e->msg.seq;
     }
@@ -262,26 +292,11 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
         note_id(s, &s->m[s->n - 1]);
         return;
     }
-    /* What goes is chosen first (rollup or per subject), then the front. */
-    if (e->rollup == 2) {
-        floor = last_before + 1;
-    } else {
-        uint64_t keep = e->rollup == 1                  ? 1
-                        : cfg->max_msgs_per_subject > 0 ? (uint64_t)cfg->max_msgs_per_subject
-                                                        : UINT64_MAX;
-        uint64_t have = 0;
-        for (size_t i = keep != UINT64_MAX ? s->n : 0; i-- > 0 && s->m[i].seq >= s->first_seq;) {
-            if (s->m[i].live && s->m[i].subject == m->subject && ++have > keep) {
-                kill(s, &s->m[i], 0);
-            }
-        }
-    }
+    /* Per subject first, then the front, a rollup on top. */
+    bool limited = cfg->max_msgs_per_subject > 0 && e->rollup != 2; /* that one takes them all */
+    keep_newest(s, m->subject, limited ? (uint64_t)cfg->max_msgs_per_subject : UINT64_MAX);
     if (cfg->discard == DISCARD_OLD) {
-        uint64_t msgs = s->msgs, bytes = s->bytes, seq = u64_max(s->first_seq, floor);
-        for (uint64_t q = s->first_seq; q < floor; q++) {
-            msgs -= md_live(s, q);
-            bytes -= md_live(s, q) ? md_find(s, q)->size : 0;
-        }
+        uint64_t msgs = s->msgs, bytes = s->bytes, seq = s->first_seq;
         while (over(cfg->max_msgs, msgs) || over(cfg->max_bytes, bytes)) {
             while (!md_live(s, seq)) {
                 seq++;
@@ -291,6 +306,10 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
             seq++;
             floor = seq;
         }
+    }
+    floor = e->rollup == 2 ? u64_max(floor, last_before + 1) : floor;
+    if (e->rollup == 1) {
+        keep_newest(s, m->subject, 1);
     }
     if (floor != 0) {
         apply_floor(s, floor);
@@ -423,12 +442,13 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
                                const struct md_msg *m, int64_t now_ns, uint64_t *seq_out)
 {
     const struct stream_cfg *cfg = &s->cfg;
-    if (cfg->max_msg_size >= 0 &&
-        (uint64_t)a->hdr_len + a->data_len > (uint64_t)cfg->max_msg_size) {
-        return APPEND_MSG_TOO_BIG;
+    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
+        *seq_out = s->last_seq;
+        return APPEND_WRONG_LAST_SEQ;
     }
-    if (a->rollup != 0 && !cfg->allow_rollup) {
-        return APPEND_ROLLUP_DENIED;
+    if (a->has_expected_last_subj_seq && a->expected_last_subj_seq != md_last_of(s, m->subject)) {
+        *seq_out = md_last_of(s, m->subject);
+        return APPEND_WRONG_LAST_SUBJ_SEQ;
     }
     if (m->id != 0 && cfg->duplicates_ns > 0) {
         for (size_t i = s->ndedup; i-- > 0;) {
@@ -438,39 +458,35 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
             }
         }
     }
-    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
-        *seq_out = s->last_seq;
-        return APPEND_WRONG_LAST_SEQ;
+    if (a->rollup != 0 && !cfg->allow_rollup) {
+        return APPEND_ROLLUP_DENIED;
     }
-    if (a->has_expected_last_subj_seq && a->expected_last_subj_seq != md_last_of(s, m->subject)) {
-        *seq_out = md_last_of(s, m->subject);
-        return APPEND_WRONG_LAST_SUBJ_SEQ;
+    if (cfg->max_msg_size >= 0 &&
+        (uint64_t)a->hdr_len + a->data_len > (uint64_t)cfg->max_msg_size) {
+        return APPEND_MSG_TOO_BIG;
     }
     if (nobody(s, m->subject)) {
         return APPEND_STORED;
     }
-    uint64_t have = 0, gone = 0, gone_bytes = 0;
+    uint64_t have = 0;
+    const struct md_msg *oldest = NULL; /* of the subject */
     for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
-        if (!s->m[i].live) {
-            continue;
+        if (s->m[i].live && s->m[i].subject == m->subject) {
+            have++;
+            oldest = &s->m[i];
         }
-        bool same = s->m[i].subject == m->subject;
-        have += same;
-        bool goes = a->rollup == 2 || (a->rollup == 1 && same) ||
-                    (a->rollup == 0 && same && cfg->max_msgs_per_subject > 0 &&
-                     have >= (uint64_t)cfg->max_msgs_per_subject);
-        gone += goes;
-        gone_bytes += goes ? s->m[i].size : 0;
     }
-    if (a->rollup == 0 && cfg->max_msgs_per_subject > 0 &&
-        have >= (uint64_t)cfg->max_msgs_per_subject && cfg->discard == DISCARD_NEW &&
-        cfg->discard_new_per_subject) {
+    bool replaces = cfg->max_msgs_per_subject > 0 && have >= (uint64_t)cfg->max_msgs_per_subject;
+    if (cfg->discard != DISCARD_NEW) {
+        return APPEND_STORED;
+    }
+    if (a->rollup == 0 && replaces && cfg->discard_new_per_subject) {
         return APPEND_MAX_MSGS_PER_SUBJECT;
     }
-    if (cfg->discard == DISCARD_NEW && over(cfg->max_msgs, s->msgs - gone + 1)) {
+    if (over(cfg->max_msgs, s->msgs + 1) && !replaces) {
         return APPEND_MAX_MSGS;
     }
-    if (cfg->discard == DISCARD_NEW && over(cfg->max_bytes, s->bytes - gone_bytes + m->size)) {
+    if (over(cfg->max_bytes, s->bytes + m->size) && (!replaces || oldest->size < m->size)) {
         return APPEND_MAX_BYTES;
     }
     return APPEND_STORED;
@@ -480,7 +496,8 @@ void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, si
 {
     uint64_t msgs = s->msgs, bytes = s->bytes, floor = 0;
     for (uint64_t seq = s->first_seq;
-         seq <= s->last_seq && (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes));
+         s->cfg.discard == DISCARD_OLD && seq <= s->last_seq &&
+         (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes));
          seq++) {
         if (md_live(s, seq)) {
             msgs--;

@@ -102,7 +102,7 @@ const char *md_subject(uint32_t n);
  * header length. */
 uint32_t md_header(const struct md_msg *m, char hdr[MD_HDR_MAX]);
 void md_payload(const struct md_msg *m, uint8_t *out);
-uint32_t md_size(const struct md_msg *m);
+uint32_t md_size(const struct md_stream *s, const struct md_msg *m);
 /* When it goes by time, as the stream's config has it now; INT64_MAX = never. */
 int64_t md_due(const struct md_stream *s, const struct md_msg *m);
 /* An interest stream keeps only what some consumer's filter matches. */

@@ -611,7 +611,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     uint8_t *data = base_malloc(data_len + 8);
     uint32_t hdr_len = md_header(&m, hdr);
     md_payload(&m, data);
-    m.size = md_size(&m);
+    m.size = md_size(md, &m);
     const char *subject = md_subject(m.subject);
     struct store_append a = {.subject = subject,
                              .subject_len = (uint32_t)strlen(subject),
@@ -719,6 +719,7 @@ void sw_purge(struct world *w, struct sw_inst *in)
         p.keep = 1 + prng_below(r, 5);
     } else if (prng_below(r, 3) == 0) {
         p.seq = md->first_seq + prng_below(r, md->last_seq + 2 - md->first_seq);
+        p.seq += prng_below(r, 4) == 0 ? prng_below(r, 30) : 0; /* may lie beyond the end */
     }
     uint64_t *seqs = NULL, front, n = 0, matching = 0, kept = md->last_seq + 1;
     uint64_t hi = p.seq != 0 ? p.seq : md->last_seq + 1;
@@ -736,14 +737,13 @@ void sw_purge(struct world *w, struct sw_inst *in)
             kept = m->seq;
         }
     }
-    front = p.seq != 0                          ? u64_min(p.seq, md->last_seq + 1)
-            : p.keep >= md->msgs && p.keep != 0 ? md->first_seq
-                                                : kept;
+    front = p.seq != 0 ? p.seq : p.keep >= md->msgs && p.keep != 0 ? md->first_seq : kept;
     struct sw_call *c = call_make(w, in, CALL_EVENT);
+    bool changes = n > 0 || (!filtered && front > md->first_seq);
     c->value = n;
-    c->ev = n > 0 ? in->nev : SIZE_MAX;
+    c->ev = changes ? in->nev : SIZE_MAX;
     w->store->ops->purge(in->h, &p, on_done, c);
-    if (n > 0) {
+    if (changes) {
         struct md_event *e = sw_event(w, in, filtered ? EV_REMOVE : EV_FLOOR);
         e->sync = true;
         if (filtered) {
