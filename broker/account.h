@@ -39,12 +39,14 @@ struct brk_account {
     uint64_t conns_total; /* ever */
     struct brk_flow flow;
     uint64_t slow_consumers;
-    struct htab watches;           /* brk_watch by subject */
-    struct brk_watch *watches_due; /* whose interest may have changed in this turn */
-    brk_map_fn map_subject;        /* NULL: none */
-    void *map_arg;                 /* borrowed */
-    void *js;                      /* JetStream's part of the account; owned by broker/js_*.c */
-    struct brk_account *next;      /* all accounts, in the order they were made; borrowed */
+    struct htab watches;                    /* brk_watch by subject */
+    struct brk_watch *watches_due;          /* whose interest may have changed in this turn */
+    brk_map_fn map_subject;                 /* NULL: none */
+    void *map_arg;                          /* borrowed */
+    bool (*silent)(struct brk_str subject); /* a service hears this and never answers: no 503;
+                                               NULL: none */
+    void *js;                 /* JetStream's part of the account; owned by broker/js_*.c */
+    struct brk_account *next; /* all accounts, in the order they were made; borrowed */
 };
 
 /* Finds an account by name; NULL when there is none. Borrowed until the server is destroyed. */

@@ -444,7 +444,8 @@ static enum brk_op op_pub(void *arg, const struct brk_msg *parsed)
     if (c->verbose) {
         send_ok(c);
     }
-    if (brk_publish(c->account, &m) == 0 && c->no_responders && m.reply.n > 0) {
+    if (brk_publish(c->account, &m) == 0 && c->no_responders && m.reply.n > 0 &&
+        (c->account->silent == NULL || !c->account->silent(m.subject))) {
         send_no_responders(c, m.subject, m.reply);
     }
     return op_of(c);

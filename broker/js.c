@@ -139,6 +139,25 @@ struct js *js_create(const struct js_deps *deps)
     return js;
 }
 
+/* Upstream's API hears all of $JS.API.> and is silent on what it does not know; only direct gets
+ * and pull requests are subscriptions of their own. */
+static bool api_silent(struct brk_str subject)
+{
+    static const char *const own[] = {"DIRECT.GET.", "CONSUMER.MSG.NEXT."};
+    static const char api[] = "$JS.API.";
+    size_t n = sizeof api - 1;
+    if (subject.n <= n || memcmp(subject.p, api, n) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        size_t len = strlen(own[i]);
+        if (subject.n >= n + len && memcmp(subject.p + n, own[i], len) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static struct js_account *add_account(struct js *js, struct brk_account *acc)
 {
     ASSERT(acc->js == NULL);
@@ -171,6 +190,7 @@ void js_enable_account(struct js *js, struct brk_account *acc)
 {
     struct js_account *ja = add_account(js, acc);
     name_hash(acc->name, ja->hash);
+    acc->silent = api_silent;
     ja->ack_sub = brk_isub_create(acc, BRK_STR("$JS.ACK.>"), (struct brk_str){0}, js_ack_cb, ja);
     ja->fc_sub = brk_isub_create(acc, BRK_STR("$JS.FC.>"), (struct brk_str){0}, js_push_fc_cb, ja);
     struct store_stream *ss = NULL;

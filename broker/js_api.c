@@ -406,6 +406,19 @@ struct js_consumer *js_req_consumer(struct js_req *r)
     return c;
 }
 
+bool js_req_empty(const struct js_req *r)
+{
+    static const char object[] = "{}";
+    size_t seen = 0;
+    for (size_t i = 0; i < r->body.n; i++) {
+        char c = r->body.p[i];
+        if ((unsigned char)c > ' ' && (seen == 2 || c != object[seen++])) {
+            return false;
+        }
+    }
+    return seen != 1;
+}
+
 bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
 {
     struct json_in doc = {0};

@@ -541,16 +541,6 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
     js_req_answer(r);
 }
 
-static bool blank(struct brk_str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        if ((unsigned char)s.p[i] > ' ') {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void advise_consumers_deleted(struct js_stream *s)
 {
     for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
@@ -561,7 +551,7 @@ static void advise_consumers_deleted(struct js_stream *s)
 
 void js_h_stream_delete(struct js_req *r)
 {
-    if (!blank(r->body) && !js_str_eq(r->body, "{}", 2)) {
+    if (!js_req_empty(r)) {
         js_req_fail_with(r, API_NOT_EMPTY_REQUEST);
         return;
     }

@@ -92,7 +92,7 @@ void js_h_msg_get(struct js_req *r)
 {
     struct get_body b = {0};
     struct store_get g;
-    if (r->body.n == 0) {
+    if (js_req_empty(r)) {
         js_req_fail_with(r, API_BAD_REQUEST);
         return;
     }
@@ -146,16 +146,12 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 void js_h_msg_delete(struct js_req *r)
 {
     struct delete_body b = {0};
-    if (r->body.n == 0) {
+    if (js_req_empty(r)) {
         js_req_fail_with(r, API_BAD_REQUEST);
         return;
     }
     if (!js_req_decode(r, &delete_schema, &b)) {
         js_req_fail(r);
-        return;
-    }
-    if (b.seq == 0) {
-        js_req_fail_with(r, API_BAD_REQUEST);
         return;
     }
     struct js_stream *s = js_req_stream(r);

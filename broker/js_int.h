@@ -280,6 +280,8 @@ void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct 
  */
 struct js_stream *js_req_stream(struct js_req *r);
 struct js_consumer *js_req_consumer(struct js_req *r);
+/* True for a body that asks for nothing: blanks, or an object without members. */
+bool js_req_empty(const struct js_req *r);
 /* Decodes the body (empty: nothing). False: answered with 10025. */
 bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base);
 

@@ -249,11 +249,11 @@ static bool equals_fold(struct brk_str v, const char *word)
     return word[v.n] == '\0';
 }
 
-/* Whether the stream permits it is the store's to say. */
+/* Whether the stream permits it is the store's to say, behind other checks. */
 static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a,
                         struct brk_str reply)
 {
-    bool sub = equals_fold(v, "sub");
+    bool sub = equals_fold(v, "sub") || !s->allow_rollup;
     if (!sub && !equals_fold(v, "all")) {
         struct api_error e;
         api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",

@@ -140,7 +140,7 @@ static void kill(struct md_stream *s, struct md_msg *m, uint32_t except)
 }
 
 /* A purge by request moves consumers up to the new first sequence, as upstream's do. */
-void md_purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
+static void purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
 {
     bool settled = c->npend == 0 && md_num_pending(s, c) == 0 &&
                    c->floor_sseq == c->delivered_sseq && c->floor_cseq == c->delivered_cseq;
@@ -157,6 +157,21 @@ void md_purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
     if (md_nack(c) == 0) {
         c->floor_cseq = c->delivered_cseq;
         c->floor_sseq = c->delivered_sseq;
+    }
+}
+
+void md_purged_all(struct md_stream *s, const char *filter)
+{
+    for (size_t i = 0; i < s->ncons; i++) {
+        struct md_cons *c = s->cons[i];
+        bool any = c->cfg.nfilters == 0;
+        for (size_t f = 0; f < c->cfg.nfilters && !any; f++) {
+            const char *own = c->cfg.filters[f];
+            any = subject_overlap(own, strlen(own), filter, strlen(filter));
+        }
+        if (any || strcmp(filter, ">") == 0) {
+            purged(s, c, s->first_seq);
+        }
     }
 }
 
@@ -377,11 +392,14 @@ void md_apply(struct md_stream *s, const struct md_event *e)
             }
         }
         set_first(s);
+        if (e->purge != NULL && !s->replay) {
+            md_purged_all(s, e->purge);
+        }
         break;
     case EV_FLOOR:
         apply_floor(s, e->floor);
-        for (size_t i = 0; i < s->ncons && e->purge && !s->replay; i++) {
-            md_purged(s, s->cons[i], e->floor);
+        if (e->purge != NULL && !s->replay) {
+            md_purged_all(s, e->purge);
         }
         break;
     case EV_CCREATE:

@@ -86,9 +86,9 @@ struct md_event {
     uint64_t acked_op;  /* ... when the acknowledgement came; UINT64_MAX = none came */
     struct md_msg msg;  /* APPEND */
     uint8_t rollup;
-    uint64_t floor; /* FLOOR */
-    bool purge;     /* FLOOR by a purge: consumers move up too */
-    uint64_t *seqs; /* owned: REMOVE */
+    uint64_t floor;    /* FLOOR */
+    const char *purge; /* FLOOR or REMOVE by a purge of this filter: consumers move up too */
+    uint64_t *seqs;    /* owned: REMOVE */
     size_t nseqs;
     uint32_t cons_uid;      /* C*; REMOVE by an ack: whose */
     struct stream_cfg *cfg; /* owned: CREATE, UPDATE */
@@ -128,7 +128,7 @@ void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, si
 struct md_cons *md_cons(struct md_stream *s, uint32_t uid);
 struct md_cons *md_cons_by_name(struct md_stream *s, const char *name);
 bool md_matches(const struct md_cons *c, uint32_t subject);
-void md_purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq);
+void md_purged_all(struct md_stream *s, const char *filter);
 void md_position(struct md_stream *s, struct md_cons *c);
 uint64_t md_num_pending(struct md_stream *s, struct md_cons *c);
 uint64_t md_next(struct md_stream *s, struct md_cons *c); /* next new message, 0 = none */

@@ -752,13 +752,11 @@ void sw_purge(struct world *w, struct sw_inst *in)
             seqs = NULL;
         } else {
             e->floor = front;
-            e->purge = true;
         }
+        e->purge = p.filter_len == 0 ? ">" : p.filter;
         md_apply(md, e);
-    } else if (!filtered) {
-        for (size_t i = 0; i < md->ncons; i++) {
-            md_purged(md, md->cons[i], front);
-        }
+    } else {
+        md_purged_all(md, p.filter_len == 0 ? ">" : p.filter);
     }
     base_free(seqs);
 }
