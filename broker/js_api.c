@@ -103,18 +103,46 @@ static char *copy_piece(char *to, struct brk_str s, struct brk_str *out)
     return to + s.n + 1;
 }
 
+/* One account does not take all of what they share: a quarter is left to the others, and each has
+ * room for one request. */
+static bool room(size_t all, size_t own, size_t most, bool alone)
+{
+    return own == 0 || (all < most && (alone || own < most - most / 4));
+}
+
+static bool has_room(const struct js_account *ja, size_t size)
+{
+    const struct js *js = ja->js;
+    bool alone = js->accounts->next == NULL;
+    return room(js->requests, ja->requests, js->requests_max, alone) &&
+           room(js->request_bytes + size - 1, ja->request_bytes == 0 ? 0 : ja->request_bytes + size,
+                JS_REQUEST_BYTES_MAX, alone);
+}
+
+static void counted(struct js_account *ja, size_t size)
+{
+    ja->request_bytes += size;
+    ja->js->request_bytes += size;
+}
+
+static void uncounted(struct js_account *ja, size_t size)
+{
+    ja->request_bytes -= size;
+    ja->js->request_bytes -= size;
+}
+
 static struct js_req *make(struct js_api_sub *sub, const struct brk_msg *m)
 {
     struct js *js = sub->ja->js;
     size_t size = sizeof(struct js_req) + m->subject.n + m->reply.n + m->payload_len + 3;
-    if (js->request_bytes > 0 && js->request_bytes + size > JS_REQUEST_BYTES_MAX) {
+    if (!has_room(sub->ja, size)) {
         return NULL;
     }
     struct js_req *r = base_try_malloc(size);
     if (r == NULL) {
         return NULL;
     }
-    js->request_bytes += size;
+    counted(sub->ja, size);
     *r = (struct js_req){.ja = sub->ja, .js = js, .route = sub->route, .size = size};
     char *p = copy_piece(r->bytes, m->subject, &r->subject);
     p = copy_piece(p, m->reply, &r->reply);
@@ -147,7 +175,7 @@ static void on_request(void *arg, const struct brk_msg *m)
     struct js_api_sub *sub = arg;
     struct js_account *ja = sub->ja;
     struct js *js = ja->js;
-    struct js_req *r = js->requests < js->requests_max ? make(sub, m) : NULL;
+    struct js_req *r = make(sub, m);
     if (r == NULL) {
         refuse_overload(ja, m);
         return;
@@ -159,6 +187,7 @@ static void on_request(void *arg, const struct brk_msg *m)
     }
     ja->req_last = r;
     js->requests++;
+    ja->requests++;
     brk_slice_kick(js->api_slice);
 }
 
@@ -207,6 +236,7 @@ bool js_api_slice(void *arg)
     }
     js->active = r;
     js->requests--;
+    ja->requests--;
     ja->api_inflight++;
     ja->changing += r->route->changes ? 1 : 0;
     if (ja->disabled) {
@@ -242,7 +272,8 @@ void js_api_disable(struct js_account *ja)
         struct js_req *r = ja->req_first;
         ja->req_first = r->next;
         ja->js->requests--;
-        ja->js->request_bytes -= r->size;
+        ja->requests--;
+        uncounted(ja, r->size);
         base_free(r);
     }
     ja->req_last = NULL;
@@ -281,7 +312,7 @@ static void release(struct js_req *r)
         js_consumer_unref(r->consumer);
     }
     json_out_fini(&r->out);
-    r->js->request_bytes -= r->size;
+    uncounted(r->ja, r->size);
     base_free(r);
 }
 

@@ -66,6 +66,8 @@ struct js_account {
     struct brk_sub *ack_sub, *fc_sub;    /* owned */
     char hash[9];                        /* of the account's name, in v2 ack subjects */
     struct js_req *req_first, *req_last; /* waiting, in order */
+    size_t requests;                     /* that many */
+    size_t request_bytes;                /* of those that wait or run */
     uint32_t changing; /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
     bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing

@@ -193,6 +193,31 @@ static void test_overload(void **state)
     teardown(f);
 }
 
+/* What one account asks for leaves room for the requests of another. */
+static void test_overload_of_one_account(void **state)
+{
+    (void)state;
+    struct fixture *f = setup(8);
+    struct brk_account *other = brk_account_get(f->server, BRK_STR("OTHER"));
+    other->jetstream = true;
+    js_enable_account(f->js, other);
+    struct brk_sub *inbox =
+        brk_isub_create(other, BRK_STR("inbox.>"), (struct brk_str){0}, on_inbox, f);
+    for (unsigned i = 0; i < 10; i++) {
+        publish(f, "$JS.API.INFO", "inbox.r", "");
+    }
+    assert_int_equal(f->n, 4); /* refused: six of eight places are taken */
+    struct brk_msg m = {.subject = BRK_STR("$JS.API.INFO"), .reply = BRK_STR("inbox.o")};
+    (void)brk_publish(other, &m);
+    (void)brk_publish(other, &m);
+    assert_int_equal(f->n, 4);
+    (void)brk_publish(other, &m);
+    assert_int_equal(f->n, 5); /* all eight are */
+    wait_for(f, 13);
+    brk_isub_destroy(inbox);
+    teardown(f);
+}
+
 static void test_full_journal(void **state)
 {
     (void)state;
@@ -357,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_keep_their_order),
         cmocka_unit_test(test_overload),
+        cmocka_unit_test(test_overload_of_one_account),
         cmocka_unit_test(test_full_journal),
         cmocka_unit_test(test_pull_and_acks),
         cmocka_unit_test(test_waiting_when_the_consumer_goes),
