@@ -281,12 +281,12 @@ void js_destroy(struct js *js)
         brk_loop_off(js->d.loop, store_poll, js);
         brk_loop_off(js->d.loop, store_turn, js);
     }
+    js_api_fini(js); /* requests under way are counted in their accounts */
     while (js->accounts != NULL) {
         struct js_account *ja = js->accounts;
         js->accounts = ja->next;
         account_destroy(ja);
     }
-    js_api_fini(js);
     js_copiers_fini(js);
     brk_slice_destroy(js->api_slice);
     brk_slice_destroy(js->run_slice);
