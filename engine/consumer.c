@@ -3,6 +3,7 @@
 #include "engine/consumer_impl.h"
 
 #include "engine/base/log.h"
+#include "engine/base/subject.h"
 #include "engine/eng.h"
 
 enum { RELEASE_STEP = 8192 }; /* messages looked at in one go for whether anybody wants them */
@@ -407,6 +408,23 @@ void cons_on_purged(struct store_cons *c, uint64_t first_seq)
     cons_recount(c);
     cons_mark_position(c, false);
     cons_ready_soon(c);
+}
+
+/* Nothing of what it wants is left below the first message that the filter still matches, or, where
+ * it wants more than was purged, below the stream's first. */
+void cons_on_purged_subject(struct store_cons *c, const char *filter, size_t len)
+{
+    const struct store_stream *s = c->s;
+    bool within = c->nfilters > 0, touched = c->nfilters == 0;
+    for (size_t i = 0; i < c->nfilters; i++) {
+        const struct sidx_filter *f = &c->filters[i];
+        within = within && subject_subset(f->s, f->len, filter, len);
+        touched = touched || subject_overlap(f->s, f->len, filter, len);
+    }
+    uint64_t left = within ? sidx_next_match(s->idx, filter, len, 1) : s->first_seq;
+    if (touched) {
+        cons_on_purged(c, left != 0 ? left : s->last_seq + 1);
+    }
 }
 
 /* --- interest --------------------------------------------------------------------------------- */

@@ -140,6 +140,8 @@ void cons_on_floor(struct store_cons *c, uint64_t first_seq);
 /* A purge by request moved the floor to first_seq (its messages have been removed): consumers that
  * stood below move there, as upstream's do (limits and expiry do not move them). */
 void cons_on_purged(struct store_cons *c, uint64_t first_seq);
+/* The same for a purge, or rollup, of the subjects that a filter matches. */
+void cons_on_purged_subject(struct store_cons *c, const char *filter, size_t len);
 
 /* ---- what consumer.c may use ----------------------------------------------------------------- */
 

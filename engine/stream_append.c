@@ -313,6 +313,13 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     s->quiet_removals = a->rollup != 0;
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
     s->quiet_removals = false;
+    for (size_t i = 0; i < s->ncons && a->rollup != 0; i++) {
+        if (a->rollup == 1) {
+            cons_on_purged_subject(s->cons[i], a->subject, a->subject_len);
+        } else {
+            cons_on_purged(s->cons[i], s->first_seq);
+        }
+    }
     if (!s->memory) {
         struct jw_rec r = {.user = s,
                            .gid = s->gid,

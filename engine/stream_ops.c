@@ -200,16 +200,6 @@ static int by_seq(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool concerns(struct store_cons *c, const struct store_purge *p)
-{
-    const struct cons_cfg *cfg = cons_op_cfg(c);
-    bool any = cfg->nfilters == 0;
-    for (size_t i = 0; i < cfg->nfilters && !any; i++) {
-        any = subject_overlap(cfg->filters[i], strlen(cfg->filters[i]), p->filter, p->filter_len);
-    }
-    return any;
-}
-
 static enum st purge_filtered(struct store_stream *s, const struct store_purge *p, uint64_t *n_out)
 {
     struct purge_plan plan = {.hi = p->seq != 0 ? p->seq : s->last_seq + 1};
@@ -223,9 +213,7 @@ static enum st purge_filtered(struct store_stream *s, const struct store_purge *
     }
     enum st st = n > 0 ? stream_remove_logged(s, &plan.runs, REASON_PURGE) : ST_OK;
     for (size_t i = 0; i < s->ncons && st == ST_OK; i++) {
-        if (concerns(s->cons[i], p)) {
-            cons_on_purged(s->cons[i], s->first_seq);
-        }
+        cons_on_purged_subject(s->cons[i], p->filter, p->filter_len);
     }
     seq_runs_fini(&plan.runs);
     base_free(plan.seqs);

@@ -162,15 +162,23 @@ static void purged(struct md_stream *s, struct md_cons *c, uint64_t first_seq)
 
 void md_purged_all(struct md_stream *s, const char *filter)
 {
+    size_t len = strlen(filter);
+    bool all = strcmp(filter, ">") == 0;
+    uint64_t left = s->last_seq + 1;
+    for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
+        const char *name = md_subject(s->m[i].subject);
+        left = s->m[i].live && subject_match(name, strlen(name), filter, len) ? s->m[i].seq : left;
+    }
     for (size_t i = 0; i < s->ncons; i++) {
         struct md_cons *c = s->cons[i];
-        bool any = c->cfg.nfilters == 0;
-        for (size_t f = 0; f < c->cfg.nfilters && !any; f++) {
-            const char *own = c->cfg.filters[f];
-            any = subject_overlap(own, strlen(own), filter, strlen(filter));
+        bool within = c->cfg.nfilters > 0 && !all, touched = c->cfg.nfilters == 0 || all;
+        for (size_t k = 0; k < c->cfg.nfilters; k++) {
+            const char *own = c->cfg.filters[k];
+            within = within && subject_subset(own, strlen(own), filter, len);
+            touched = touched || subject_overlap(own, strlen(own), filter, len);
         }
-        if (any || strcmp(filter, ">") == 0) {
-            purged(s, c, s->first_seq);
+        if (touched) {
+            purged(s, c, within ? left : s->first_seq);
         }
     }
 }
@@ -384,6 +392,9 @@ void md_apply(struct md_stream *s, const struct md_event *e)
         break;
     case EV_APPEND:
         apply_append(s, e);
+        if (e->rollup != 0 && !s->replay) {
+            md_purged_all(s, e->rollup == 1 ? md_subject(e->msg.subject) : ">");
+        }
         break;
     case EV_REMOVE:
         for (size_t i = 0; i < e->nseqs; i++) {
