@@ -99,7 +99,8 @@ struct eng {
     void (*on_expired)(void *arg, struct store_stream *s, uint64_t floor,
                        const struct seq_runs *runs, uint64_t marked);
     void *on_expired_arg;
-    bool hold_expiry; /* tests: nothing goes by time */
+    bool hold_expiry;                 /* tests: nothing goes by time */
+    void (*on_batch_part)(void *arg); /* tests: each message of an atomic batch gets a ticket */
 
     uint64_t load_checkpoint_lsn, load_end_lsn; /* as the catalogue said at the start */
     struct store_stream *replay_last;           /* start-up: whose record was replayed last */
@@ -189,6 +190,8 @@ int64_t msg_expires_ns(const struct msg *m);
 /* stream_append.c. Appends a message of the engine's own, checked against the limits only.
  * ST_FULL: try again; ST_NOSPACE: the limits refuse it. */
 MUST_USE enum st stream_append_own(struct store_stream *s, const struct store_append *a);
+/* stream_batch.c. What of `seq` may be seen when `ticket` is done. */
+uint64_t stream_batch_visible(struct store_stream *s, uint64_t ticket, uint64_t seq);
 /* Interest: no consumer wants messages of this subject. */
 bool stream_unwanted(struct store_stream *s, const struct sidx_entry *entry);
 /* A reference on the held block that m points into; NULL when it points elsewhere. */
@@ -204,6 +207,8 @@ bool stream_consistent(const struct store_stream *s); /* I14 and friends; for as
 enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
                          void *arg);
 void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg);
+enum st stream_op_append_batch(struct store_stream *s, const struct store_append *v, size_t n,
+                               store_append_fn fn, void *arg);
 void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg);
 void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
                       void *arg);

@@ -267,6 +267,7 @@ static const struct store_ops ops = {
     .stream_user = op_user,
     .stream_set_user = op_set_user,
     .append = stream_op_append,
+    .append_batch = stream_op_append_batch,
     .snap_open = store_snap_open,
     .snap_close = store_snap_close,
     .snap_info = store_snap_info,

@@ -180,6 +180,10 @@ enum append_verdict {
     APPEND_ROLLUP_DENIED,        /* rollup not permitted: 10111 */
     APPEND_NO_STORE,             /* file storage limit of server or disk low water: 10047 */
     APPEND_NO_MEMORY,            /* memory storage limit: 10028 */
+    APPEND_WRONG_LAST_CONSTANT,  /* batch: expectation about what the batch itself wrote: 10164 */
+    APPEND_ROLLUP_BATCH_SUB,     /* batch: subject rolled up after a write to it: 10111 */
+    APPEND_ROLLUP_BATCH_ALL,     /* batch: all rolled up, but not first: 10111 */
+    APPEND_BATCH_TOO_LARGE,      /* batch: no room in the journal for that many bytes */
     APPEND_FAILED,               /* poisoned: the outcome is not known; never "not stored" */
 };
 
@@ -214,6 +218,7 @@ struct store_append_result {
     enum append_verdict verdict;
     uint64_t seq;          /* stored: the new one; duplicate: the original's */
     uint64_t actual;       /* see verdicts */
+    size_t index;          /* batch, refused: which message */
     const char *actual_id; /* WRONG_LAST_MSGID; valid during the callback */
 };
 typedef void (*store_append_fn)(void *arg, const struct store_append_result *r);
@@ -328,6 +333,10 @@ struct store_ops {
     /* Moves last_seq up to `last_seq`; the sequences between stay empty. For mirrors, where the
      * origin has no message there. Lower: nothing happens. fn may be NULL. */
     void (*seq_skip)(struct store_stream *, uint64_t last_seq, store_done_fn, void *arg);
+    /* All of them, as one atomic batch, or none (n >= 1). A duplicate refuses it. Stored: r->seq is
+     * the last one's, those before it have the sequences below. Else as append. */
+    enum st (*append_batch)(struct store_stream *, const struct store_append *, size_t n,
+                            store_append_fn, void *arg);
     void (*get)(struct store_stream *, const struct store_get *, store_get_fn, void *arg);
     void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
                        void *arg); /* ST_NOTFOUND */

@@ -96,6 +96,7 @@ void stream_free(struct store_stream *s)
     if (s->eng->jw != NULL) {
         jw_forget(s->eng->jw, s);
     }
+    base_free(s->batches);
     base_free(s->dropped_subs);
     base_free(s->load_tail);
     base_free(s->cons);
@@ -535,7 +536,8 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
         s->reserved_done_seq =
             u64_max(s->reserved_done_seq, entry->last_seq); /* SKIP says it there */
     } else if (!s->dropped) {
-        stream_set_visible(s, entry->last_seq);
+        stream_set_visible(s, s->nbatches == 0 ? entry->last_seq
+                                               : stream_batch_visible(s, ticket, entry->last_seq));
     }
 }
 

@@ -32,6 +32,11 @@ struct eng_damage {
     char *text;      /* owned */
 };
 
+/* An atomic batch on its way over several tickets (stream_batch.c). */
+struct stream_batch_held {
+    uint64_t first_seq, last_ticket;
+};
+
 struct store_stream {
     uint32_t magic;
     uint32_t gid;
@@ -49,9 +54,11 @@ struct store_stream {
     uint64_t first_seq;   /* last_seq + 1 when empty */
     uint64_t msgs, bytes; /* bytes: logical */
     int64_t last_ts_ns;
-    uint64_t oseq;        /* ordinal of the newest record */
-    uint64_t ticket;      /* of the newest record; 0 = older than this process */
-    uint64_t visible_seq; /* messages up to here may be delivered */
+    uint64_t oseq;                     /* ordinal of the newest record */
+    uint64_t ticket;                   /* of the newest record; 0 = older than this process */
+    uint64_t visible_seq;              /* messages up to here may be delivered */
+    struct stream_batch_held *batches; /* owned: atomic batches whose last ticket is not done */
+    size_t nbatches;
     struct liveset *live; /* owned */
     struct sidx *idx;     /* owned */
     struct msgmap map;

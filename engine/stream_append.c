@@ -1,9 +1,9 @@
 /* Admission of a publish: checks, then one record that holds the message and everything it evicts,
  * applied at once. Nothing is changed before the last check has passed; nothing fails after the
  * record was reserved. */
-#include "engine/eng.h"
 #include "engine/base/subject.h"
 #include "engine/msg_header.h"
+#include "engine/stream_admit.h"
 
 /* What a message pushes out. */
 struct evict {
@@ -29,7 +29,7 @@ static void evict_seq(struct store_stream *s, struct evict *ev, uint64_t seq)
 
 /* --- expected-*, dedup ------------------------------------------------------------------------ */
 
-static uint64_t last_of_subject(const struct store_stream *s, const char *subject, size_t len)
+uint64_t stream_last_of(const struct store_stream *s, const char *subject, size_t len)
 {
     if (subject_has_wildcard(subject, len)) {
         return sidx_last_match(s->idx, subject, len);
@@ -41,6 +41,15 @@ static uint64_t last_of_subject(const struct store_stream *s, const char *subjec
 static struct hash128 id_hash(const struct store_stream *s, const char *id, size_t len)
 {
     return hash128(s->eng->ident.crc_seed, id, len);
+}
+
+bool stream_is_duplicate(struct store_stream *s, const struct store_append *a, uint64_t *seq_out)
+{
+    if (a->msg_id == NULL || s->cfg.duplicates_ns <= 0) {
+        return false;
+    }
+    dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
+    return dedup_find(s->dedup, id_hash(s, a->msg_id, a->msg_id_len), seq_out);
 }
 
 /* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
@@ -63,18 +72,15 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
     if (a->has_expected_last_subj_seq) {
         const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
         size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
-        r->actual = last_of_subject(s, subject, len);
+        r->actual = stream_last_of(s, subject, len);
         if (r->actual != a->expected_last_subj_seq) {
             r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
             return true;
         }
     }
-    if (a->msg_id != NULL && s->cfg.duplicates_ns > 0) {
-        dedup_expire(s->dedup, eng_now_ns(s->eng) - s->cfg.duplicates_ns);
-        if (dedup_find(s->dedup, id_hash(s, a->msg_id, a->msg_id_len), &r->seq)) {
-            r->verdict = APPEND_DUPLICATE;
-            return true;
-        }
+    if (stream_is_duplicate(s, a, &r->seq)) {
+        r->verdict = APPEND_DUPLICATE;
+        return true;
     }
     if (a->expected_last_msgid != NULL) {
         size_t len;
@@ -251,11 +257,11 @@ void stream_dedup_note(struct store_stream *s, const struct msg *m)
 }
 
 /* Room for one record: in the journal's chunk, or in the stream's own for memory streams. */
-static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct jr_chunk **chunk,
-                       uint32_t *off)
+static enum st reserve(struct store_stream *s, size_t len, bool urgent, uint8_t **p,
+                       struct jr_chunk **chunk, uint32_t *off)
 {
     if (!s->memory) {
-        return jw_reserve(s->eng->jw, len, false, p, chunk, off);
+        return jw_reserve(s->eng->jw, len, urgent, p, chunk, off);
     }
     enum { CHUNK = 64 * 1024 };
     struct jr_chunk *c = s->mem_chunk;
@@ -278,7 +284,7 @@ static enum st reserve(struct store_stream *s, size_t len, uint8_t **p, struct j
 }
 
 static enum st write_append(struct store_stream *s, const struct store_append *a,
-                            const struct evict *ev, int64_t now, struct msg *m)
+                            const struct evict *ev, uint8_t rec_flags, bool urgent, struct msg *m)
 {
     size_t ext = append_ext_size(ev->floor, &ev->runs);
     size_t body = (size_t)msg_size(a->subject_len, a->hdr_len, a->data_len);
@@ -286,7 +292,7 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     uint8_t *p;
     struct jr_chunk *chunk;
     uint32_t off;
-    enum st st = reserve(s, len, &p, &chunk, &off);
+    enum st st = reserve(s, len, urgent, &p, &chunk, &off);
     if (st != ST_OK) {
         return st;
     }
@@ -295,7 +301,8 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     flags |= a->msg_id != NULL ? MSG_MSGID : 0;
     flags |= a->rollup == 1 ? MSG_ROLLUP_SUB : a->rollup == 2 ? MSG_ROLLUP_ALL : 0;
     *m = (struct msg){.seq = next_seq(s, a),
-                      .ts_ns = a->at_seq != 0 ? a->at_time_ns : i64_max(now, s->last_ts_ns),
+                      .ts_ns = a->at_seq != 0 ? a->at_time_ns
+                                              : i64_max(eng_now_ns(s->eng), s->last_ts_ns),
                       .subj = (const uint8_t *)a->subject,
                       .hdr = a->hdr,
                       .data = a->data,
@@ -308,7 +315,8 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     uint32_t msg_off = (uint32_t)(off + REC_HEAD_SIZE + ext);
     if (!s->memory) {
         s->oseq++;
-        rec_seal(p, REC_APPEND, 0, s->gid, 0, (uint32_t)s->oseq, ext, body, s->eng->ident.crc_seed);
+        rec_seal(p, REC_APPEND, rec_flags, s->gid, 0, (uint32_t)s->oseq, ext, body,
+                 s->eng->ident.crc_seed);
     }
     s->quiet_removals = a->rollup != 0;
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
@@ -328,6 +336,7 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
                            .floor = s->first_seq,
                            .removed = ev->runs.n > 0 ? &ev->runs : NULL,
                            .type = REC_APPEND,
+                           .flags = rec_flags,
                            .sync = s->durability == DURABILITY_DURABLE};
         s->ticket = jw_commit(s->eng->jw, &r, len);
         s->ckpt_dirty = true;
@@ -339,7 +348,7 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
 }
 
 /* What the config says of the message itself; upstream looks at it last. */
-static bool check_config(const struct store_stream *s, const struct store_append *a,
+bool stream_check_config(const struct store_stream *s, const struct store_append *a,
                          struct store_append_result *r)
 {
     if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
@@ -355,8 +364,9 @@ static bool check_config(const struct store_stream *s, const struct store_append
 }
 
 /* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */
-static enum st admit(struct store_stream *s, const struct store_append *a, const struct evict *ev,
-                     int64_t now, uint64_t *seq_out)
+static enum st write_checked(struct store_stream *s, const struct store_append *a,
+                             const struct evict *ev, uint8_t rec_flags, bool urgent,
+                             uint64_t *seq_out)
 {
     struct msg m;
     enum st st = stream_reserve_seqs(s);
@@ -364,7 +374,7 @@ static enum st admit(struct store_stream *s, const struct store_append *a, const
         return ST_FULL; /* the reservation is on its way */
     }
     if (st == ST_OK) {
-        st = write_append(s, a, ev, now, &m);
+        st = write_append(s, a, ev, rec_flags, urgent, &m);
     }
     if (st == ST_OK) {
         stream_dedup_note(s, &m);
@@ -377,17 +387,30 @@ static enum st admit(struct store_stream *s, const struct store_append *a, const
     return st;
 }
 
-enum st stream_append_own(struct store_stream *s, const struct store_append *a)
+enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8_t rec_flags,
+                     bool own, struct store_append_result *r)
 {
-    struct store_append_result r = {.verdict = APPEND_STORED};
     struct evict ev = {0};
-    enum st st = ST_NOSPACE;
+    enum st st = ST_OK;
     uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
-    if (plan_limits(s, a, true, size, &ev, &r)) {
-        st = admit(s, a, &ev, eng_now_ns(s->eng), &r.seq);
+    if (wanted_by_nobody(s, a->subject, a->subject_len)) {
+        ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
+        if (ev.floor == 0) {
+            seq_runs_add(&ev.runs, next_seq(s, a));
+        }
+    }
+    if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, own, size, &ev, r)) {
+        st = write_checked(s, a, &ev, rec_flags, own, &r->seq);
     }
     seq_runs_fini(&ev.runs);
     return st;
+}
+
+enum st stream_append_own(struct store_stream *s, const struct store_append *a)
+{
+    struct store_append_result r = {.verdict = APPEND_STORED};
+    enum st st = stream_admit(s, a, 0, true, &r);
+    return st == ST_OK && r.verdict != APPEND_STORED ? ST_NOSPACE : st;
 }
 
 /* A publish that waits for its ticket. */
@@ -413,53 +436,46 @@ static void append_done(void *arg, enum st st, uint64_t n, const struct err *err
     base_free(w);
 }
 
+void stream_answer_append(struct store_stream *s, const struct store_append_result *r,
+                          store_append_fn fn, void *arg, uint64_t ticket)
+{
+    if (fn == NULL) {
+        return;
+    }
+    if (r->verdict == APPEND_STORED) {
+        eng_wait_append(s->eng, ticket, fn, arg, r->seq);
+        return;
+    }
+    struct append_wait *w = base_malloc(sizeof *w);
+    size_t id_len = 0;
+    const char *id =
+        r->verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
+    *w = (struct append_wait){fn, arg, *r, id != NULL ? base_strndup(id, id_len) : NULL};
+    w->r.actual_id = w->actual_id != NULL ? w->actual_id : "";
+    eng_wait_own(s->eng, ticket, append_done, w, ST_OK, 0);
+}
+
 enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
                          void *arg)
 {
-    struct eng *e = s->eng;
     struct store_append_result r = {.verdict = APPEND_STORED};
-    struct evict ev = {0};
-    uint64_t wait_ticket = stream_ticket(s);
+    uint64_t ticket = stream_ticket(s);
     ASSERT(a->subject_len > 0 && a->subject_len <= UINT16_MAX);
-    if (e->poisoned != ST_OK) {
+    if (s->eng->poisoned != ST_OK) {
         r.verdict = APPEND_FAILED;
     } else if (s->cfg.sealed) {
         r.verdict = APPEND_SEALED;
-    } else if (!check_expected(s, a, &r) && check_config(s, a, &r)) {
-        int64_t now = eng_now_ns(e);
-        uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
-        if (wanted_by_nobody(s, a->subject, a->subject_len)) {
-            ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
-            if (ev.floor == 0) {
-                seq_runs_add(&ev.runs, next_seq(s, a));
-            }
+    } else if (!check_expected(s, a, &r) && stream_check_config(s, a, &r)) {
+        enum st st = stream_admit(s, a, 0, false, &r);
+        if (st == ST_FULL || st == ST_NOMEM) {
+            return ST_FULL;
         }
-        if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, false, size, &ev, &r)) {
-            enum st st = admit(s, a, &ev, now, &r.seq);
-            if (st == ST_FULL || st == ST_NOMEM) {
-                seq_runs_fini(&ev.runs);
-                return ST_FULL;
-            }
-            if (st != ST_OK) {
-                r.verdict = APPEND_FAILED;
-            } else {
-                wait_ticket = stream_ticket(s);
-            }
+        if (st != ST_OK) {
+            r.verdict = APPEND_FAILED;
+        } else if (r.verdict == APPEND_STORED) {
+            ticket = stream_ticket(s);
         }
     }
-    seq_runs_fini(&ev.runs);
-    if (fn != NULL) {
-        if (r.verdict == APPEND_STORED) {
-            eng_wait_append(e, wait_ticket, fn, arg, r.seq);
-        } else {
-            struct append_wait *w = base_malloc(sizeof *w);
-            size_t id_len = 0;
-            const char *id =
-                r.verdict == APPEND_WRONG_LAST_MSGID ? dedup_last_id(s->dedup, &id_len) : NULL;
-            *w = (struct append_wait){fn, arg, r, id != NULL ? base_strndup(id, id_len) : NULL};
-            w->r.actual_id = w->actual_id != NULL ? w->actual_id : "";
-            eng_wait_own(e, wait_ticket, append_done, w, ST_OK, 0);
-        }
-    }
+    stream_answer_append(s, &r, fn, arg, ticket);
     return ST_OK;
 }

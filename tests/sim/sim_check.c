@@ -354,7 +354,8 @@ static bool match_stream(struct world *w, struct env_sim *sim, struct store *sto
     }
     uint64_t issued = in->seq_max;
     for (size_t k = 0; k < hi && in->memory; k++) {
-        issued = in->ev[k].kind == EV_APPEND ? u64_max(issued, in->ev[k].msg.seq) : issued;
+        bool append = in->ev[k].kind == EV_APPEND || in->ev[k].kind == EV_BATCH;
+        issued = append ? u64_max(issued, in->ev[k].msg.seq) : issued; /* batch: the last one's */
     }
     if (in->memory && h->last_seq < issued) {
         sw_fail(w, "memory stream i%u: sequence %llu was issued and will be again after %llu",

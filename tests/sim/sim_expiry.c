@@ -131,8 +131,18 @@ static void on_expired(void *arg, struct store_stream *s, uint64_t floor,
     }
 }
 
+/* The lane works while a batch is being written: its records get into several groups. */
+static void on_batch_part(void *arg)
+{
+    struct world *w = arg;
+    for (uint64_t n = prng_mix(w->seed + w->published + sw_op(w)) % 4; n > 0; n--) {
+        (void)env_sim_step_one(w->sim);
+    }
+}
+
 void sw_watch(struct world *w)
 {
     eng_of(w->store)->on_expired = on_expired;
     eng_of(w->store)->on_expired_arg = w;
+    eng_of(w->store)->on_batch_part = w->seed % 2 == 0 ? on_batch_part : NULL;
 }

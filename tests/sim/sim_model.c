@@ -60,6 +60,8 @@ uint32_t md_size(const struct md_stream *s, const struct md_msg *m)
 void md_event_fini(struct md_event *e)
 {
     base_free(e->seqs);
+    base_free(e->batch);
+    base_free(e->rollups);
     if (e->cfg != NULL) {
         stream_cfg_fini(e->cfg);
         base_free(e->cfg);
@@ -396,6 +398,12 @@ void md_apply(struct md_stream *s, const struct md_event *e)
             md_purged_all(s, e->rollup == 1 ? md_subject(e->msg.subject) : ">");
         }
         break;
+    case EV_BATCH:
+        for (size_t i = 0; i < e->nbatch; i++) {
+            struct md_event one = {.kind = EV_APPEND, .msg = e->batch[i], .rollup = e->rollups[i]};
+            apply_append(s, &one);
+        }
+        break;
     case EV_REMOVE:
         for (size_t i = 0; i < e->nseqs; i++) {
             if (md_live(s, e->seqs[i])) {
@@ -517,6 +525,96 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
     }
     if (over(cfg->max_bytes, s->bytes + m->size) && (!replaces || oldest->size < m->size)) {
         return APPEND_MAX_BYTES;
+    }
+    return APPEND_STORED;
+}
+
+/* Messages of the batch before i on m[i]'s subject. */
+static uint64_t before_in_batch(const struct md_msg *m, size_t i)
+{
+    uint64_t n = 0;
+    for (size_t k = 0; k < i; k++) {
+        n += m[k].subject == m[i].subject;
+    }
+    return n;
+}
+
+static uint64_t live_of(const struct md_stream *s, uint32_t subject)
+{
+    uint64_t n = 0;
+    for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
+        n += s->m[i].live && s->m[i].subject == subject;
+    }
+    return n;
+}
+
+static bool known_id(const struct md_stream *s, const struct md_msg *m, size_t i, int64_t now_ns,
+                     uint64_t *seq_out)
+{
+    *seq_out = 0;
+    if (m[i].id == 0 || s->cfg.duplicates_ns <= 0) {
+        return false;
+    }
+    for (size_t k = s->ndedup; k-- > 0;) {
+        if (s->dedup[k].id == m[i].id && s->dedup[k].ts_ns > now_ns - s->cfg.duplicates_ns) {
+            *seq_out = s->dedup[k].seq;
+            return true;
+        }
+    }
+    for (size_t k = 0; k < i; k++) {
+        if (m[k].id == m[i].id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_append *a,
+                                     const struct md_msg *m, size_t n, int64_t now_ns,
+                                     uint64_t *seq_out)
+{
+    const struct stream_cfg *cfg = &s->cfg;
+    uint64_t bytes = s->bytes;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t earlier = before_in_batch(m, i), last = md_last_of(s, m[i].subject);
+        bytes += m[i].size;
+        if (cfg->max_msg_size >= 0 && a[i].hdr_len + a[i].data_len > (uint32_t)cfg->max_msg_size) {
+            return APPEND_MSG_TOO_BIG;
+        }
+        if (known_id(s, m, i, now_ns, seq_out)) {
+            return APPEND_DUPLICATE;
+        }
+        if (a[i].has_expected_last_seq && a[i].expected_last_seq != s->last_seq + i) {
+            *seq_out = s->last_seq + i;
+            return APPEND_WRONG_LAST_SEQ;
+        }
+        if ((a[i].has_expected_last_seq && i > 0) ||
+            (a[i].has_expected_last_subj_seq && earlier > 0)) {
+            return APPEND_WRONG_LAST_CONSTANT;
+        }
+        if (a[i].has_expected_last_subj_seq && a[i].expected_last_subj_seq != last) {
+            *seq_out = last;
+            return APPEND_WRONG_LAST_SUBJ_SEQ;
+        }
+        if (a[i].rollup == 1 && earlier > 0) {
+            return APPEND_ROLLUP_BATCH_SUB;
+        }
+        if (a[i].rollup == 2 && i > 0) {
+            return APPEND_ROLLUP_BATCH_ALL;
+        }
+        if (cfg->discard != DISCARD_NEW) {
+            continue;
+        }
+        if (over(cfg->max_msgs, s->msgs + i + 1)) {
+            return APPEND_MAX_MSGS;
+        }
+        if (over(cfg->max_bytes, bytes)) {
+            return APPEND_MAX_BYTES;
+        }
+        if (cfg->discard_new_per_subject && a[i].rollup == 0 &&
+            over(cfg->max_msgs_per_subject, live_of(s, m[i].subject) + earlier + 1)) {
+            return APPEND_MAX_MSGS_PER_SUBJECT;
+        }
     }
     return APPEND_STORED;
 }

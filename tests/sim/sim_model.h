@@ -71,6 +71,7 @@ enum md_kind {
     EV_UPDATE,
     EV_DROP,
     EV_APPEND,
+    EV_BATCH,
     EV_REMOVE,
     EV_FLOOR,
     EV_CCREATE,
@@ -86,6 +87,9 @@ struct md_event {
     uint64_t acked_op;  /* ... when the acknowledgement came; UINT64_MAX = none came */
     struct md_msg msg;  /* APPEND */
     uint8_t rollup;
+    struct md_msg *batch; /* owned: BATCH; rollup is each one's */
+    uint8_t *rollups;     /* owned */
+    size_t nbatch;
     uint64_t floor;    /* FLOOR */
     const char *purge; /* FLOOR or REMOVE by a purge of this filter: consumers move up too */
     uint64_t *seqs;    /* owned: REMOVE */
@@ -121,6 +125,10 @@ uint64_t md_last_of(const struct md_stream *s, uint32_t subject);
 /* What a publish gets; *seq_out of a duplicate or the `actual` of a refusal. */
 enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a,
                                const struct md_msg *m, int64_t now_ns, uint64_t *seq_out);
+/* The same for an atomic batch; `index` is not compared. */
+enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_append *a,
+                                     const struct md_msg *m, size_t n, int64_t now_ns,
+                                     uint64_t *seq_out);
 /* Sequences an update to cfg removes: floor and singles, as events appended by the caller. */
 void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, size_t *n_out);
 

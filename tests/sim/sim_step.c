@@ -43,7 +43,11 @@ void sw_step(struct world *w)
             sw_stream_create(w, slot, NULL);
         }
     } else if (kind < 430) {
-        for (uint64_t n = 1 + prng_below(r, 6); n > 0 && !w->failed; n--) {
+        uint64_t n = 1 + prng_below(r, 6);
+        if (prng_mix(w->seed * 77 + w->steps) % 8 == 0) { /* not from r, as for TTLs */
+            sw_batch(w, in);
+        }
+        for (; n > 0 && !w->failed; n--) {
             sw_publish(w, in, random_len(w));
         }
     } else if (kind < 600) {

@@ -69,7 +69,7 @@ static void call_free(struct sw_call *c)
     base_free(c);
 }
 
-static bool excused(const struct world *w)
+bool sw_excused(const struct world *w)
 {
     return w->faulty || env_sim_down(w->sim);
 }
@@ -193,7 +193,7 @@ bool sw_open(struct world *w)
 {
     struct err err = {0};
     enum st st = eng_open(env_sim_env(w->sim), &w->opts, &w->store, &err);
-    if (st != ST_OK && !excused(w)) {
+    if (st != ST_OK && !sw_excused(w)) {
         sw_fail(w, "open: %s (%s)", err.msg, st_text(st));
     }
     if (st == ST_OK) {
@@ -299,7 +299,7 @@ void sw_settle(struct world *w)
             sw_advance(w, at > now && at - now < NS_PER_S ? at - now : 10 * NS_PER_MS);
         }
     }
-    if (!excused(w)) {
+    if (!sw_excused(w)) {
         sw_fail(w, "%zu calls are not answered (kind %d of stream i%u)", w->outstanding,
                 w->calls != NULL ? (int)w->calls->kind : -1,
                 w->calls != NULL && w->calls->in != NULL ? w->calls->in->uid : 0);
@@ -308,13 +308,33 @@ void sw_settle(struct world *w)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static void on_append(void *arg, const struct store_append_result *r)
+struct sw_call *sw_call_append(struct world *w, struct sw_inst *in, enum append_verdict verdict,
+                               uint64_t value)
+{
+    struct sw_call *c = call_make(w, in, CALL_APPEND);
+    c->verdict = verdict;
+    c->value = value;
+    return c;
+}
+
+void sw_call_stored(struct sw_call *c, size_t ev, uint64_t seq)
+{
+    c->ev = ev;
+    c->value = seq;
+}
+
+void sw_call_free(struct sw_call *c)
+{
+    call_free(c);
+}
+
+void sw_on_append(void *arg, const struct store_append_result *r)
 {
     struct sw_call *c = arg;
     struct world *w = c->w;
     if (r->verdict == APPEND_FAILED || r->verdict == APPEND_NO_STORE) {
         w->no_store += r->verdict == APPEND_NO_STORE;
-        if (!excused(w)) {
+        if (!sw_excused(w)) {
             sw_fail(w, "publish to i%u failed without a fault (verdict %d)", c->in->uid,
                     (int)r->verdict);
         }
@@ -348,7 +368,7 @@ static void on_stream(void *arg, enum st st, struct store_stream *s, const struc
             sw_fail(c->w, "stream i%u: another handle", c->in->uid);
         }
         ack_event(c->w, c->in, c->ev);
-    } else if (!excused(c->w)) {
+    } else if (!sw_excused(c->w)) {
         sw_fail(c->w, "stream i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "", st_text(st));
     }
     call_free(c);
@@ -363,7 +383,7 @@ static void on_cons(void *arg, enum st st, struct store_cons *h, const struct er
         if (c->is_cons) {
             c->in->cons[c->cons].made_op = sw_op(c->w);
         }
-    } else if (!excused(c->w)) {
+    } else if (!sw_excused(c->w)) {
         sw_fail(c->w, "consumer of i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "",
                 st_text(st));
     }
@@ -386,7 +406,7 @@ static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
     } else if (st != c->want) {
         w->refused += c->in != NULL;
     }
-    if (st != c->want && !excused(w)) {
+    if (st != c->want && !sw_excused(w)) {
         sw_fail(w, "call of kind %d on i%u: %s (%s), the model says %s", (int)c->kind,
                 c->in != NULL ? c->in->uid : 0, err != NULL ? err->msg : "", st_text(st),
                 st_text(c->want));
@@ -427,7 +447,8 @@ static void on_get(void *arg, enum st st, const struct msg *m)
     struct sw_call *c = arg;
     char why[200];
     bool removed_since = st == ST_NOTFOUND && c->want == ST_OK && !md_live(&c->in->md, c->value);
-    if (st != c->want && !excused(c->w) && !removed_since && !(st == ST_CLOSED && c->in->dropped)) {
+    if (st != c->want && !sw_excused(c->w) && !removed_since &&
+        !(st == ST_CLOSED && c->in->dropped)) {
         sw_fail(c->w, "get %llu of i%u: %s, the model says %s", (unsigned long long)c->value,
                 c->in->uid, st_text(st), st_text(c->want));
     } else if (st == ST_OK && c->want == ST_OK && !sw_same_msg(&c->msg, m, why, sizeof why)) {
@@ -585,7 +606,7 @@ void sw_stream_delete(struct world *w, struct sw_inst *in)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static struct md_msg random_msg(struct world *w, uint32_t data_len, bool ttl)
+struct md_msg sw_random_msg(struct world *w, uint32_t data_len, bool ttl)
 {
     struct prng *r = &w->rnd;
     struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS),
@@ -606,7 +627,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
 {
     struct prng *r = &w->rnd;
     struct md_stream *md = &in->md;
-    struct md_msg m = random_msg(w, data_len, md->cfg.allow_msg_ttl);
+    struct md_msg m = sw_random_msg(w, data_len, md->cfg.allow_msg_ttl);
     char hdr[MD_HDR_MAX], id[16];
     uint8_t *data = base_malloc(data_len + 8);
     uint32_t hdr_len = md_header(&m, hdr);
@@ -636,7 +657,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     int64_t now = eng_now_ns(in->h->eng);
     c->verdict = md_verdict(md, &a, &m, now, &c->value);
     uint64_t before = in->h->last_seq;
-    enum st st = w->store->ops->append(in->h, &a, on_append, c);
+    enum st st = w->store->ops->append(in->h, &a, sw_on_append, c);
     base_free(data);
     w->published++;
     if (st != ST_OK) {
@@ -651,7 +672,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
         return;
     }
     if (in->h->last_seq == before) { /* a refusal; a stored one moves last_seq at once */
-        if (c->verdict == APPEND_STORED && !excused(w)) {
+        if (c->verdict == APPEND_STORED && !sw_excused(w)) {
             sw_fail(w, "publish to i%u was not stored, the model stores it", in->uid);
         }
         return;
@@ -875,7 +896,7 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
     md_apply(&in->md, e);
     struct md_cons *mc = md_cons(&in->md, sc->uid);
     sc->start_sseq = mc->next_seq;
-    if (sc->h == NULL && !excused(w)) {
+    if (sc->h == NULL && !sw_excused(w)) {
         sw_fail(w, "consumer c%u was not made", sc->uid);
     }
 }
@@ -1015,7 +1036,9 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
 static bool is_durable(struct world *w, struct sw_inst *in, uint64_t seq)
 {
     for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {
-        if (in->ev[i].kind == EV_APPEND && in->ev[i].msg.seq == seq) {
+        bool batch =
+            in->ev[i].kind == EV_BATCH && in->ev[i].batch[0].seq <= seq && seq <= in->ev[i].msg.seq;
+        if (batch || (in->ev[i].kind == EV_APPEND && in->ev[i].msg.seq == seq)) {
             if (in->ev[i].msg.marker) {
                 ack_event(w, in, i); /* nobody else is told of it: what is delivered must stay */
             }
@@ -1037,7 +1060,7 @@ static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc
                 (unsigned long long)p->m.seq);
     } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
         sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
-    } else if (!is_durable(w, in, p->m.seq) && !excused(w)) {
+    } else if (!is_durable(w, in, p->m.seq) && !sw_excused(w)) {
         sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid,
                 (unsigned long long)p->m.seq);
     } else if (p->cseq != mc->delivered_cseq + 1) {
@@ -1066,7 +1089,7 @@ static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *s
 {
     bool full = mc->cfg.ack != ACK_NONE && mc->cfg.max_ack_pending > 0 &&
                 md_nack(mc) >= (uint64_t)mc->cfg.max_ack_pending;
-    if (w->outstanding > 0 || w->failed || excused(w)) {
+    if (w->outstanding > 0 || w->failed || sw_excused(w)) {
         return;
     }
     for (size_t i = 0; i < mc->npend; i++) {

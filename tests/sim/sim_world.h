@@ -100,6 +100,16 @@ uint64_t sw_op(const struct world *w);
 /* Appends an event to a stream's history; valid until the next one. */
 struct md_event *sw_event(struct world *w, struct sw_inst *in, enum md_kind kind);
 
+/* Refusals are fine: the machine is down or its disk fails by order. */
+bool sw_excused(const struct world *w);
+struct md_msg sw_random_msg(struct world *w, uint32_t data_len, bool ttl);
+/* A publish on its way, with the answer it should get. */
+struct sw_call *sw_call_append(struct world *w, struct sw_inst *in, enum append_verdict verdict,
+                               uint64_t value);
+void sw_call_stored(struct sw_call *c, size_t ev, uint64_t seq);
+void sw_call_free(struct sw_call *c);
+void sw_on_append(void *arg, const struct store_append_result *r);
+
 /* --- single operations, for scripts --- */
 struct sw_inst *sw_slot(struct world *w,
                         uint32_t slot); /* the stream that has the name now; NULL */
@@ -108,6 +118,7 @@ void sw_stream_create(struct world *w, uint32_t slot,
 void sw_stream_update(struct world *w, struct sw_inst *in);
 void sw_stream_delete(struct world *w, struct sw_inst *in);
 void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len);
+void sw_batch(struct world *w, struct sw_inst *in);
 void sw_delete_msg(struct world *w, struct sw_inst *in);
 void sw_purge(struct world *w, struct sw_inst *in);
 void sw_cons_create(struct world *w, struct sw_inst *in);
