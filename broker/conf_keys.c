@@ -149,11 +149,11 @@ static const struct brk_key table[] = {
                                                     W(JS, "max_concurrent_io",
                                                       "the engine has its own threads")
     /* --- jetstream.limits */
-    S(JS_LIMITS, COUNT, "max_ack_pending", js.limit_max_ack_pending)
-        S(JS_LIMITS, COUNT, "max_request_batch", js.limit_max_request_batch)
-            S(JS_LIMITS, DURATION, "duplicate_window", js.limit_duplicate_window_ns)
-                W(JS_LIMITS, "max_ha_assets", "there are no replicated streams")
-                    W(JS_LIMITS, "batch", "atomic batches are refused as a whole")};
+    S(JS_LIMITS, COUNT, "max_ack_pending",
+      js.limit_max_ack_pending) S(JS_LIMITS, COUNT, "max_request_batch", js.limit_max_request_batch)
+        S(JS_LIMITS, DURATION, "duplicate_window", js.limit_duplicate_window_ns)
+            W(JS_LIMITS, "max_ha_assets", "there are no replicated streams")
+                W(JS_LIMITS, "batch", "atomic batches have the limits of nats-server's defaults")};
 
 const struct brk_key *brk_key_table(size_t *count_out)
 {

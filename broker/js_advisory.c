@@ -74,6 +74,18 @@ void js_adv_stream(struct js_stream *s, const char *verb, const char *action)
     send(s->ja, &a);
 }
 
+void js_adv_batch(struct js_stream *s, const char *id, size_t id_len, const char *reason)
+{
+    struct adv a;
+    if (!begin(s->ja, &a, "stream_batch_abandoned", "STREAM.BATCH_ABANDONED", s->name, NULL)) {
+        return;
+    }
+    names(&a, s->name, NULL);
+    json_out_strn(&a.j, "batch", id, id_len);
+    json_out_str(&a.j, "reason", reason);
+    send(s->ja, &a);
+}
+
 void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action)
 {
     struct adv a;

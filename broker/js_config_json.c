@@ -117,7 +117,8 @@ struct stream_in {
         duplicate_window, replicas;
     uint64_t first_seq;
     bool no_ack, sealed, deny_delete, deny_purge, allow_rollup, allow_direct, mirror_direct,
-        discard_new_per, allow_msg_ttl;
+        discard_new_per, allow_msg_ttl, allow_msg_counter, allow_atomic, allow_msg_schedules,
+        allow_batched;
     int64_t marker_ttl;
     bool pedantic;
     struct js_cons_limits limits;
@@ -167,7 +168,7 @@ static const struct json_field stream_fields[] = {
     {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
     {"subject_delete_marker_ttl", JSON_DURATION, F(marker_ttl), NULL, NULL},
     {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
-    {"allow_atomic", JSON_UNSERVED, 0, NULL, NULL},
+    {"allow_atomic", JSON_BOOL, F(allow_atomic), NULL, NULL},
     {"allow_msg_schedules", JSON_UNSERVED, 0, NULL, NULL},
     {"persist_mode", JSON_CUSTOM, F(persist), get_persist, NULL},
     {"allow_batched", JSON_UNSERVED, 0, NULL, NULL},
@@ -260,6 +261,10 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     c->mirror_direct = in->mirror_direct;
     c->discard_new_per_subject = in->discard_new_per;
     c->allow_msg_ttl = in->allow_msg_ttl;
+    c->allow_msg_counter = in->allow_msg_counter;
+    c->allow_atomic = in->allow_atomic;
+    c->allow_msg_schedules = in->allow_msg_schedules;
+    c->allow_batched = in->allow_batched;
     c->subject_delete_marker_ttl_ns = in->marker_ttl;
     metadata_move(&in->metadata, &c->metadata, &c->nmetadata);
     r->limits = in->limits;
@@ -352,6 +357,13 @@ static void put_strings(struct json_out *j, const char *key, char *const *v, siz
     json_out_array_end(j);
 }
 
+static void put_true(struct json_out *j, const char *key, bool v)
+{
+    if (v) {
+        json_out_bool(j, key, true);
+    }
+}
+
 void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
 {
     struct js_cons_limits lim;
@@ -409,9 +421,13 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     if (c->subject_delete_marker_ttl_ns != 0) {
         json_out_i64(j, "subject_delete_marker_ttl", c->subject_delete_marker_ttl_ns);
     }
+    put_true(j, "allow_msg_counter", c->allow_msg_counter);
+    put_true(j, "allow_atomic", c->allow_atomic);
+    put_true(j, "allow_msg_schedules", c->allow_msg_schedules);
     if (c->persist == PERSIST_ASYNC) {
         json_out_str(j, "persist_mode", persist_words[c->persist]);
     }
+    put_true(j, "allow_batched", c->allow_batched);
     put_metadata(j, c->metadata, c->nmetadata);
     json_out_end(j);
 }
@@ -626,13 +642,6 @@ static void put_str_set(struct json_out *j, const char *key, const char *s)
         json_out_str(j, key, s);
     }
 }
-static void put_true(struct json_out *j, const char *key, bool v)
-{
-    if (v) {
-        json_out_bool(j, key, true);
-    }
-}
-
 static const char made_up[] = "{\"name_made_up\":true}";
 
 void js_cons_mark_made_up(struct cons_cfg *c)

@@ -37,9 +37,28 @@ static bool check_markers(struct stream_cfg *c, bool pedantic, struct api_error 
     return true;
 }
 
+static bool check_mirror(const struct stream_cfg *c, struct api_error *e)
+{
+    enum api_err off = !c->mirror               ? API_OK
+                       : c->allow_msg_counter   ? API_MIRROR_WITH_COUNTERS
+                       : c->allow_atomic        ? API_MIRROR_WITH_ATOMIC_PUBLISH
+                       : c->allow_batched       ? API_MIRROR_WITH_BATCH_PUBLISH
+                       : c->allow_msg_schedules ? API_MIRROR_WITH_MSG_SCHEDULES
+                                                : API_OK;
+    if (off != API_OK) {
+        api_error_set(e, off);
+        return false;
+    }
+    return !c->mirror || c->subject_delete_marker_ttl_ns == 0 ||
+           fail(e, "subject delete markers forbidden on mirrors");
+}
+
 bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *e)
 {
-    return check_markers(c, pedantic, e);
+    if (c->allow_atomic && c->persist == PERSIST_ASYNC) {
+        return fail(e, "async persist mode is not supported with atomic batch publish");
+    }
+    return check_mirror(c, e) && check_markers(c, pedantic, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,

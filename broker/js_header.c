@@ -22,6 +22,8 @@ static const struct {
     [JS_HDR_TTL] = N("Nats-TTL"),
     [JS_HDR_INCR] = N("Nats-Incr"),
     [JS_HDR_BATCH_ID] = N("Nats-Batch-Id"),
+    [JS_HDR_BATCH_SEQ] = N("Nats-Batch-Sequence"),
+    [JS_HDR_BATCH_COMMIT] = N("Nats-Batch-Commit"),
     [JS_HDR_SCHEDULE] = N("Nats-Schedule"),
     [JS_HDR_SCHEDULE_TIME_ZONE] = N("Nats-Schedule-Time-Zone"),
     [JS_HDR_SCHEDULE_NEXT] = N("Nats-Schedule-Next"),

@@ -41,6 +41,13 @@
 #define JS_NAMES_PAGE 1024u
 #define JS_SUBJECTS_PAGE 100000u
 #define JS_HEADER_MAX 65535u /* bytes of a header block; beyond: 10097 */
+#define JS_BATCH_ID_MAX 64u
+#define JS_BATCH_MSGS_MAX 1000u   /* of an atomic batch; beyond: 10199 */
+#define JS_BATCHES_STREAM_MAX 50u /* atomic batches open; beyond: 10210 */
+#define JS_BATCHES_SERVER_MAX 1000u
+#define JS_BATCH_TIMEOUT_MS 10000
+#define JS_BATCH_BYTES_MAX ((size_t)64 * 1024 * 1024) /* kept of one; beyond: 10199 */
+#define JS_BATCH_BYTES_ALL_MAX ((size_t)256 * 1024 * 1024)
 #define JS_REPLY_INLINE                                                                            \
     72u /* bytes of a reply subject kept in a context; longer ones are allocated */
 #define JS_NO_TAKER_MAX 320u /* bytes of an ack subject that a 503 answer still names */
@@ -89,8 +96,11 @@ struct js_stream {
     struct brk_sub *mirror_direct[2]; /* owned: the same in the name of what it mirrors */
     struct js_copier **copiers;       /* owned array; each is counted */
     size_t copiers_count;
-    struct htab consumers; /* js_consumer by name */
-    char *ack_head;        /* owned: {"stream":"NAME","seq": */
+    struct htab consumers;    /* js_consumer by name */
+    struct js_batch *batches; /* owned: open atomic batches (js_batch.c) */
+    uint32_t batch_count;
+    struct brk_timer *batch_timer; /* owned; NULL until needed */
+    char *ack_head;                /* owned: {"stream":"NAME","seq": */
     size_t ack_head_len;
     size_t name_len;
     char name[];
@@ -179,11 +189,11 @@ struct js_consumer {
 struct js_ctx {
     bool used;
     struct js_ctx *next;
-    struct js_account *ja;    /* borrowed */
-    struct js_stream *stream; /* counted, or NULL */
-    uint32_t kind;            /* of the user */
-    size_t reply_len;
-    char *reply; /* small, or owned */
+    struct js_account *ja;       /* borrowed */
+    struct js_stream *stream;    /* counted, or NULL */
+    uint32_t kind;               /* of the user */
+    size_t reply_len, extra_len; /* behind the reply: of the user */
+    char *reply;                 /* small, or owned */
     char small[JS_REPLY_INLINE];
 };
 
@@ -221,6 +231,8 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
+    uint32_t batch_count;       /* open atomic batches */
+    size_t batch_bytes;         /* kept for them */
     struct brk_server *resting; /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;    /* headers of the message that is being published */
     struct js_copier *copiers;  /* all; owned */
@@ -339,10 +351,22 @@ void js_copiers_fini(struct js *js);
 
 /* --- publish (js_publish.c) --- */
 void js_publish_cb(void *arg, const struct brk_msg *msg);
+/* Error answers and verdicts of a publish; nothing without a reply or with no_ack. */
+void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e);
+void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct store_append_result *r);
+/* What the headers ask for; a->hdr may then lie in js->edit. False: refused, and answered. */
+bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
+                         struct brk_str reply);
+/* A message of an atomic batch (js_batch.c). False: the journal window is full, try again. */
+bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct js_headers *h);
+void js_batch_drop_all(struct js_stream *s);
 void js_publish_retry(struct js *js);
 void js_publish_fini(struct js *js);
 struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,
                            struct brk_str reply);
+/* With `extra` behind the reply. */
+struct js_ctx *js_ctx_take2(struct js *js, struct js_account *ja, struct js_stream *s,
+                            struct brk_str reply, struct brk_str extra);
 void js_ctx_free(struct js *js, struct js_ctx *c);
 void js_pool_fini(struct js *js);
 
@@ -456,6 +480,7 @@ void js_direct_cb(void *arg, const struct brk_msg *msg); /* arg: js_stream */
 
 /* --- advisories (js_advisory.c) --- */
 void js_adv_stream(struct js_stream *s, const char *verb, const char *action);
+void js_adv_batch(struct js_stream *s, const char *id, size_t id_len, const char *reason);
 void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action);
 void js_adv_max_deliver(struct js_consumer *c, uint64_t stream_seq, uint64_t deliveries);
 void js_adv_nak(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries);

@@ -23,8 +23,8 @@ static void add_slab(struct js *js)
     }
 }
 
-struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,
-                           struct brk_str reply)
+struct js_ctx *js_ctx_take2(struct js *js, struct js_account *ja, struct js_stream *s,
+                            struct brk_str reply, struct brk_str extra)
 {
     if (js->free_ctx == NULL) {
         add_slab(js);
@@ -36,15 +36,26 @@ struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_strea
     c->ja = ja;
     c->stream = s;
     c->kind = 0;
-    c->reply = reply.n <= sizeof c->small ? c->small : base_malloc(reply.n);
+    size_t n = reply.n + extra.n;
+    c->reply = n <= sizeof c->small ? c->small : base_malloc(n);
     c->reply_len = reply.n;
+    c->extra_len = extra.n;
     if (reply.n > 0) {
         memcpy(c->reply, reply.p, reply.n);
+    }
+    if (extra.n > 0) {
+        memcpy(c->reply + reply.n, extra.p, extra.n);
     }
     if (s != NULL) {
         js_stream_ref(s);
     }
     return c;
+}
+
+struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,
+                           struct brk_str reply)
+{
+    return js_ctx_take2(js, ja, s, reply, (struct brk_str){0});
 }
 
 void js_ctx_free(struct js *js, struct js_ctx *c)
@@ -81,7 +92,7 @@ void js_pool_fini(struct js *js)
  * ----------------------------------------------------------------------------------------------
  */
 
-static void answer_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
+void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
 {
     if (reply.n == 0 || s->no_ack) {
         return;
@@ -100,7 +111,7 @@ static void answer_id(struct js_stream *s, struct brk_str reply, enum api_err id
 {
     struct api_error e;
     api_error_set(&e, id);
-    answer_error(s, reply, &e);
+    js_pub_error(s, reply, &e);
 }
 
 static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err id,
@@ -108,7 +119,7 @@ static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err 
 {
     struct api_error e;
     api_error_set2(&e, id, text, NULL);
-    answer_error(s, reply, &e);
+    js_pub_error(s, reply, &e);
 }
 
 static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, bool duplicate)
@@ -125,8 +136,7 @@ static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, b
     js_send(s->ja, reply, NULL, 0, buf, (size_t)(p - buf));
 }
 
-static void answer_verdict(struct js_stream *s, struct brk_str reply,
-                           const struct store_append_result *r)
+void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct store_append_result *r)
 {
     struct api_error e;
     switch (r->verdict) {
@@ -149,7 +159,7 @@ static void answer_verdict(struct js_stream *s, struct brk_str reply,
     case APPEND_WRONG_LAST_SEQ:
     case APPEND_WRONG_LAST_SUBJ_SEQ:
         api_error_setf(&e, API_STREAM_WRONG_LAST_SEQUENCE, "%llu", (unsigned long long)r->actual);
-        answer_error(s, reply, &e);
+        js_pub_error(s, reply, &e);
         return;
     case APPEND_WRONG_LAST_MSGID:
         answer_text(s, reply, API_STREAM_WRONG_LAST_MSG_ID, r->actual_id);
@@ -177,7 +187,7 @@ static void appended(void *arg, const struct store_append_result *r)
 {
     struct js_ctx *c = arg;
     struct js *js = c->ja->js;
-    answer_verdict(c->stream, (struct brk_str){c->reply, c->reply_len}, r);
+    js_pub_verdict(c->stream, (struct brk_str){c->reply, c->reply_len}, r);
     js_ctx_free(js, c);
 }
 
@@ -203,9 +213,6 @@ static enum api_err disabled_feature(const struct js_headers *h)
     }
     if (js_hdr_has(h, JS_HDR_SCHEDULE_NEXT) || js_hdr_has(h, JS_HDR_SCHEDULER)) {
         return API_MESSAGE_SCHEDULES_SCHEDULER_INVALID;
-    }
-    if (js_hdr_has(h, JS_HDR_BATCH_ID)) {
-        return API_ATOMIC_PUBLISH_DISABLED;
     }
     return API_OK;
 }
@@ -258,61 +265,55 @@ static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_appe
         struct api_error e;
         api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
                        (int)(v.n > 128 ? 128 : v.n), v.p);
-        answer_error(s, reply, &e);
+        js_pub_error(s, reply, &e);
         return false;
     }
     a->rollup = sub ? 1 : 2;
     return true;
 }
 
-static bool read_headers(struct js_stream *s, const uint8_t *hdr, size_t len,
-                         struct store_append *a, struct brk_str reply)
+bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
+                         struct brk_str reply)
 {
-    struct js_headers h;
-    if (len > JS_HEADER_MAX) {
-        answer_id(s, reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
-        return false;
-    }
-    js_headers_read(&h, hdr, len);
-    if (h.have == 0) {
+    if (h->have == 0) {
         return true;
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_STREAM) &&
-        !js_str_eq(h.value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
+    if (js_hdr_has(h, JS_HDR_EXP_STREAM) &&
+        !js_str_eq(h->value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
         answer_id(s, reply, API_STREAM_NOT_MATCH);
         return false;
     }
-    enum api_err off = js_hdr_has(&h, JS_HDR_TTL) ? read_ttl(s, &h, a) : API_OK;
-    off = off != API_OK ? off : disabled_feature(&h);
+    enum api_err off = js_hdr_has(h, JS_HDR_TTL) ? read_ttl(s, h, a) : API_OK;
+    off = off != API_OK ? off : disabled_feature(h);
     if (off != API_OK) {
         answer_id(s, reply, off);
         return false;
     }
-    if (js_hdr_has(&h, JS_HDR_MSG_ID)) {
-        a->msg_id = h.value[JS_HDR_MSG_ID].p;
-        a->msg_id_len = (uint32_t)h.value[JS_HDR_MSG_ID].n;
+    if (js_hdr_has(h, JS_HDR_MSG_ID)) {
+        a->msg_id = h->value[JS_HDR_MSG_ID].p;
+        a->msg_id_len = (uint32_t)h->value[JS_HDR_MSG_ID].n;
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SEQ)) {
+    if (js_hdr_has(h, JS_HDR_EXP_LAST_SEQ)) {
         a->has_expected_last_seq = true;
-        a->expected_last_seq = expected(h.value[JS_HDR_EXP_LAST_SEQ]);
+        a->expected_last_seq = expected(h->value[JS_HDR_EXP_LAST_SEQ]);
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_LAST_MSG_ID)) {
-        a->expected_last_msgid = h.value[JS_HDR_EXP_LAST_MSG_ID].p;
-        a->expected_last_msgid_len = (uint32_t)h.value[JS_HDR_EXP_LAST_MSG_ID].n;
+    if (js_hdr_has(h, JS_HDR_EXP_LAST_MSG_ID)) {
+        a->expected_last_msgid = h->value[JS_HDR_EXP_LAST_MSG_ID].p;
+        a->expected_last_msgid_len = (uint32_t)h->value[JS_HDR_EXP_LAST_MSG_ID].n;
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SUBJ_SEQ)) {
+    if (js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ)) {
         a->has_expected_last_subj_seq = true;
-        a->expected_last_subj_seq = expected(h.value[JS_HDR_EXP_LAST_SUBJ_SEQ]);
+        a->expected_last_subj_seq = expected(h->value[JS_HDR_EXP_LAST_SUBJ_SEQ]);
     }
-    if (js_hdr_has(&h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ)) {
+    if (js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ)) {
         if (!a->has_expected_last_subj_seq) {
             answer_id(s, reply, API_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
             return false;
         }
-        a->expected_subject = h.value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].p;
-        a->expected_subject_len = (uint32_t)h.value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].n;
+        a->expected_subject = h->value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].p;
+        a->expected_subject_len = (uint32_t)h->value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].n;
     }
-    return !js_hdr_has(&h, JS_HDR_ROLLUP) || read_rollup(s, h.value[JS_HDR_ROLLUP], a, reply);
+    return !js_hdr_has(h, JS_HDR_ROLLUP) || read_rollup(s, h->value[JS_HDR_ROLLUP], a, reply);
 }
 
 /* --- the path
@@ -333,8 +334,19 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
         answer_id(s, m->reply, API_STREAM_SEALED);
         return true;
     }
-    if (m->hdr_len > 0 && !read_headers(s, m->hdr, m->hdr_len, &a, m->reply)) {
+    if (m->hdr_len > JS_HEADER_MAX) {
+        answer_id(s, m->reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
         return true;
+    }
+    if (m->hdr_len > 0) {
+        struct js_headers h;
+        js_headers_read(&h, m->hdr, m->hdr_len);
+        if (js_hdr_has(&h, JS_HDR_BATCH_ID)) {
+            return js_batch_publish(s, m, &h);
+        }
+        if (!js_pub_read_headers(s, &h, &a, m->reply)) {
+            return true;
+        }
     }
     bool ack = m->reply.n > 0 && !s->no_ack;
     struct js_ctx *c = ack ? js_ctx_take(js, s->ja, s, m->reply) : NULL;
@@ -351,7 +363,7 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     if (ack) {
         struct api_error e;
         api_error_from_st(&e, API_STREAM_STORE_FAILED, st, NULL);
-        answer_error(s, m->reply, &e);
+        js_pub_error(s, m->reply, &e);
     }
     return true;
 }

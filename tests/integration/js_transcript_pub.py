@@ -89,4 +89,112 @@ def ttl(r):
         r.api("STREAM.DELETE." + name, quiet=True)
 
 
-ALL = [ttl]
+def batch(r, ident, seq, subject="b.x", commit=None, data="d", **headers):
+    h = {"Nats-Batch-Id": ident}
+    if seq is not None:
+        h["Nats-Batch-Sequence"] = str(seq)
+    if commit:
+        h["Nats-Batch-Commit"] = commit
+    h.update({k.replace("_", "-"): v for k, v in headers.items()})
+    m = r.try_request(subject, data, h)
+    r.say("batch", " ".join("%s:%s" % kv for kv in h.items()), subject, "->",
+          "nothing" if isinstance(m, Exception) else m.data.decode())
+
+
+def small_batches(r, rows):
+    """Rows of (id, [message, ...]); a message is (subject, headers). The last one commits."""
+    for ident, msgs in rows:
+        for i, (subject, h) in enumerate(msgs):
+            batch(r, ident, i + 1, subject, "1" if i + 1 == len(msgs) else None, **h)
+
+
+def atomic_rules(r):
+    subj, seq, of = "Nats_Expected_Last_Subject_Sequence", "Nats_Expected_Last_Sequence", \
+        "Nats_Expected_Last_Subject_Sequence_Subject"
+    q, x = "b.q", "b.x"
+    last = r.api("STREAM.INFO.B", quiet=True)["state"]["last_seq"]
+    small_batches(r, [
+        ("l", [(x, {"Nats_Expected_Last_Msg_Id": "x"}), (x, {})]),
+        ("es", [(x, {"Nats_Expected_Stream": "Z"}), (x, {})]),
+        ("e1", [(x, {seq: "99"}), (x, {})]),
+        ("e2", [(x, {seq: str(last)}), (x, {})]),
+        ("e3", [(x, {}), (x, {seq: "5"}), (x, {})]),
+        ("e4", [(x, {}), (x, {seq: str(last + 3)}), (x, {})]),
+        ("f1", [(q, {subj: "0"}), ("b.q2", {subj: "0"})]),
+        ("f2", [(q, {}), (q, {subj: "10"})]),
+        ("f3", [(q, {subj: "0"}), (x, {})]),
+        ("f4", [(q, {subj: "0", of: "b.zz"}), ("b.zz", {})]),
+        ("f5", [("b.zy", {}), (q, {subj: "0", of: "b.zy"})]),
+        ("f6", [("b.zy", {of: "b.zy"}), (x, {})]),
+        ("d1", [(x, {"Nats_Msg_Id": "m1"}), (x, {"Nats_Msg_Id": "m1"})]),
+        ("d2", [(x, {"Nats_Msg_Id": "m2"}), (x, {"Nats_Msg_Id": "m3"})]),
+        ("d3", [(x, {"Nats_Msg_Id": "m2"}), (x, {})]),
+        ("d4", [(x, {}), (x, {"Nats_Msg_Id": "m3"})]),
+        ("ro", [(x, {"Nats_Rollup": "sub"}), (x, {})]),
+        ("t1", [(x, {"Nats_TTL": "5"}), (x, {})])])
+    r.stream("R", allow_atomic=True, allow_rollup_hdrs=True, allow_msg_ttl=True)
+    small_batches(r, [
+        ("r1", [("r.a", {}), ("r.a", {"Nats_Rollup": "sub"})]),
+        ("r2", [("r.b", {"Nats_Rollup": "all"}), ("r.c", {})]),
+        ("r3", [("r.b", {}), ("r.c", {"Nats_Rollup": "all"})]),
+        ("r4", [("r.b", {"Nats_Rollup": "bad"}), ("r.c", {})]),
+        ("r5", [("r.b", {"Nats_TTL": "bad"}), ("r.c", {})]),
+        ("r6", [("r.b", {"Nats_TTL": "100"}), ("r.c", {})]),
+        ("r7", [("r.b", {"Nats_Incr": "1"}), ("r.c", {})])])
+    for s in range(1, 5):
+        stored(r, "R", s)
+    for name, cfg in (("L", {"max_msgs": 2}), ("L", {"max_bytes": 250}),
+                      ("L", {"max_msgs": 2, "max_msgs_per_subject": 1}),
+                      ("L", {"max_msgs_per_subject": 1, "discard_new_per_subject": True})):
+        r.stream(name, allow_atomic=True, discard="new", **cfg)
+        r.say(cfg)
+        small_batches(r, [("k1", [("l.a", {}), ("l.b", {}), ("l.c", {})]), ("k2", [("l.a", {}), ("l.a", {})]),
+                          ("k3", [("l.a", {}), ("l.a", {})])])
+        r.say(r.api("STREAM.INFO." + name, quiet=True)["state"]["messages"])
+        r.api("STREAM.DELETE." + name, quiet=True)
+
+
+def atomic(r):
+    """Atomic batches (ADR-50): sequences, commits, what each message may ask for, limits, advisories."""
+    config(r, "CREATE", "A", allow_atomic=True, persist_mode="async")
+    config(r, "CREATE", "A")
+    batch(r, "x", 1, "a.x")
+    config(r, "UPDATE", "A", allow_atomic=True)
+    config(r, "UPDATE", "A")
+    config(r, "CREATE", "B", allow_atomic=True)
+    adv = r.c.sub("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.>")
+    for step in (("i1", 1), ("i1", 2), ("i1", 3, "b.x", "1"), ("i2", 1, "b.y", "1"), ("i3", 1), ("i3", 2),
+                 ("i3", 3, "b.x", "eob"), ("i4", 1, "b.x", "eob"), ("i5", 1), ("i5", 2, "b.x", "2"),
+                 ("i5", 2, "b.x", "1"), ("i6", 1, "b.x", "x"), ("u", 2), ("u", 5, "b.x", "1"), ("g", 1), ("g", 3),
+                 ("g", 2), ("h", 1), ("h", 3, "b.x", "1"), ("s", None), ("s", 0), ("s", "x"), ("s", "-1"), ("s", ""),
+                 ("i" * 64, 1, "b.x", "1"), ("i" * 65, 1), ("", 1), ("sp ace", 1, "b.x", "1"), ("r", 1), ("r", 1),
+                 ("r", 2, "b.x", "1"), ("big", 1), ("big", 1001), ("big", 2), ("big2", 1001),
+                 ("big3", 1001, "b.x", "eob"), ("big4", 5000000000)):
+        batch(r, *step)
+    batch(r, "lv", 1)
+    batch(r, "lv", 2, Nats_Required_Api_Level="99")
+    batch(r, "lv", 3, commit="1")
+    for seq in (3, 4, 6):
+        stored(r, "B", seq)
+    r.drain(adv, 0.3)
+    atomic_rules(r)
+    for i in range(1, 1000):
+        r.c.pub("b.x", "1", hdr={"Nats-Batch-Id": "most", "Nats-Batch-Sequence": str(i)})
+    batch(r, "most", 1000, commit="1")
+    for i in range(50):
+        r.c.pub("b.x", "1", hdr={"Nats-Batch-Id": "f%d" % i, "Nats-Batch-Sequence": "1"})
+    batch(r, "f50", 1)
+    batch(r, "f50", 1, commit="1")
+    batch(r, "f3", 2, commit="1")
+    batch(r, "f50", 1, commit="1")
+    r.drain(adv, 0.3)
+    for name in "ABR":
+        r.api("STREAM.DELETE." + name, quiet=True)
+    r.stream("Q", allow_atomic=True, no_ack=True)
+    batch(r, "n", 1, "q.a")
+    batch(r, "n", 2, "q.a", commit="1")
+    r.say(r.api("STREAM.INFO.Q", quiet=True)["state"]["messages"])
+    r.api("STREAM.DELETE.Q", quiet=True)
+
+
+ALL = [ttl, atomic]
