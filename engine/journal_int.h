@@ -131,7 +131,8 @@ struct jr_lane {
     uint64_t durable_seq;
     uint64_t recorded_durable; /* what the last group written says */
     uint32_t prev_hdr_crc;
-    bool unsynced; /* something was written since the last sync */
+    bool unsynced; /* records were written since the last sync */
+    bool dirty;    /* anything was, an IDLE group too */
     int64_t unsynced_since_ns;
     int64_t last_write_ns;
     int64_t opened_ns;                          /* first group of cur */

@@ -200,6 +200,23 @@ static void group_build(struct jr *jr, struct group *g, uint16_t flags)
 
 /* --- write, sync ------------------------------------------------------------------------------ */
 
+/* All groups written so far are durable. */
+static void synced(struct jr *jr, int64_t from_ns)
+{
+    struct jr_lane *l = &jr->lane;
+    l->durable_seq = l->group_seq;
+    l->unsynced = false;
+    l->dirty = false;
+    l->last_write_ns = env_boot_ns(jr->env);
+    uint64_t took = (uint64_t)(l->last_write_ns - from_ns);
+    atomic_store(&jr->durable_lsn, l->cur.h.base_lsn + l->off);
+    pthread_mutex_lock(&jr->mu);
+    jr->stats.syncs++;
+    jr->stats.sync_ns_total += took;
+    jr->stats.sync_ns_max = u64_max(jr->stats.sync_ns_max, took);
+    pthread_mutex_unlock(&jr->mu);
+}
+
 static enum st lane_sync(struct jr *jr)
 {
     struct jr_lane *l = &jr->lane;
@@ -210,31 +227,26 @@ static enum st lane_sync(struct jr *jr)
         jr_poison(jr, &err);
         return ST_POISONED;
     }
-    uint64_t took = (uint64_t)(env_boot_ns(jr->env) - from);
-    l->durable_seq = l->group_seq;
-    l->unsynced = false;
-    l->last_write_ns = env_boot_ns(jr->env);
-    atomic_store(&jr->durable_lsn, l->cur.h.base_lsn + l->off);
-    pthread_mutex_lock(&jr->mu);
-    jr->stats.syncs++;
-    jr->stats.sync_ns_total += took;
-    jr->stats.sync_ns_max = u64_max(jr->stats.sync_ns_max, took);
-    pthread_mutex_unlock(&jr->mu);
+    synced(jr, from);
     return ST_OK;
 }
 
-/* Writes the gathered tickets, or none, as one group. */
-static enum st lane_write(struct jr *jr, struct group *g, uint16_t flags)
+/* Writes the gathered tickets, or none, as one group; with `sync`, durably. */
+static enum st lane_write(struct jr *jr, struct group *g, uint16_t flags, bool sync)
 {
     struct jr_lane *l = &jr->lane;
     group_build(jr, g, flags);
     ASSERT(l->off + g->h.total_len <= l->cur.h.size - JF_PAGE);
     struct err err = {0};
-    enum st st = env_pwritev(jr->env, l->cur.f, l->iov, (int)l->iov_n, l->off, &err);
+    bool at_once = sync && !l->dirty; /* else a sync of its own has to cover more than this group */
+    int64_t from = env_boot_ns(jr->env);
+    enum st st = (at_once ? env_pwritev_sync : env_pwritev)(jr->env, l->cur.f, l->iov,
+                                                            (int)l->iov_n, l->off, &err);
     if (st != ST_OK) {
         jr_poison(jr, &err);
         return ST_POISONED;
     }
+    l->dirty = true;
     int64_t now = env_boot_ns(jr->env);
     if (l->off == JR_FIRST_OFF) {
         l->opened_ns = now;
@@ -255,7 +267,11 @@ static enum st lane_write(struct jr *jr, struct group *g, uint16_t flags)
     jr->stats.bytes_records += g->rec_len;
     jr->stats.bytes_written += g->h.total_len;
     pthread_mutex_unlock(&jr->mu);
-    return ST_OK;
+    if (at_once) {
+        synced(jr, from);
+        return ST_OK;
+    }
+    return sync ? lane_sync(jr) : ST_OK;
 }
 
 /* Tickets of the group just written become done. After the store the owner may reuse the ticket. */
@@ -361,10 +377,7 @@ static enum st rotate(struct jr *jr, uint64_t total)
     group_size(l, &g);
     bool fast =
         l->off > JR_FIRST_OFF && env_boot_ns(jr->env) - l->opened_ns < ROTATE_FAST_S * NS_PER_S;
-    enum st st = lane_write(jr, &g, JG_ROTATE);
-    if (st == ST_OK) {
-        st = lane_sync(jr);
-    }
+    enum st st = lane_write(jr, &g, JG_ROTATE, true);
     if (st != ST_OK) {
         env_close(jr->env, next.f);
         return st;
@@ -390,11 +403,7 @@ static enum st write_gathered(struct jr *jr)
         }
         ASSERT(fits(l, g.h.total_len));
     }
-    bool sync = wants_sync(jr);
-    enum st st = lane_write(jr, &g, 0);
-    if (st == ST_OK && sync) {
-        st = lane_sync(jr);
-    }
+    enum st st = lane_write(jr, &g, 0, wants_sync(jr));
     if (st == ST_OK) {
         publish(jr, &g);
     }
@@ -408,7 +417,7 @@ static enum st write_idle(struct jr *jr)
     if (!fits(&jr->lane, g.h.total_len)) {
         return rotate(jr, JG_ALIGN); /* ROTATE says the same, in the place kept for it */
     }
-    return lane_write(jr, &g, JG_IDLE);
+    return lane_write(jr, &g, JG_IDLE, false);
 }
 
 /* Nothing to write: timers. Returns how long to rest. */
@@ -479,6 +488,5 @@ enum st jr_lane_shutdown(struct jr *jr)
     }
     struct group g = {0};
     group_size(l, &g);
-    enum st st = lane_write(jr, &g, JG_SHUTDOWN);
-    return st == ST_OK ? lane_sync(jr) : st;
+    return lane_write(jr, &g, JG_SHUTDOWN, true);
 }

@@ -382,21 +382,22 @@ void jw_seal(struct jw *jw)
     }
     jw->last = t;
 
+    bool wake = false;
     pthread_mutex_lock(&jr->mu);
-    if (!atomic_load(&jr->poisoned)) { /* else it stays with the owner, never done */
-        bool was_empty = jr->q_first == NULL;
+    if (!atomic_load(&jr->poisoned)) {        /* else it stays with the owner, never done */
+        bool was_empty = jr->q_first == NULL; /* else the lane is on its way already */
         if (was_empty) {
             jr->q_first = t;
         } else {
             jr->q_last->lane_next = t;
         }
         jr->q_last = t;
-        if (was_empty && !jr->tasks_down &&
-            jr->lane_task != NULL) { /* else it is on its way already */
-            env_task_wake(jr->env, jr->lane_task);
-        }
+        wake = was_empty && !jr->tasks_down && jr->lane_task != NULL;
     }
     pthread_mutex_unlock(&jr->mu);
+    if (wake) { /* tasks stop on the owner's thread, this one, so the task is still there */
+        env_task_wake(jr->env, jr->lane_task);
+    }
 }
 
 uint64_t jw_done(const struct jw *jw)

@@ -49,6 +49,8 @@ struct env_ops {
     enum st (*pwritev)(struct env *, struct env_file *, const struct iovec *, int, uint64_t off,
                        struct err *);
     enum st (*datasync)(struct env *, struct env_file *, struct err *);
+    enum st (*pwritev_sync)(struct env *, struct env_file *, const struct iovec *, int,
+                            uint64_t off, struct err *);
     enum st (*fallocate)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
     enum st (*truncate)(struct env *, struct env_file *, uint64_t size, struct err *);
     enum st (*size)(struct env *, struct env_file *, uint64_t *, struct err *);
@@ -66,7 +68,7 @@ struct env_ops {
     /* tasks */
     enum st (*task_start)(struct env *, const char *name, int nice, env_step_fn, void *arg,
                           struct env_task **, struct err *);
-    void (*task_wake)(struct env *, struct env_task *);
+    void (*task_wake)(struct env *, struct env_task *); /* not after task_stop began */
     void (*task_stop)(struct env *, struct env_task *);
     const char *(*getenv)(struct env *, const char *name);
     uint64_t (*memory_bytes)(struct env *);
@@ -144,6 +146,17 @@ MUST_USE enum st env_pwrite(struct env *e, struct env_file *f, const void *buf, 
 MUST_USE static inline enum st env_datasync(struct env *e, struct env_file *f, struct err *err)
 {
     return e->ops->datasync(e, f, err);
+}
+/* env_pwritev and env_datasync in one: when it returns, these bytes are durable. Nothing else of
+ * the file may be unsynced (the simulation checks it): where the device can take them past the page
+ * cache, only these are waited for. off and the whole length are multiples of 4,096 within the
+ * allocated file; one caller at a time. A failure may have written a part, as for either of both.
+ */
+MUST_USE static inline enum st env_pwritev_sync(struct env *e, struct env_file *f,
+                                                const struct iovec *iov, int n, uint64_t off,
+                                                struct err *err)
+{
+    return e->ops->pwritev_sync(e, f, iov, n, off, err);
 }
 /* Reserves [off, off+len), growing the file; new bytes read as zero. */
 MUST_USE static inline enum st env_fallocate(struct env *e, struct env_file *f, uint64_t off,

@@ -26,9 +26,18 @@
 #define TASK_STACK_BYTES (2 * MIB) /* SQLite and zstd keep their big things on the heap */
 #define TASK_REST_NS_MAX (3600 * NS_PER_S)
 
+/* Bytes that go to the device past the page cache: what pwritev_sync copies at most. Beyond, the
+ * copy costs more than the cache. */
+#define DIRECT_BYTES_MAX (256 * KIB)
+#define DIRECT_ALIGN 4096u
+
 struct env_file {
     int fd;
-    char *path; /* owned; for error texts */
+    char *path;           /* owned; for error texts */
+    int direct_fd;        /* the same file, O_DIRECT and O_DSYNC; -1: not opened yet */
+    bool no_direct;       /* the file system cannot */
+    uint8_t *bounce_base; /* owned */
+    uint8_t *bounce;      /* in it, aligned; DIRECT_BYTES_MAX */
 };
 
 struct env_lock {
@@ -206,8 +215,9 @@ static enum st real_open(struct env *e, const char *path, unsigned flags,
     if (fd < 0) {
         return fail(err, errno, "could not open", path);
     }
-    struct env_file *f = base_malloc(sizeof(*f));
+    struct env_file *f = base_calloc(1, sizeof(*f));
     f->fd = fd;
+    f->direct_fd = -1;
     f->path = base_strdup(path);
     *file_out = f;
     return ST_OK;
@@ -217,6 +227,10 @@ static void real_close(struct env *e, struct env_file *f)
 {
     (void)e;
     close(f->fd);
+    if (f->direct_fd >= 0) {
+        close(f->direct_fd);
+    }
+    base_free(f->bounce_base);
     base_free(f->path);
     base_free(f);
 }
@@ -311,6 +325,51 @@ static enum st real_datasync(struct env *e, struct env_file *f, struct err *err)
     (void)e;
     /* No retry on EINTR either: whether pages were dropped is then unknown. */
     return fdatasync(f->fd) == 0 ? ST_OK : fail(err, errno, "could not sync", f->path);
+}
+
+/* The second descriptor opens this very file: a name may have moved on, /proc has not. */
+static bool direct_ready(struct env_file *f)
+{
+    if (f->direct_fd < 0 && !f->no_direct) {
+        char path[40];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
+        f->direct_fd = open_retry(path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
+        f->no_direct = f->direct_fd < 0;
+        if (!f->no_direct) {
+            f->bounce_base = base_aligned(DIRECT_ALIGN, DIRECT_BYTES_MAX);
+            f->bounce = f->bounce_base + DIRECT_ALIGN - (uintptr_t)f->bounce_base % DIRECT_ALIGN;
+        }
+    }
+    return !f->no_direct;
+}
+
+static enum st real_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *iov, int n,
+                                 uint64_t off, struct err *err)
+{
+    size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        len += iov[i].iov_len;
+    }
+    bool aligned = len % DIRECT_ALIGN == 0 && off % DIRECT_ALIGN == 0;
+    if (aligned && len <= DIRECT_BYTES_MAX && direct_ready(f)) {
+        size_t at = 0;
+        for (int i = 0; i < n; i++) {
+            memcpy(f->bounce + at, iov[i].iov_base, iov[i].iov_len);
+            at += iov[i].iov_len;
+        }
+        ssize_t put = pwrite(f->direct_fd, f->bounce, len, (off_t)off);
+        if (put == (ssize_t)len) {
+            return ST_OK;
+        }
+        if (put >= 0 || errno != EINVAL) { /* a part of it, or an error: not to be tried again */
+            return put < 0 ? fail(err, errno, "could not write", f->path)
+                           : err_set(err, ST_IO, 0, "could not write \"%s\": %zd of %zu bytes",
+                                     f->path, put, len);
+        }
+        f->no_direct = true; /* it opens, but does not write: some file systems are like that */
+    }
+    enum st st = real_pwritev(e, f, iov, n, off, err);
+    return st == ST_OK ? real_datasync(e, f, err) : st;
 }
 
 static enum st real_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
@@ -586,11 +645,12 @@ static void real_task_wake(struct env *e, struct env_task *t)
 {
     (void)e;
     pthread_mutex_lock(&t->mutex);
-    if (!t->woken) {
-        t->woken = true;
+    bool ring = !t->woken;
+    t->woken = true;
+    pthread_mutex_unlock(&t->mutex);
+    if (ring) { /* with the mutex free, or the task would wake only to wait for it */
         pthread_cond_signal(&t->bell);
     }
-    pthread_mutex_unlock(&t->mutex);
 }
 
 static void real_task_stop(struct env *e, struct env_task *t)
@@ -616,6 +676,7 @@ static const struct env_ops real_ops = {
     .pread = real_pread,
     .pwritev = real_pwritev,
     .datasync = real_datasync,
+    .pwritev_sync = real_pwritev_sync,
     .fallocate = real_fallocate,
     .truncate = real_truncate,
     .size = real_size,

@@ -233,6 +233,7 @@ static const struct env_ops sim_ops = {
     .pread = sim_pread,
     .pwritev = sim_pwritev,
     .datasync = sim_datasync,
+    .pwritev_sync = sim_pwritev_sync,
     .fallocate = sim_fallocate,
     .truncate = sim_truncate,
     .size = sim_size,

@@ -275,6 +275,14 @@ enum st sim_datasync(struct env *e, struct env_file *f, struct err *err)
     return done(sim, &c, st, err);
 }
 
+enum st sim_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *iov, int n,
+                         uint64_t off, struct err *err)
+{
+    ASSERT(f->ino->changes.len == 0); /* the contract */
+    enum st st = sim_pwritev(e, f, iov, n, off, err);
+    return st == ST_OK ? sim_datasync(e, f, err) : st;
+}
+
 enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
                       struct err *err)
 {

@@ -86,6 +86,8 @@ enum st sim_pread(struct env *e, struct env_file *f, void *buf, size_t len, uint
 enum st sim_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, int n, uint64_t off,
                     struct err *err);
 enum st sim_datasync(struct env *e, struct env_file *f, struct err *err);
+enum st sim_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *iov, int n,
+                         uint64_t off, struct err *err);
 enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
                       struct err *err);
 enum st sim_truncate(struct env *e, struct env_file *f, uint64_t size, struct err *err);

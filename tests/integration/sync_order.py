@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import natsraw  # noqa: E402
 import server  # noqa: E402
 
-CALLS = "pwritev,pwrite64,fdatasync,fsync,read,recvfrom,write,writev,sendmsg,sendto"
+CALLS = "openat,pwritev,pwrite64,fdatasync,fsync,read,recvfrom,write,writev,sendmsg,sendto"
 DONE = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*)\) += (-?\d+).*<(\d+\.\d+)>$", re.S)
 START = re.compile(r"^(\d+) +(\d+\.\d+) (\w+)\((.*) <unfinished \.\.\.>$", re.S)
 RESUME = re.compile(r"^(\d+) +(\d+\.\d+) <\.\.\. (\w+) resumed>(.*)\) += (-?\d+).*<(\d+\.\d+)>$", re.S)
@@ -57,8 +57,19 @@ class Trace:
         self.calls = parse(path)
         self.writes = [c for c in self.calls if c.name in ("pwritev", "pwrite64") and "/journal/" in c.text]
         self.syncs = [c for c in self.calls if c.name in ("fdatasync", "fsync") and c.result == 0]
+        self.syncs += self.synchronous_writes()
         self.reads = [c for c in self.calls if c.name in ("read", "recvfrom") and c.result > 0]
         self.sends = [c for c in self.calls if c.name in ("write", "writev", "sendmsg", "sendto")]
+
+    def synchronous_writes(self):
+        """A write through a descriptor that was opened O_DSYNC is its own sync, at its return."""
+        dsync, found = {}, []
+        for c in sorted(self.calls, key=lambda c: c.end):
+            if c.name == "openat" and c.result >= 0:
+                dsync[str(c.result)] = "O_DSYNC" in c.text
+            elif c in self.writes and dsync.get(fd_of(c)) and c.result > 0:
+                found.append(Call(c.name, c.text, c.end, c.end, c.result))
+        return found
 
     def check(self, record_mark, answer_mark, what):
         """The answer left after a sync that covers the record. Returns the time between, in us."""
