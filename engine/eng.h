@@ -51,8 +51,8 @@ struct eng {
     uint32_t magic;
     struct env *env; /* borrowed */
     struct eng_opts opts;
-    char *root, *journal_dir; /* owned */
-    struct env_lock *lock;    /* owned */
+    char *root, *journal_dir, *quarantine_dir; /* owned */
+    struct env_lock *lock;                     /* owned */
     struct store_ident ident;
     struct cat *cat;          /* owned */
     struct jr *jr;            /* owned */

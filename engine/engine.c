@@ -415,7 +415,10 @@ static enum st open_parts(struct eng *e, struct err *err)
     char dir[4200];
     snprintf(dir, sizeof dir, "%s/journal/0", e->root);
     e->journal_dir = base_strdup(dir);
+    snprintf(dir, sizeof dir, "%s/quarantine", e->root);
+    e->quarantine_dir = base_strdup(dir);
     struct jr_opts jo = {.dir = e->journal_dir,
+                         .quarantine = e->quarantine_dir,
                          .crc_seed = e->ident.crc_seed,
                          .doorbell = ring_owner,
                          .doorbell_arg = e,
@@ -508,6 +511,7 @@ static void destroy(struct eng *e)
     base_free(e->by_gid);
     base_free(e->root);
     base_free(e->journal_dir);
+    base_free(e->quarantine_dir);
     e->magic = 0;
     base_free(e);
 }

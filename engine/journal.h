@@ -38,7 +38,8 @@ void jr_chunk_acquire(struct jr_chunk *c);
 void jr_chunk_release(struct jr_chunk *c);
 
 struct jr_opts {
-    const char *dir; /* <root>/journal/0; borrowed until close */
+    const char *dir;        /* <root>/journal/0; borrowed until close */
+    const char *quarantine; /* where released files go that were damaged; NULL: nowhere. Borrowed */
     uint8_t store_uuid[16];
     uint32_t crc_seed;
     uint64_t file_min_bytes; /* 4 MiB */

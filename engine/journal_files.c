@@ -446,6 +446,26 @@ enum st jr_file_release(struct jr *jr, const struct jr_file *file, bool keep, st
     return st;
 }
 
+enum st jr_file_set_aside(struct jr *jr, const struct jr_file *file, struct err *err)
+{
+    char from[PATH_CAP];
+    char to[PATH_CAP];
+    char name[JR_NAME_MAX];
+    uint32_t rnd;
+    env_random(jr->env, &rnd, sizeof(rnd));
+    jr_file_name(name, file->h.file_no);
+    jr_path(jr, from, sizeof(from), name);
+    (void)snprintf(to, sizeof(to), "%s/%s.%016" PRIx64 "-%08" PRIx32, jr->opts.quarantine, name,
+                   (uint64_t)env_real_ns(jr->env), rnd);
+    enum st st = env_rename(jr->env, from, to, err);
+    if (st == ST_OK) {
+        log_wrn("journal: file %016" PRIx64 " was damaged and is not needed any more: moved to %s",
+                file->h.file_no, to);
+        st = env_dirsync(jr->env, jr->opts.quarantine, err);
+    }
+    return st;
+}
+
 void jr_spare_add(struct jr *jr, struct jr_spare s)
 {
     if (jr->nspares == jr->spares_cap) {

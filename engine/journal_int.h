@@ -34,6 +34,7 @@ struct jr_file {
     uint64_t disk_size; /* found at start-up: a file cut short has less than h.size */
     bool unreadable;    /* both header pages are bad: base and size are guesses */
     bool copy_bad;      /* one header page is bad */
+    bool damaged;       /* recovery found damage in it: evidence, kept when it is released */
 };
 struct jr_files {
     struct jr_file *v; /* owned; by file_no */
@@ -206,6 +207,8 @@ MUST_USE enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spa
                                 struct jr_file *out, struct err *err);
 void jr_spare_drop(struct jr *jr, struct env_file *f, struct jr_spare spare);
 void jr_spare_add(struct jr *jr, struct jr_spare s);
+/* Moves a released file to quarantine/ and syncs that; the caller syncs the journal's directory. */
+MUST_USE enum st jr_file_set_aside(struct jr *jr, const struct jr_file *file, struct err *err);
 /* Takes a released file's number away: it becomes a spare, or goes. The caller syncs the directory.
  */
 MUST_USE enum st jr_file_release(struct jr *jr, const struct jr_file *file, bool keep,

@@ -76,7 +76,10 @@ static void release_files(struct jr *jr)
         env_close(jr->env, f.f);
         bool keep = !f.unreadable && worth_keeping(jr, f.h.size, jr->nspares);
         struct err err = {0};
-        enum st st = jr_file_release(jr, &f, keep, &err);
+        bool evidence = (f.damaged || f.unreadable) && jr->opts.quarantine != NULL;
+        keep = keep && !evidence;
+        enum st st =
+            evidence ? jr_file_set_aside(jr, &f, &err) : jr_file_release(jr, &f, keep, &err);
         if (st != ST_OK) {
             log_wrn("journal: could not release file %llu: %s", (unsigned long long)f.h.file_no,
                     err.msg);

@@ -29,6 +29,9 @@ void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint6
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     rd->out->damaged = true;
+    if (rd->fi < rd->files->n) {
+        rd_file(rd, rd->fi)->damaged = true;
+    }
     if (rd->report != NULL) {
         rd->report->damaged_records += cause == JR_DAMAGE_RECORD ? 1 : 0;
         rd->report->damaged_groups += cause != JR_DAMAGE_RECORD ? 1 : 0;

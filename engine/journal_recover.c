@@ -365,6 +365,7 @@ static enum st pass_damaged(struct jr_rd *rd, struct jr_frame *fr, const char *w
     bool framed = fr->head_ok;
     *more_out = true;
     if (framed && fr->h.lsn + fr->h.total_len <= rd->from_lsn) {
+        rd_file(rd, rd->fi)->damaged = true;
         group_seen(rd, &fr->h); /* covered by the checkpoint */
         group_passed(rd, &fr->h);
         return ST_OK;

@@ -546,6 +546,39 @@ static void reserved_is_refused(void **state)
     jfx_fini(&x);
 }
 
+static void count_kept(void *arg, const char *path, uint64_t size)
+{
+    unsigned *n = arg;
+    n[strncmp(path, "/store/quarantine/0000000000000001.jnl.", 39) == 0] += size > 0;
+}
+
+/* What was damaged is evidence: it is not written over when the checkpoint has passed it. */
+static void damaged_file_is_kept(void **state)
+{
+    (void)state;
+    struct jfx x;
+    struct err err;
+    jfx_init(&x, NULL, 21);
+    TEST_OK(env_mkdir(x.env, "/store/quarantine", &err), &err);
+    x.opts.quarantine = "/store/quarantine";
+    groups(&x, 8, 100);
+    die(&x, true);
+    zero(&x, 1, 3 * 4096, 4096);
+    x.lenient = true;
+    TEST_OK(jfx_open(&x, &err), &err);
+    for (int i = 0; i < 2; i++) { /* and nothing else is */
+        groups(&x, 4, 100);
+        jfx_checkpoint(&x, true);
+        rest(&x);
+        assert_int_equal(jfx_stop(&x), ST_OK);
+        TEST_OK(jfx_open(&x, &err), &err);
+    }
+    unsigned n[2] = {0};
+    env_sim_each_file(x.sim, count_kept, n);
+    assert_int_equal(n[1], 1);
+    jfx_fini(&x);
+}
+
 int main(void)
 {
     log_set_sink(quiet, NULL);
@@ -565,6 +598,7 @@ int main(void)
         cmocka_unit_test(unsynced_hole),
         cmocka_unit_test(odd_directory_and_io_error),
         cmocka_unit_test(reserved_is_refused),
+        cmocka_unit_test(damaged_file_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
