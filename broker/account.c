@@ -141,13 +141,33 @@ void brk_account_remove(struct brk_account *acc, struct brk_sub *sub)
     brk_interest_remove(&acc->interest, sub);
 }
 
+/* Without a queue name only plain subscriptions count: a member of some queue group does not make a
+ * consumer without a group deliver, as upstream has it. */
+static bool watch_looks(const struct brk_watch *w)
+{
+    if (w->queue.n > 0) {
+        return brk_interest_any(&w->acc->interest, w->subject, w->queue);
+    }
+    struct brk_match m;
+    bool any = false;
+    brk_interest_match(&w->acc->interest, w->subject, &m);
+    struct brk_leaf **leaves = brk_match_leaves(&m);
+    for (uint32_t i = 0; i < m.count && !any; i++) {
+        for (uint32_t k = 0; k < leaves[i]->subs_count && !any; k++) {
+            any = !leaves[i]->subs[k]->dead;
+        }
+    }
+    brk_match_fini(&m);
+    return any;
+}
+
 void brk_watches_run(struct brk_server *s)
 {
     struct brk_impl *im = brk_impl_of(s);
     while (im->watches_due != NULL) {
         struct brk_watch *w = im->watches_due;
         watch_undue(w);
-        bool active = brk_interest_any(&w->acc->interest, w->subject, w->queue);
+        bool active = watch_looks(w);
         if (active != w->active) {
             w->active = active;
             w->fn(w->arg, active); /* may destroy w */
@@ -169,7 +189,7 @@ struct brk_watch *brk_watch_create(struct brk_account *acc, struct brk_str subje
     w->acc = acc;
     w->fn = fn;
     w->arg = arg;
-    w->active = brk_interest_any(&acc->interest, w->subject, w->queue);
+    w->active = watch_looks(w);
     htab_add(&acc->watches, &w->node, hash64(acc->interest.seed, subject.p, subject.n));
     return w;
 }

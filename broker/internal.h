@@ -46,8 +46,8 @@ bool brk_account_has_queue_interest(struct brk_account *acc, struct brk_str subj
                                     struct brk_str queue);
 
 /* Tells at the end of a turn that interest in a literal subject came or went (several changes in a
- * turn count as one; none if they cancel out). With a queue name: interest of that queue group. fn
- * is not called for the state at creation: ask brk_watch_active. */
+ * turn count as one; none if they cancel out). With a queue name: interest of that queue group;
+ * else of plain subscriptions. fn is not called for the state at creation: ask brk_watch_active. */
 struct brk_watch;
 typedef void (*brk_watch_fn)(void *arg, bool active);
 struct brk_watch *brk_watch_create(struct brk_account *acc, struct brk_str subject,

@@ -55,19 +55,38 @@ static int64_t none_if_unset(int64_t v)
     return v <= 0 ? -1 : v;
 }
 
-/* Seconds and fractions as Go prints a duration: "1s", "1m30s", "1.5s", "200ms". */
-static void go_duration(char *out, size_t size, int64_t ns)
+/* v over unit, without trailing zeros: "1.5". */
+static void decimal(char *out, size_t size, int64_t v, int64_t unit)
 {
-    double s = (double)(ns % (60 * NS_PER_S)) / (double)NS_PER_S;
-    int64_t m = ns / (60 * NS_PER_S);
-    if (ns < NS_PER_S) {
-        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
-    } else if (m == 0) {
-        (void)snprintf(out, size, "%gs", s);
-    } else if (m < 60) {
-        (void)snprintf(out, size, "%lldm%gs", (long long)m, s);
+    int n = snprintf(out, size, "%lld", (long long)(v / unit));
+    int64_t rest = v % unit;
+    if (rest == 0) {
+        return;
+    }
+    n += snprintf(out + n, size - (size_t)n, ".");
+    for (; rest != 0; rest = rest * 10 % unit) {
+        n += snprintf(out + n, size - (size_t)n, "%d", (int)(rest * 10 / unit));
+    }
+}
+
+void js_go_duration(char *out, size_t size, int64_t ns)
+{
+    char part[40];
+    int64_t min = ns / (60 * NS_PER_S);
+    if (ns < NS_PER_US) {
+        (void)snprintf(out, size, ns == 0 ? "0s" : "%lldns", (long long)ns);
+        return;
+    }
+    int64_t unit = ns < NS_PER_MS ? NS_PER_US : ns < NS_PER_S ? NS_PER_MS : NS_PER_S;
+    decimal(part, sizeof part, ns % (60 * NS_PER_S), unit);
+    const char *name = unit == NS_PER_US ? "\xc2\xb5s" : unit == NS_PER_MS ? "ms" : "s";
+    if (min >= 60) {
+        (void)snprintf(out, size, "%lldh%lldm%s%s", (long long)(min / 60), (long long)(min % 60),
+                       part, name);
+    } else if (min > 0) {
+        (void)snprintf(out, size, "%lldm%s%s", (long long)min, part, name);
     } else {
-        (void)snprintf(out, size, "%lldh%lldm%gs", (long long)(m / 60), (long long)(m % 60), s);
+        (void)snprintf(out, size, "%s%s", part, name);
     }
 }
 
@@ -151,7 +170,7 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
     }
     if (lim->duplicate_window_ns > 0 && c->duplicates_ns > lim->duplicate_window_ns) {
         char text[48];
-        go_duration(text, sizeof text, lim->duplicate_window_ns);
+        js_go_duration(text, sizeof text, lim->duplicate_window_ns);
         api_error_setf(e, API_STREAM_INVALID_CONFIG,
                        "duplicates window can not be larger then server limit of %s", text);
         return false;
@@ -437,6 +456,11 @@ static bool check_start(const struct cons_cfg *c, struct api_error *e)
     return policy(e, text);
 }
 
+static bool within(const char *a, const char *b)
+{
+    return subject_subset(a, strlen(a), b, strlen(b));
+}
+
 static bool check_filters(const struct cons_cfg *c, struct api_error *e)
 {
     if (c->single_filter && c->nfilters > 1) {
@@ -452,7 +476,8 @@ static bool check_filters(const struct cons_cfg *c, struct api_error *e)
     }
     for (size_t i = 0; i < c->nfilters; i++) {
         for (size_t k = i + 1; k < c->nfilters; k++) {
-            if (overlap(c->filters[i], c->filters[k])) {
+            /* as upstream: only where one holds the other */
+            if (within(c->filters[i], c->filters[k]) || within(c->filters[k], c->filters[i])) {
                 return fail(e, API_CONSUMER_OVERLAPPING_SUBJECT_FILTERS);
             }
         }
@@ -574,7 +599,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
     if (c->max_ack_pending < -1) {
         c->max_ack_pending = -1;
     }
-    if (c->ack != ACK_NONE && c->max_ack_pending == 0) {
+    if (c->max_ack_pending == 0 && (c->ack != ACK_NONE || lim->max_ack_pending > 0)) {
         c->max_ack_pending = default_ack_pending(server, lim);
     }
     if (c->deliver_subject == NULL && c->max_waiting <= 0) {
@@ -659,7 +684,7 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
     }
     if (cl->inactive_threshold_ns > 0 && c->inactive_threshold_ns > cl->inactive_threshold_ns) {
         char text[48];
-        go_duration(text, sizeof text, cl->inactive_threshold_ns);
+        js_go_duration(text, sizeof text, cl->inactive_threshold_ns);
         api_error_set2(e, API_CONSUMER_INACTIVE_THRESHOLD_EXCESS, text, NULL);
         return false;
     }

@@ -359,18 +359,6 @@ static void refuse(struct js_consumer *c, struct brk_str reply, const char *fmt,
     js_send_status(c->stream->ja, reply, text, NULL);
 }
 
-/* A Go duration for the text of a limit. */
-static void limit_text(char *out, size_t size, int64_t ns)
-{
-    if (ns % NS_PER_S == 0) {
-        (void)snprintf(out, size, "%llds", (long long)(ns / NS_PER_S));
-    } else if (ns >= NS_PER_S) {
-        (void)snprintf(out, size, "%gs", (double)ns / (double)NS_PER_S);
-    } else {
-        (void)snprintf(out, size, "%gms", (double)ns / (double)NS_PER_MS);
-    }
-}
-
 static bool within_limits(struct js_consumer *c, struct brk_str reply, const struct pull_body *b)
 {
     char num[48];
@@ -380,7 +368,7 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
         return false;
     }
     if (c->max_expires_ns > 0 && b->expires_ns > c->max_expires_ns) {
-        limit_text(num, sizeof num, c->max_expires_ns);
+        js_go_duration(num, sizeof num, c->max_expires_ns);
         refuse(c, reply, "409 Exceeded MaxRequestExpires of ", num);
         return false;
     }

@@ -412,6 +412,75 @@ def c_samples(r):
     r.told(sid, "metric")
 
 
+def c_queue(r):
+    """Who makes a push consumer deliver: plain subscribers, or members of its group."""
+    r.make("Q")
+    r.publish("q.a", 3)
+    sid = r.c.sub("de", "any")
+    r.cons("Q", "plain", deliver_subject="de")
+    r.silent("a queue subscriber of a consumer without group", sid)
+    r.numbers("Q", "plain")
+    other = r.c.sub("de")
+    r.shown("with a plain one, the plain one", other, 3)
+    r.shown("with a plain one, the queue", sid, 3)
+    r.numbers("Q", "plain")
+    r.c.unsub(other)
+    r.c.ping()
+    r.numbers("Q", "plain", "the plain one left")
+    r.cons("Q", "group", deliver_subject="dg", deliver_group="g")
+    plain = r.c.sub("dg")
+    r.silent("a plain subscriber of a consumer with group", plain)
+    r.numbers("Q", "group")
+    sid = r.c.sub("dg", "g")
+    r.shown("the group", sid, 3)
+    r.numbers("Q", "group")
+    a = r.consumer("Q", "group", deliver_subject="dg2", deliver_group="g")
+    r.say("moved while bound", a["error"]["err_code"])
+    r.c.unsub(sid)
+    r.c.ping()
+    r.numbers("Q", "group", "the group left")
+    for cfg in ({"deliver_group": "x"}, {"deliver_subject": "x", "deliver_group": "a b"},
+                {"deliver_subject": "x", "deliver_group": "a*"}):
+        r.cons("Q", "odd", **cfg)
+        r.api("CONSUMER.DELETE.Q.odd", quiet=True)
+    r.cons("Q", "beats", deliver_subject="db", deliver_group="g", flow_control=True, idle_heartbeat=100 * MS, deliver_policy="new")
+    r.shown("heartbeat", r.c.sub("db", "g"), 1)
+
+
+def c_limits(r):
+    """What a request may ask for, what a consumer may be configured for."""
+    r.make("L")
+    r.publish("l.a", 3)
+    for ns in (1 * S, 90 * S, 1500 * MS, 5 * MS, 1500000, 3600 * S, 100 * S + 1):
+        r.cons("L", "e", max_expires=ns)
+        r.pull("L", "e", {"batch": 1, "expires": ns * 2}, wait=0.05)
+        r.api("CONSUMER.DELETE.L.e", quiet=True)
+    r.cons("L", "m", max_batch=2, max_bytes=100, max_waiting=2)
+    for body in ({"batch": 3}, "3", {"batch": 1, "max_bytes": 101}, {"batch": 2, "max_bytes": 40, "no_wait": True},
+                 {"batch": 1, "idle_heartbeat": 100 * MS}, {"batch": 1, "idle_heartbeat": 100 * MS, "expires": 150 * MS},
+                 {"batch": 1, "foo": 1}, "{", '{"batch":"x"}'):
+        r.pull("L", "m", body, wait=0.1)
+    r.c.request("$JS.API.STREAM.PURGE.L", b"")
+    waiting = [r.ask("L", "m", {"batch": 1, "expires": 60 * S}) for _ in range(2)]
+    r.shown("one too many", r.ask("L", "m", {"batch": 1, "expires": 60 * S}), 1)
+    r.api("CONSUMER.DELETE.L.m", quiet=True)
+    for sid in waiting:
+        r.shown("waiting", sid, 1)
+    r.make("K", consumer_limits={"max_ack_pending": 50, "inactive_threshold": 60 * S}, max_consumers=2)
+    for cfg in ({}, {"max_ack_pending": 51}, {"max_ack_pending": 50}, {"max_ack_pending": -1}, {"inactive_threshold": 61 * S},
+                {"inactive_threshold": 60 * S}, {"ack_policy": "none"}):
+        a = r.cons("K", "a", **cfg)
+        if "error" not in a:
+            r.say(cfg, a["config"].get("max_ack_pending"), a["config"].get("inactive_threshold"))
+            r.api("CONSUMER.DELETE.K.a", quiet=True)
+    for name in "abc":
+        r.cons("K", name)
+    for filters in (["l.a", "l.*"], ["l.a", "l.a"], ["l.a", ""], ["x.a"], ["l.a", "l.b"], ["l.>", "l.a.b"], ["l.*.x", "l.y.*"]):
+        r.cons("L", "f", filter_subjects=filters)
+        r.say(filters)
+        r.api("CONSUMER.DELETE.L.f", quiet=True)
+
+
 def wrapped(fn):
     def run(r):
         fn(Run(r))
@@ -420,5 +489,5 @@ def wrapped(fn):
 
 
 if __name__ == "__main__":
-    jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples)]
+    jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits)]
     sys.exit(jt.main())
