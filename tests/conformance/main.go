@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -29,12 +30,17 @@ var (
 	flagFailing   = flag.Int("minimise", 12, "differences to reduce to their steps")
 )
 
+var errDiffers = errors.New("a difference is not listed")
+
 func main() {
 	runtime.LockOSThread() // the servers end with the thread that started them
 	flag.Parse()
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	switch err := run(); {
+	case errors.Is(err, errDiffers):
 		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(2)
 	}
 }
 
@@ -106,7 +112,7 @@ func run() error {
 	}
 	fmt.Printf("conformance: %d passed, %d failed\n", ran-min(ran, len(w.failedScripts)), bad)
 	if bad > 0 {
-		return fmt.Errorf("%d differences are not listed", bad)
+		return errDiffers
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func (n *node) show(key string) string {
 }
 
 // durations and counters that depend on the moment
-var momentary = map[string]bool{"active": true, "last_active_ns": true, "uptime": true, "avg_ack": true, "rtt": true}
+var momentary = map[string]bool{"active": true, "last_active_ns": true, "uptime": true, "avg_ack": true, "pause_remaining": true, "rtt": true}
 
 func scalar(path, key string, n *node) string {
 	if n.kind == 's' {
