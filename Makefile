@@ -94,7 +94,7 @@ JSADMIN_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tools/*.c)))
 $(BIN)/jsadmin: $(JSADMIN_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	@echo "LD   $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS) -o $@ $^ -lnats $(LIBS)
 
 $(UNIT): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 	@echo "LD   $@"

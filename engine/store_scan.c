@@ -95,10 +95,12 @@ static void pump(struct store_scan *c)
             break;
         }
         enum st st = c->ops->cons_peek(c->cons, &p);
+        if (st == ST_NOTFOUND) {
+            tell_caught_up(c);
+        } else if (st != ST_OK && st != ST_AGAIN && st != ST_FULL) {
+            c->ev.opened(c->ev.arg, st, 0, NULL);
+        }
         if (st != ST_OK) {
-            if (st == ST_NOTFOUND) {
-                tell_caught_up(c);
-            }
             break;
         }
         c->ev.msg(c->ev.arg, &p.m, p.num_pending);

@@ -27,7 +27,8 @@ static struct kv *kv_make(const struct kv_home *home, const char *bucket, struct
     kv->prefix_len = sizeof KV_SUBJECT_PREFIX - 1 + strlen(bucket) + 1;
     kv->prefix = base_malloc(kv->prefix_len + 1);
     (void)snprintf(kv->prefix, kv->prefix_len + 1, KV_SUBJECT_PREFIX "%s.", bucket);
-    kv->mirror = kv->ops->stream_cfg(s)->nsubjects == 0;
+    const struct stream_cfg *cfg = kv->ops->stream_cfg(s);
+    kv->mirror = cfg->mirror || cfg->nsubjects == 0;
     list_init(&kv->watches);
     return kv;
 }

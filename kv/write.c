@@ -190,7 +190,8 @@ static void submit(struct write_op *w)
                              .data_len = (uint32_t)w->data_len,
                              .has_expected_last_subj_seq = w->has_expected,
                              .expected_last_subj_seq = w->expected,
-                             .rollup = w->op == KV_PURGE ? 1 : 0};
+                             .rollup = w->op == KV_PURGE ? 1 : 0,
+                             .flags = w->ttl_ns > 0 ? MSG_TTL : 0};
     enum st st = w->kv->ops->append(w->kv->s, &a, on_appended, w);
     if (st == ST_FULL) { /* the journal window: again in a later turn */
         w->kv->ops->stream_barrier(w->kv->s, on_later, w);
@@ -212,7 +213,16 @@ static enum st check_ttl(const struct kv *kv, int64_t ttl_ns, struct err *err)
         return err_set(err, ST_UNSUPPORTED, 0, "bucket \"%s\" does not allow a TTL on keys",
                        kv->bucket);
     }
-    return err_set(err, ST_UNSUPPORTED, 0, "a TTL on keys is not served yet by this version");
+    return ST_OK;
+}
+
+/* A value never lives shorter than the marker that follows it; where a key keeps one revision only
+ * it may. As the server has it. */
+static int64_t ttl_of(const struct kv *kv, int64_t ttl_ns)
+{
+    const struct stream_cfg *c = kv->ops->stream_cfg(kv->s);
+    bool raise = ttl_ns > 0 && c->max_msgs_per_subject != 1;
+    return raise ? i64_max(ttl_ns, c->subject_delete_marker_ttl_ns) : ttl_ns;
 }
 
 static enum st start(const struct write_op *what, struct kv *kv, const char *key, const void *value,
@@ -250,6 +260,7 @@ static enum st start(const struct write_op *what, struct kv *kv, const char *key
     struct write_op *w = base_malloc(sizeof *w);
     *w = *what;
     w->kv = kv_acquire(kv);
+    w->ttl_ns = ttl_of(kv, what->ttl_ns);
     w->subject = subject;
     w->subject_len = subject_len;
     w->data = data;

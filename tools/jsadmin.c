@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "tools/jsadmin_place.h"
 
 static const char usage_text[] =
     "usage: jsadmin [--json] <command> [options] DIR\n"
@@ -28,6 +29,8 @@ static const char usage_text[] =
     "      --account A, --stream S   only these\n"
     "      --as-account B, --as-stream T   under another name\n"
     "      --replace                 streams of these names are replaced; else nothing is done\n"
+    "\n"
+    "  kv, object   buckets, on a store or through a server: jsadmin kv --help\n"
     "\n"
     "  --json       one JSON document instead of tables\n"
     "  -h, --help   this text\n"
@@ -255,6 +258,9 @@ int main(int argc, char **argv)
                                             {0}};
     struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
     int c;
+    if (argc > 1 && place_family(argv[1]) != NULL) {
+        return place_family(argv[1])(argc - 1, argv + 1);
+    }
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (!option(&x, c)) {
             fputs(usage_text, c == 'h' ? stdout : stderr);

@@ -484,6 +484,35 @@ static void test_bytes(void **state)
     world_fini(&w);
 }
 
+/* Keys that go by themselves, and the markers they leave. */
+static void test_ttl(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err = {0};
+    uint64_t rev;
+    world_init(&w, false);
+    struct kv *kv = make(&w, "PLAIN", 1);
+    TEST_ST(kv_sync_create_key(&w.f.drive, kv, "a", "1", 1, NS_PER_S, &rev, &err), ST_UNSUPPORTED);
+    kv_close(kv);
+    struct kv_config c = {.bucket = "T", .history = 1, .limit_marker_ttl_ns = 100 * NS_PER_S};
+    TEST_OK(kv_sync_create(&w.f.drive, &w.home, &c, &kv, &err), &err);
+    TEST_ST(kv_sync_create_key(&w.f.drive, kv, "a", "1", 1, NS_PER_S / 2, &rev, &err), ST_INVALID);
+    TEST_OK(kv_sync_create_key(&w.f.drive, kv, "a", "1", 1, 5 * NS_PER_S, &rev, &err), &err);
+    TEST_OK(kv_sync_purge(&w.f.drive, kv, "b", 0, 5 * NS_PER_S, &rev, &err), &err);
+    put(&w, kv, "stays", "1");
+    expect(&w, kv, "a", "1");
+    env_sim_advance(w.f.sim, 6 * NS_PER_S);
+    (void)w.f.store->ops->timers(w.f.store);
+    drivefix_settle(&w.f);
+    TEST_ST(get_st(&w, kv, "a", 0), ST_NOTFOUND);
+    history(&w, kv, "a", "a=@4!PURGE ");
+    TEST_ST(kv_sync_history(&w.f.drive, kv, "b", NULL, NULL, &err), ST_NOTFOUND);
+    keys(&w, kv, NULL, "stays=@3 ");
+    kv_close(kv);
+    world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_basics_real), cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_watch),       cmocka_unit_test(test_many),
         cmocka_unit_test(test_window),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_ttl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
