@@ -204,20 +204,6 @@ static bool is_url(const char *s)
     return strstr(s, "://") != NULL;
 }
 
-static bool wait_offline(void *arg, int64_t deadline_boot_ns)
-{
-    struct ja_ctx *x = arg;
-    int64_t rest = i64_max(deadline_boot_ns - env_boot_ns(x->env), 0);
-    int64_t at = env_real_ns(x->env) + (rest < NS_PER_S / 5 ? rest : NS_PER_S / 5);
-    struct timespec until = {.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
-    (void)pthread_mutex_lock(&x->mutex);
-    while (!x->rung && pthread_cond_timedwait(&x->rings, &x->mutex, &until) == 0) {
-    }
-    x->rung = false;
-    (void)pthread_mutex_unlock(&x->mutex);
-    return true;
-}
-
 static int place_open(struct place *p, const char *where)
 {
     struct ja_ctx *x = &p->ja;
@@ -225,8 +211,8 @@ static int place_open(struct place *p, const char *where)
     p->online = is_url(where);
     p->account = p->o.account != NULL ? p->o.account : "$G";
     if (!p->online) {
-        int code = ja_open(x, false);
-        p->drive = (struct store_drive){x->store, wait_offline, x};
+        int code = ja_open(x, JA_READ_WRITE);
+        p->drive = (struct store_drive){x->store, ja_wait, x};
         return code;
     }
     p->o.remote.url = where;
