@@ -415,10 +415,11 @@ static uint64_t sample(struct store_image *im, struct env_sim *sim, struct prng 
     return failed;
 }
 
+/* Hours of work: each file is told when it is done. */
 static uint64_t all(struct store_image *im, struct env_sim *sim, const char *part,
                     uint64_t fail_max, uint64_t *done)
 {
-    uint64_t failed = 0;
+    uint64_t failed = 0, before = *done;
     for (size_t i = 0; i < im->n; i++) {
         const struct range *r = &im->v[i];
         for (uint64_t k = 0;
@@ -428,6 +429,13 @@ static uint64_t all(struct store_image *im, struct env_sim *sim, const char *par
                 struct flip f = {r->path, r->off + k, bit};
                 failed += !try_flip(im, sim, &f);
             }
+        }
+        if ((i + 1 == im->n || strcmp(r->path, im->v[i + 1].path) != 0) && *done > before) {
+            printf("%s: %llu flips%s, %llu failed so far\n", r->path,
+                   (unsigned long long)(*done - before), im->clean ? "" : " after a kill",
+                   (unsigned long long)failed);
+            fflush(stdout);
+            before = *done;
         }
     }
     return failed;
