@@ -1,6 +1,13 @@
-# Figures beside a real nats-server (tests/bench/bench.py), and the restart of a large store.
-.PHONY: bench bench-restart
-bench: all ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5]
-	@MILLRACE=$(BIN)/millrace python3 tests/bench/bench.py --runs $(or $(RUNS),5) --row "$(ROW)"
+# Figures beside a real nats-server (tests/bench/bench.py), the restart of a large store, and the parts of the engine alone.
+BENCH_PROGS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/bench/*.c)))
+$(BENCH_PROGS): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
+	@echo "LD   $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+.PHONY: bench bench-restart bench-progs
+bench-progs: $(BENCH_PROGS)
+bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1]
+	@MILLRACE=$(BIN)/millrace LOAD=$(B)/tests/bench/load python3 tests/bench/bench.py --runs $(or $(RUNS),5) \
+	  --row "$(ROW)" --scale $(or $(SCALE),1) $(if $(JSON),--json "$(JSON)")
 bench-restart: all ## restart after SIGKILL of 5 million messages, with 1,000 checked reads
 	@MILLRACE=$(BIN)/millrace python3 tests/bench/restart.py

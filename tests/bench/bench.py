@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Measures Millrace beside a real nats-server: the same unmodified load generator (`nats bench`) with the same flags, the two
-servers in turn on the same disk, medians of --runs. One JSON line a row; a table at the end.
+"""Measures Millrace beside a real nats-server: the same load with the same flags, the two servers in turn on the same disk,
+server on one core and load on the others, warmed alike, medians of --runs.
 
-    bench.py [--runs 5] [--row part-of-a-name] [--messages-scale 1.0]
+    bench.py [--runs 5] [--row part-of-a-title] [--scale 1.0] [--json FILE]
 
-Server CPU is user + system time of the server process over the run, per million messages. Syncs are counted by our journal;
-the peer does not say. Durability stands beside each figure: ours acknowledges after the sync, the peer's default syncs every
-two minutes."""
+Server CPU is user + system time of the process, per million messages moved. Syncs are counted by our journal; the peer does not
+say. Ours acknowledges what is on disk; the peer by its default before (synced every two minutes): "theirs lazy".
+
+A ratio counts as met (m) where the rate reaches the peer's, or, when the load generator used over 90 % of its core, where our
+CPU per message is at most 0.6 of theirs. Exit code 3: the peer is not v2.14.5, so the ratios are of an old peer."""
 import argparse
 import json
 import os
@@ -17,178 +19,206 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+sys.path.insert(0, HERE)
 import natsraw  # noqa: E402
+import rows  # noqa: E402
 import server  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
+WANTED = "v2.14.5"
+
+
+def proc(pid, name):
+    with open("/proc/%d/%s" % (pid, name)) as f:
+        return f.read()
 
 
 def cpu_s(pid):
-    with open("/proc/%d/stat" % pid) as f:
-        fields = f.read().rsplit(")", 1)[1].split()
+    fields = proc(pid, "stat").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def peak_kib(pid):
+    return int(re.search(r"VmHWM:\s+(\d+)", proc(pid, "status")).group(1))
+
+
 def rss_kib(pid):
-    with open("/proc/%d/status" % pid) as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+    return int(re.search(r"VmRSS:\s+(\d+)", proc(pid, "status")).group(1))
 
 
-def io_written(pid):
-    with open("/proc/%d/io" % pid) as f:
-        return int(re.search(r"write_bytes: (\d+)", f.read()).group(1))
+def written(pid):
+    return int(re.search(r"write_bytes: (\d+)", proc(pid, "io")).group(1))
+
+
+def syncs(s):
+    """Of our journal; None of a peer."""
+    m = re.search(r"Starting http monitor on [^ ]*:(\d+)", s.log())
+    if m is None:
+        return None
+    with urllib.request.urlopen("http://127.0.0.1:%s/jsz" % m.group(1), timeout=5) as f:
+        return json.load(f).get("millrace", {}).get("journal", {}).get("syncs")
 
 
 class Bench:
-    def __init__(self, peer, scale):
-        self.peer, self.scale = peer, scale
-        self.cli = os.path.join(peer, "nats")
+    def __init__(self, args, peer):
+        self.args, self.cli = args, os.path.join(peer, "nats")
+        self.theirs = os.path.join(peer, "nats-server")
+        self.load = os.path.abspath(os.environ.get("LOAD", os.path.join(server.ROOT, "build/release/tests/bench/load")))
+        cores = sorted(os.sched_getaffinity(0))
+        self.pins = (["taskset", "-c", str(cores[0])], ["taskset", "-c", ",".join(map(str, cores[1:]))]) if len(cores) > 1 else ([], [])
 
-    def nats(self, port, *args):
-        p = subprocess.run([self.cli, "-s", "nats://127.0.0.1:%d" % port, *args], stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=300)
-        if p.returncode != 0:
-            sys.exit("nats %s: %s" % (" ".join(args), p.stdout))
-        return p.stdout
+    def server(self, exe, conf):
+        store = server.scratch()
+        config = None
+        if conf:
+            config = store + ".conf"
+            with open(config, "w") as f:
+                f.write(conf)
+        return server.Server(exe=exe, store=store, config=config, prefix=self.pins[0], args=["-m", "-1"])
 
-    @staticmethod
-    def rate(text, what):
-        """The aggregated figure when there is one, else the single one."""
-        found = re.findall(what + r"(?: aggregated)? stats: ([\d,]+) msgs/sec", text)
-        if not found:
-            sys.exit("no figure in:\n" + text)
-        return float(found[-1].replace(",", ""))
+    def measure(self, row, exe, conf):
+        s = self.server(exe, conf)
+        try:
+            pid = s.proc.pid  # taskset becomes the server
+            c = rows.Ctx(s.port, self.cli, self.load, self.args.scale, self.pins[1])
+            small = rows.Ctx(s.port, self.cli, self.load, self.args.scale / 10, self.pins[1])
+            row.run(small)
+            cpu, wrote, synced = cpu_s(pid), written(pid), syncs(s)
+            got = row.run(c)
+            got["cpu_s_per_million"] = (cpu_s(pid) - cpu) / got["msgs"] * 1e6
+            got["bytes_written"] = written(pid) - wrote
+            got["syncs"] = syncs(s) - synced if synced is not None else None
+            got["peak_kib"] = peak_kib(pid)
+            return got
+        finally:
+            s.proc.kill()
+            s.proc.wait()
+            shutil.rmtree(s.store, ignore_errors=True)
 
-    def stream(self, port):
-        with natsraw.Conn(port=port, timeout=30) as c:
-            try:
-                c.api("STREAM.DELETE.BENCH")
-            except natsraw.ApiError:
-                pass
-            c.api("STREAM.CREATE.BENCH", json.dumps({"name": "BENCH", "subjects": ["bench.>"]}))
-
-    def js_async(self, port):
-        n = int(400000 * self.scale)
-        self.stream(port)
-        out = self.nats(port, "bench", "js", "pub", "async", "bench.x", "--stream", "BENCH", "--msgs", str(n), "--size", "128",
-                        "--batch", "1000", "--no-progress")
-        return n, self.rate(out, "asynchronous publisher")
-
-    def js_sync16(self, port):
-        n = int(40000 * self.scale)
-        self.stream(port)
-        out = self.nats(port, "bench", "js", "pub", "sync", "bench.x", "--stream", "BENCH", "--msgs", str(n), "--size", "128",
-                        "--clients", "16", "--no-progress")
-        return n, self.rate(out, "synchronous publisher")
-
-    def core(self, port):
-        n = int(3000000 * self.scale)
-        sub = subprocess.Popen([self.cli, "-s", "nats://127.0.0.1:%d" % port, "bench", "sub", "core.x", "--msgs", str(n),
-                                "--size", "16", "--no-progress"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        wait_for_subscriber(port)
-        self.nats(port, "bench", "pub", "core.x", "--msgs", str(n), "--size", "16", "--no-progress")
-        out, _ = sub.communicate(timeout=120)
-        return n, self.rate(out, "subscriber")
-
-
-def wait_for_subscriber(port):
-    """Until a publish to the subject is no longer answered with "no responders"."""
-    with natsraw.Conn(port=port) as c:
-        while True:
-            sid = c.sub("_INBOX.w")
-            c.pub("core.x", b"", reply="_INBOX.w")
-            c.ping()
-            if not any(m.sid == sid for m in c.inbox):
-                return
-            c.inbox.clear()
-            c.unsub(sid)
-
-
-ROWS = [
-    ("core 1:1 16 B", "core", "msgs/s, CPU"),
-    ("async publish 128 B, 1 client", "js_async", "ours durable, theirs lazy"),
-    ("sync publish 128 B, 16 clients", "js_sync16", "ours durable, theirs lazy"),
-]
-
-
-def measure(bench, name, exe):
-    with server.Server(exe=exe) as s:
+    def memory(self, exe):
+        """Resident KiB idle; bytes per connection, per subscription, per subject of a stream."""
+        s = self.server(exe, "")
         pid = s.proc.pid
-        getattr(bench, name)(s.port)  # warm
-        cpu, written = cpu_s(pid), io_written(pid)
-        n, rate = getattr(bench, name)(s.port)
-        out = {"msgs_per_s": rate, "cpu_s_per_million": (cpu_s(pid) - cpu) / n * 1e6,
-               "bytes_written": io_written(pid) - written, "rss_kib": rss_kib(pid)}
-        s.stop()
-    shutil.rmtree(s.store, ignore_errors=True)
-    return out
-
-
-def idle_rss(exe):
-    with server.Server(exe=exe) as s:
-        with natsraw.Conn(port=s.port) as c:
-            c.ping()
-        got = rss_kib(s.proc.pid)
-        s.stop()
-    shutil.rmtree(s.store, ignore_errors=True)
-    return got
+        try:
+            with natsraw.Conn(port=s.port) as c:
+                c.ping()
+            out = {"idle_kib": rss_kib(pid)}
+            conns = [natsraw.Conn(port=s.port) for _ in range(1000)]
+            for c in conns:
+                c.ping()
+            out["conn_bytes"] = (rss_kib(pid) - out["idle_kib"]) * 1024 / len(conns)
+            before = rss_kib(pid)
+            for i in range(100000):
+                conns[0].send(b"SUB a.%d.b.%d %d\r\n" % (i % 317, i, i + 1))
+            conns[0].ping(timeout=60)
+            out["sub_bytes"] = (rss_kib(pid) - before) * 1024 / 100000
+            for c in conns:
+                c.close()
+            c = rows.Ctx(s.port, self.cli, self.load, 1, self.pins[1])
+            c.stream(subjects=("many.>",))
+            before = rss_kib(pid)
+            c.load("async", conns=1, msgs=200000, size=16, subject="many", subjects=200000)
+            out["subject_bytes"] = (rss_kib(pid) - before) * 1024 / 200000
+            return out
+        finally:
+            s.proc.kill()
+            s.proc.wait()
+            shutil.rmtree(s.store, ignore_errors=True)
 
 
 def median(samples, key):
-    return statistics.median(x[key] for x in samples)
+    values = [x[key] for x in samples if x.get(key) is not None]
+    return round(statistics.median(values), 3) if values else None
+
+
+def compare(bench, row, result):
+    ours, theirs = [], []
+    for _ in range(bench.args.runs):
+        ours.append(bench.measure(row, server.binary(), ""))
+        theirs.append(bench.measure(row, bench.theirs, row.peer_conf))
+    for key in ("msgs_per_s", "cpu_s_per_million", "bytes_written", "peak_kib", "p50_us", "p99_us", "p999_us", "load_core", "syncs"):
+        result["ours_" + key], result["theirs_" + key] = median(ours, key), median(theirs, key)
+    for who, samples in (("ours", ours), ("theirs", theirs)):
+        result[who + "_spread"] = [round(min(x["msgs_per_s"] for x in samples)), round(max(x["msgs_per_s"] for x in samples))]
+    result["ratio"] = round(result["ours_msgs_per_s"] / result["theirs_msgs_per_s"], 2)
+    cpu = result["theirs_cpu_s_per_million"]
+    result["cpu_ratio"] = round(result["ours_cpu_s_per_million"] / cpu, 2) if cpu else None
+    bound = result["ours_load_core"] > 0.9
+    result["met"] = result["ratio"] >= 1 or (bound and result["cpu_ratio"] is not None and result["cpu_ratio"] <= 0.6)
+    return result
+
+
+def line(r):
+    if r.get("not_served"):
+        return "%-38s %s" % (r["row"], r["not_served"])
+    tail = ""
+    if r["ours_p50_us"] is not None:
+        tail = "  p50/p99/p99.9 %d/%d/%d against %d/%d/%d us" % tuple(
+            r[w + k] for w in ("ours_", "theirs_") for k in ("p50_us", "p99_us", "p999_us"))
+    number = (lambda v: format(round(v), ",")) if r["ours_msgs_per_s"] >= 1000 else (lambda v: "%.1f" % v)
+    return "%-38s %11s %11s %5.2fx%s %7.2f %7.2f %5.2fx %4d%% %4d %4d  %s%s" % (
+        r["row"], number(r["ours_msgs_per_s"]), number(r["theirs_msgs_per_s"]), r["ratio"], " m" if r["met"] else "  ",
+        r["ours_cpu_s_per_million"], r["theirs_cpu_s_per_million"], r["cpu_ratio"] or 0, 100 * r["ours_load_core"],
+        r["ours_peak_kib"] / 1024, r["theirs_peak_kib"] / 1024, r["against"], tail)
+
+
+HEAD = "%-38s %11s %11s %6s %9s %7s %6s %5s %9s" % ("", "ours msg/s", "theirs", "ratio", "CPU s/M", "theirs", "ratio", "load", "peak MiB")
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--runs", type=int, default=5)
     ap.add_argument("--row", default="")
-    ap.add_argument("--messages-scale", type=float, default=1.0)
+    ap.add_argument("--scale", type=float, default=1.0)
+    ap.add_argument("--json", default="")
     args = ap.parse_args()
     peer = subprocess.run(["sh", os.path.join(server.ROOT, "tools/peer.sh")], stdout=subprocess.PIPE, text=True)
     if peer.returncode != 0:
         sys.exit("the peer cannot be built here; nothing was measured")
-    peer = peer.stdout.strip()
-    theirs = os.path.join(peer, "nats-server")
-    version = subprocess.run([theirs, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    bench = Bench(args, peer.stdout.strip().splitlines()[-1])
+    version = subprocess.run([bench.theirs, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip()
     if "illrace" in version:
         sys.exit("the peer is our own binary; nothing was measured")
+    old = WANTED not in version
+    if old:
+        print("OLD PEER: %s instead of %s; these ratios say nothing about today's" % (version, WANTED))
     commit = subprocess.run(["git", "-C", server.ROOT, "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE,
                             text=True).stdout.strip()
-    print("%s; %s, %d cores; commit %s; %s" % (version, platform.processor() or platform.machine(), os.cpu_count(), commit,
-                                               time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
-    bench = Bench(peer, args.messages_scale)
-    table = []
-    for title, name, mode in ROWS:
-        if args.row not in title and args.row != name:
+    facts = {"peer": version, "machine": platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(), "commit": commit,
+             "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "runs": args.runs, "old_peer": old}
+    print("%s; %s, %d cores, Linux %s; commit %s; %s; medians of %d" % (
+        version, facts["machine"], facts["cores"], facts["kernel"], commit, facts["date"], args.runs))
+    print("ours: durable, acknowledged when on disk; m: met (bench.py --help)\n" + HEAD, flush=True)
+    table, failed = [], 0
+    for row in rows.rows():
+        if args.row.lower() not in row.title.lower():
             continue
-        ours_all, theirs_all = [], []
-        for _ in range(args.runs):
-            ours_all.append(measure(bench, name, server.binary()))
-            theirs_all.append(measure(bench, name, theirs))
-        row = {"row": title, "mode": mode, "runs": args.runs, "commit": commit, "peer": version}
-        for key in ("msgs_per_s", "cpu_s_per_million", "bytes_written", "rss_kib"):
-            row["ours_" + key] = round(median(ours_all, key), 3)
-            row["theirs_" + key] = round(median(theirs_all, key), 3)
-        row["ours_spread"] = [round(min(x["msgs_per_s"] for x in ours_all)), round(max(x["msgs_per_s"] for x in ours_all))]
-        row["theirs_spread"] = [round(min(x["msgs_per_s"] for x in theirs_all)),
-                                round(max(x["msgs_per_s"] for x in theirs_all))]
-        row["ratio"] = round(row["ours_msgs_per_s"] / row["theirs_msgs_per_s"], 2)
-        row["cpu_ratio"] = round(row["ours_cpu_s_per_million"] / max(row["theirs_cpu_s_per_million"], 1e-9), 2)
-        print(json.dumps(row), flush=True)
-        table.append(row)
-    if args.row in "idle memory":
-        ours, other = idle_rss(server.binary()), idle_rss(theirs)
-        print(json.dumps({"row": "idle memory, JetStream on", "ours_rss_kib": ours, "theirs_rss_kib": other}))
-        print("\nidle memory with JetStream on: ours %.1f MiB, theirs %.1f MiB" % (ours / 1024, other / 1024))
-    print("\n%-32s %12s %12s %6s %10s %10s %6s  %s" % ("", "ours msg/s", "theirs", "ratio", "CPU s/M", "theirs", "ratio", ""))
-    for r in table:
-        print("%-32s %12s %12s %5.2fx %10.2f %10.2f %5.2fx  %s" %
-              (r["row"], format(round(r["ours_msgs_per_s"]), ","), format(round(r["theirs_msgs_per_s"]), ","), r["ratio"],
-               r["ours_cpu_s_per_million"], r["theirs_cpu_s_per_million"], r["cpu_ratio"], r["mode"]))
-    return 0
+        result = {"row": row.title, "against": row.against, "durability": "durable"}
+        if row.run is None:
+            result["not_served"] = row.served
+        else:
+            try:
+                compare(bench, row, result)
+            except (RuntimeError, TimeoutError, OSError, subprocess.TimeoutExpired) as e:
+                result["not_served"] = "FAILED: %s" % str(e)[:200]
+                failed += 1
+        table.append(result)
+        print(line(result), flush=True)
+    if args.row.lower() in "memory":
+        ours, theirs = bench.memory(server.binary()), bench.memory(bench.theirs)
+        table.append({"row": "memory", "ours": ours, "theirs": theirs})
+        print("\nmemory: idle with JetStream %.1f against %.1f MiB; a connection %.0f against %.0f bytes, a subscription %.0f against "
+              "%.0f, a stream's subject %.0f against %.0f" % (ours["idle_kib"] / 1024, theirs["idle_kib"] / 1024, ours["conn_bytes"],
+                                                             theirs["conn_bytes"], ours["sub_bytes"], theirs["sub_bytes"],
+                                                             ours["subject_bytes"], theirs["subject_bytes"]))
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump({**facts, "rows": table}, f, indent=1)
+    return 3 if old else 1 if failed else 0
 
 
 if __name__ == "__main__":

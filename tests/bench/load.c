@@ -25,9 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define IN_BYTES (1u << 18)
-#define OUT_BYTES (1u << 18)
-
 enum mode { MODE_PUB, MODE_SUB, MODE_REQ, MODE_REP, MODE_SYNC, MODE_ASYNC };
 
 static struct {
@@ -57,6 +54,7 @@ struct conn {
 };
 
 static struct conn *conns;
+static size_t buf_bytes; /* of each direction of a connection; two messages fit */
 static int ep;
 static uint64_t total;      /* what came back, or went out (pub) */
 static unsigned open_conns; /* not done yet */
@@ -80,7 +78,7 @@ static _Noreturn void die(const char *what, const char *more)
 
 static void out_put(struct conn *c, const char *p, size_t n)
 {
-    if (c->out_len + n > OUT_BYTES) {
+    if (c->out_len + n > buf_bytes) {
         die("output buffer too small", NULL);
     }
     memcpy(c->out + c->out_len, p, n);
@@ -90,7 +88,8 @@ static void out_put(struct conn *c, const char *p, size_t n)
 static void flush_out(struct conn *c)
 {
     while (c->out_off < c->out_len) {
-        ssize_t n = send(c->fd, c->out + c->out_off, c->out_len - c->out_off, MSG_NOSIGNAL);
+        ssize_t n =
+            send(c->fd, c->out + c->out_off, c->out_len - c->out_off, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) {
             break;
         }
@@ -144,10 +143,9 @@ static void drive(struct conn *c)
     }
     switch (o.mode) {
     case MODE_PUB:
-        while (c->sent < c->todo && c->out_len + message_max() < OUT_BYTES) {
+        while (c->sent < c->todo && c->out_len + message_max() < buf_bytes) {
             put_message(c);
         }
-        total += 0;
         break;
     case MODE_REQ:
     case MODE_SYNC:
@@ -158,7 +156,7 @@ static void drive(struct conn *c)
         break;
     case MODE_ASYNC:
         while (c->sent < c->todo && c->sent - c->answered < o.window &&
-               c->out_len + message_max() < OUT_BYTES) {
+               c->out_len + message_max() < buf_bytes) {
             put_message(c);
         }
         break;
@@ -264,7 +262,7 @@ static bool take(struct conn *c, size_t *at)
 
 static void on_input(struct conn *c)
 {
-    ssize_t n = recv(c->fd, c->in + c->in_len, IN_BYTES - c->in_len, 0);
+    ssize_t n = recv(c->fd, c->in + c->in_len, buf_bytes - c->in_len, 0);
     if (n == 0 || (n < 0 && errno != EAGAIN)) {
         die("the server closed a connection", n < 0 ? strerror(errno) : NULL);
     }
@@ -274,7 +272,7 @@ static void on_input(struct conn *c)
     }
     memmove(c->in, c->in + at, c->in_len - at);
     c->in_len -= at;
-    if (c->in_len == IN_BYTES) {
+    if (c->in_len == buf_bytes) {
         die("a message does not fit the input buffer", NULL);
     }
 }
@@ -284,8 +282,8 @@ static void open_conn(struct conn *c, unsigned no)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(o.port)};
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     *c = (struct conn){.fd = socket(AF_INET, SOCK_STREAM, 0), .no = no};
-    c->in = malloc(IN_BYTES);
-    c->out = malloc(OUT_BYTES);
+    c->in = malloc(buf_bytes);
+    c->out = malloc(buf_bytes);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0) {
         die("connect", strerror(errno));
     }
@@ -319,8 +317,6 @@ static void open_conn(struct conn *c, unsigned no)
         on_input(c);
     }
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-    int flags = 1;
-    (void)flags;
     epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ev);
 }
 
@@ -425,8 +421,7 @@ static void arguments(int argc, char **argv)
             usage();
         }
     }
-    if (o.conns == 0 || o.msgs < o.conns || o.size + 400 > OUT_BYTES / 2 ||
-        (o.user == NULL) != (o.pass == NULL)) {
+    if (o.conns == 0 || o.msgs < o.conns || (o.user == NULL) != (o.pass == NULL)) {
         usage();
     }
 }
@@ -434,6 +429,7 @@ static void arguments(int argc, char **argv)
 int main(int argc, char **argv)
 {
     arguments(argc, argv);
+    buf_bytes = 2 * o.size + (256u << 10);
     payload = malloc(o.size + 1);
     memset(payload, 'm', o.size);
     lat_us = malloc((o.msgs + 1) * sizeof *lat_us);
