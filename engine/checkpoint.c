@@ -214,6 +214,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     const char *last_id = dedup_last_id(s->dedup, &id_len);
     u->dedup = base_malloc(dedup_encode_bound(s->dedup, id_len) + 1);
     u->dedup_len = dedup_encode(s->dedup, UINT64_MAX, last_id, id_len, u->dedup);
+    u->dedup = srcpos_wrap(&s->sources, u->dedup, u->dedup_len, &u->dedup_len);
     u->blob_only = s->tail.bytes < CKPT_TAIL_BLOB_MAX;
     take_tail(u);
     take_removed(u);

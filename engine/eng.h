@@ -206,6 +206,7 @@ bool stream_consistent(const struct store_stream *s); /* I14 and friends; for as
 /* store_ops entries */
 enum st stream_op_append(struct store_stream *s, const struct store_append *a, store_append_fn fn,
                          void *arg);
+uint64_t stream_op_source_seq(struct store_stream *s, const char *key, size_t key_len);
 void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg);
 enum st stream_op_append_batch(struct store_stream *s, const struct store_append *v, size_t n,
                                store_append_fn fn, void *arg);

@@ -276,6 +276,7 @@ static const struct store_ops ops = {
     .cons_import = import_cons,
     .stream_adopt = ddl_stream_adopt,
     .seq_skip = stream_op_skip,
+    .source_seq = stream_op_source_seq,
     .get = stream_op_get,
     .msg_delete = stream_op_delete,
     .purge = stream_op_purge,

@@ -27,7 +27,7 @@ enum msg_off {
 };
 
 #define REC_FLAGS_KNOWN (REC_BATCH_MORE | REC_HAS_TWIN | REC_IS_TWIN)
-#define MSG_FLAGS_KNOWN 0x1ffu
+#define MSG_FLAGS_KNOWN 0x3ffu
 #define EXT_UNIT 8u
 #define EXT_MAX (UINT16_MAX * (size_t)EXT_UNIT)
 /* Copy and CRC go over the same bytes in steps that stay in the first-level cache. */

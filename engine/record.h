@@ -48,6 +48,7 @@ enum msg_flags {
     MSG_ROLLUP_ALL = 1 << 6, /* removes all lower sequences */
     MSG_BATCH = 1 << 7,      /* stored by an atomic batch */
     MSG_EXTENT_REF = 1 << 8, /* payload lies in an extent file: reserved, refused */
+    MSG_SOURCED = 1 << 9,    /* copied from a source: its Nats-Stream-Source header counts */
 };
 
 /* Why messages were removed. Stored (u8); never renumber. */

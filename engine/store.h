@@ -213,6 +213,11 @@ struct store_append {
      * now. */
     uint64_t at_seq;
     int64_t at_time_ns;
+    /* A message with MSG_SOURCED in flags and a Nats-Stream-Source header moves on the stream's
+     * position in that source. It is stored once and in order: where the position is not
+     * expected_source_seq, or not below the header's sequence, it is WRONG_LAST_SEQ. */
+    bool has_expected_source_seq;
+    uint64_t expected_source_seq;
 };
 struct store_append_result {
     enum append_verdict verdict;
@@ -337,6 +342,8 @@ struct store_ops {
      * the last one's, those before it have the sequences below. Else as append. */
     enum st (*append_batch)(struct store_stream *, const struct store_append *, size_t n,
                             store_append_fn, void *arg);
+    /* The last sequence copied from a source, as of the newest record; key: engine/srcpos.h. */
+    uint64_t (*source_seq)(struct store_stream *, const char *key, size_t key_len);
     void (*get)(struct store_stream *, const struct store_get *, store_get_fn, void *arg);
     void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
                        void *arg); /* ST_NOTFOUND */

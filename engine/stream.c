@@ -87,6 +87,7 @@ void stream_gut(struct store_stream *s)
     }
     drop_all(s, s->last_seq + 1);
     dedup_clear(s->dedup);
+    srcpos_clear(&s->sources);
 }
 
 void stream_free(struct store_stream *s)

@@ -52,11 +52,44 @@ bool stream_is_duplicate(struct store_stream *s, const struct store_append *a, u
     return dedup_find(s->dedup, id_hash(s, a->msg_id, a->msg_id_len), seq_out);
 }
 
+/* False: it was copied before, or something before it is missing. */
+static bool source_in_order(const struct store_stream *s, const struct store_append *a)
+{
+    char key[SRCPOS_KEY_MAX];
+    size_t len;
+    uint64_t seq;
+    if (!a->has_expected_source_seq) {
+        return true;
+    }
+    if (!srcpos_parse(a->hdr, a->hdr_len, key, &len, &seq)) {
+        return false;
+    }
+    uint64_t at = srcpos_get(&s->sources, key, len);
+    return at == a->expected_source_seq && at < seq;
+}
+
+/* A duplicate from a source is done with. Not in the log: after a restart it may come again, and is
+ * a duplicate again. */
+static void pass_source(struct store_stream *s, const struct store_append *a)
+{
+    char key[SRCPOS_KEY_MAX];
+    size_t len;
+    uint64_t seq;
+    if (a->has_expected_source_seq && srcpos_parse(a->hdr, a->hdr_len, key, &len, &seq)) {
+        srcpos_set(&s->sources, key, len, seq);
+    }
+}
+
 /* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
  * sequences, duplicate, last id. */
 static bool check_expected(struct store_stream *s, const struct store_append *a,
                            struct store_append_result *r)
 {
+    if (!source_in_order(s, a)) {
+        r->verdict = APPEND_WRONG_LAST_SEQ;
+        r->actual = s->last_seq;
+        return true;
+    }
     if (a->at_seq != 0) {
         bool wrong = a->at_seq <= s->last_seq ||
                      (a->has_expected_last_seq && a->expected_last_seq != s->last_seq);
@@ -80,6 +113,7 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
     }
     if (stream_is_duplicate(s, a, &r->seq)) {
         r->verdict = APPEND_DUPLICATE;
+        pass_source(s, a);
         return true;
     }
     if (a->expected_last_msgid != NULL) {
@@ -254,6 +288,13 @@ void stream_dedup_note(struct store_stream *s, const struct msg *m)
         dedup_add(s->dedup, id_hash(s, id, len), m->seq, m->ts_ns);
     }
     dedup_set_last_id(s->dedup, id, len);
+    if ((m->flags & MSG_SOURCED) != 0) {
+        char key[SRCPOS_KEY_MAX];
+        uint64_t seq;
+        if (srcpos_parse(m->hdr, m->hdr_len, key, &len, &seq)) {
+            srcpos_set(&s->sources, key, len, seq);
+        }
+    }
 }
 
 /* Room for one record: in the journal's chunk, or in the stream's own for memory streams. */

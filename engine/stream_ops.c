@@ -348,6 +348,11 @@ void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t ma
 
 /* --- time ------------------------------------------------------------------------------------- */
 
+uint64_t stream_op_source_seq(struct store_stream *s, const char *key, size_t key_len)
+{
+    return srcpos_get(&s->sources, key, key_len);
+}
+
 void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg)
 {
     enum st st = s->eng->poisoned != ST_OK ? ST_POISONED : ST_OK;

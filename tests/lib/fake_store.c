@@ -495,6 +495,13 @@ static void msg_delete(struct store_stream *s, uint64_t seq, bool secure, store_
     }
     job_done(s->f, fn, arg, m == NULL ? ST_NOTFOUND : ST_OK, 0);
 }
+static uint64_t source_seq(struct store_stream *s, const char *key, size_t key_len)
+{
+    (void)s;
+    (void)key;
+    (void)key_len;
+    return 0;
+}
 static void seq_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg)
 {
     s->last_seq = last_seq > s->last_seq ? last_seq : s->last_seq;
@@ -907,6 +914,7 @@ static const struct store_ops ops = {
     .stream_set_user = stream_set_user,
     .append = append,
     .seq_skip = seq_skip,
+    .source_seq = source_seq,
     .get = get,
     .msg_delete = msg_delete,
     .purge = purge,

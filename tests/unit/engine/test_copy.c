@@ -294,12 +294,77 @@ static void memory_mirror_starts_anew(void **state_)
     env_sim_destroy(w.sim);
 }
 
+static enum append_verdict sourced(struct world *w, struct store_stream *s, const char *name,
+                                   uint64_t seq, uint64_t before, const char *id)
+{
+    char hdr[256];
+    int n = snprintf(hdr, sizeof hdr,
+                     "NATS/1.0\r\nNats-Msg-Id: %s\r\nNats-Stream-Source: %s %llu > > a.b\r\n\r\n",
+                     id, name, (unsigned long long)seq);
+    struct store_append a = {.subject = "a.b",
+                             .subject_len = 3,
+                             .hdr = (const uint8_t *)hdr,
+                             .hdr_len = (uint32_t)n,
+                             .msg_id = id,
+                             .msg_id_len = (uint32_t)strlen(id),
+                             .flags = MSG_SOURCED,
+                             .has_expected_source_seq = true,
+                             .expected_source_seq = before};
+    struct got g = {0};
+    assert_int_equal(w->store->ops->append(s, &a, on_append, &g), ST_OK);
+    spin(w);
+    assert_int_equal(g.calls, 1);
+    return g.append.verdict;
+}
+
+static uint64_t position(struct world *w, struct store_stream *s, const char *key)
+{
+    return w->store->ops->source_seq(s, key, strlen(key));
+}
+
+/* Positions outlive their messages, in journal and checkpoint. */
+static void sources_have_positions(void **state_)
+{
+    (void)state_;
+    for (int how = 0; how < 3; how++) {
+        for (int ckpt = 0; ckpt < 2; ckpt++) {
+            struct world w = {.sim = env_sim_create((uint64_t)(how * 2 + ckpt + 1))};
+            env_sim_set_real_ns(w.sim, 1700000000 * NS_PER_S);
+            world_open(&w);
+            struct store_stream *s = create(&w, STORAGE_FILE, -1);
+            assert_int_equal(sourced(&w, s, "A", 5, 0, "1"), APPEND_STORED);
+            assert_int_equal(sourced(&w, s, "A", 5, 0, "2"), APPEND_WRONG_LAST_SEQ);
+            assert_int_equal(sourced(&w, s, "A", 5, 5, "3"), APPEND_WRONG_LAST_SEQ);
+            assert_int_equal(sourced(&w, s, "A", 9, 6, "4"), APPEND_WRONG_LAST_SEQ);
+            assert_int_equal(sourced(&w, s, "B", 7, 0, "5"), APPEND_STORED);
+            assert_int_equal(sourced(&w, s, "A", 9, 5, "6"), APPEND_STORED);
+            struct store_purge all = {0};
+            struct got g = {0};
+            w.store->ops->purge(s, &all, on_done, &g);
+            spin(&w);
+            assert_int_equal(g.st, ST_OK);
+            if (ckpt) {
+                checkpoint(&w);
+            }
+            s = reopen(&w, how);
+            assert_int_equal(state(&w, s).msgs, 0);
+            assert_int_equal(position(&w, s, "A > >"), 9);
+            assert_int_equal(position(&w, s, "B > >"), 7);
+            assert_int_equal(position(&w, s, "C > >"), 0);
+            assert_int_equal(sourced(&w, s, "A", 9, 9, "7"), APPEND_WRONG_LAST_SEQ);
+            assert_int_equal(sourced(&w, s, "A", 10, 9, "8"), APPEND_STORED);
+            eng_close(w.store);
+            env_sim_destroy(w.sim);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_sequence_and_time),   cmocka_unit_test(a_copy_is_stored_once),
         cmocka_unit_test(limits_hold_for_copies),    cmocka_unit_test(skips),
-        cmocka_unit_test(memory_mirror_starts_anew),
+        cmocka_unit_test(memory_mirror_starts_anew), cmocka_unit_test(sources_have_positions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
