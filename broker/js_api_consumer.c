@@ -176,7 +176,7 @@ void js_h_consumer_delete(struct js_req *r)
  * -----------------------------------------------------------------------------------------------
  */
 
-static void answer_consumer(struct js_req *r, struct js_consumer *c)
+void js_answer_consumer(struct js_req *r, struct js_consumer *c)
 {
     put_members(r->js, js_req_begin(r), c->sc, true);
     js_req_answer_durable(r, c->stream);
@@ -210,7 +210,7 @@ static void made(void *arg, enum st st, struct store_cons *sc, const struct err 
     if (js_paused(c)) {
         js_adv_pause(c, true, c->pause_until_ns);
     }
-    answer_consumer(r, c);
+    js_answer_consumer(r, c);
 }
 
 static void changed(void *arg, enum st st, struct store_cons *sc, const struct err *err)
@@ -234,7 +234,7 @@ static void changed(void *arg, enum st st, struct store_cons *sc, const struct e
     if (js_paused(c)) {
         js_adv_pause(c, true, c->pause_until_ns);
     }
-    answer_consumer(r, c);
+    js_answer_consumer(r, c);
 }
 
 /* A name is given or made up: 8 characters that no other consumer of the stream has. */
@@ -347,7 +347,7 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     q->cfg.pause_until_ns = have->pause_until_ns; /* only CONSUMER.PAUSE changes it */
     if (js_cons_cfg_equal(have, &q->cfg)) {
         js_consumer_used(old);
-        answer_consumer(r, old);
+        js_answer_consumer(r, old);
     } else if (q->action == JS_ACTION_CREATE) {
         js_req_fail_with(r, API_CONSUMER_ALREADY_EXISTS);
     } else if (!js_cons_update_check(have, &q->cfg, &r->err)) {
@@ -434,7 +434,7 @@ static void create(struct js_req *r, enum form form)
         js_req_fail(r);
     } else {
         struct js_stream *s = js_req_stream(r);
-        if (s != NULL) {
+        if (s != NULL && js_sourcing_adapt(r, s, &q)) {
             create_or_update(r, s, &q);
         }
     }

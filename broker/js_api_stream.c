@@ -390,8 +390,8 @@ static bool check_origins(struct js_req *r, struct js_stream_req *q)
         return false;
     }
     const struct stream_cfg *origin = m != NULL && m->external.n == 0 ? find_cfg(r, m->name) : NULL;
-    if (origin != NULL && origin->allow_direct) {
-        q->cfg.mirror_direct = true;
+    if (origin != NULL) {
+        q->cfg.mirror_direct = origin->allow_direct;
     }
     return true;
 }

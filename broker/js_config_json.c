@@ -152,7 +152,7 @@ static const struct json_field stream_fields[] = {
     {"duplicate_window", JSON_DURATION, F(duplicate_window), NULL, NULL},
     {"placement", JSON_UNSERVED, 0, NULL, NULL},
     {"mirror", JSON_STRUCT, F(origins.mirror), NULL, &js_mirror_type.schema},
-    {"sources", JSON_UNSERVED, 0, NULL, NULL},
+    {"sources", JSON_STRUCTS, F(origins.sources), NULL, &js_source_type.schema},
     {"compression", JSON_CUSTOM, F(compression), get_compression, NULL},
     {"first_seq", JSON_U64, F(first_seq), NULL, NULL},
     {"subject_transform", JSON_UNSERVED, 0, NULL, NULL},

@@ -27,6 +27,9 @@ void js_copier_unref(struct js_copier *c)
     memcpy(one.v, &c->origin, sizeof c->origin);
     json_structs_fini(&one, &js_source_type);
     base_free(c->key);
+    base_free(c->source_key);
+    base_free(c->source_head);
+    base_free(c->source_tail);
     base_free(c);
 }
 
@@ -47,7 +50,7 @@ static const char *rand8(struct js_copier *c, char out[23])
 }
 
 /* The same after each restart, so that the origin knows a durable one again. */
-static size_t consumer_name(const struct js_copier *c, char *out, size_t size)
+static void consumer_name(const struct js_copier *c, char *out, size_t size)
 {
     static const char abc[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     char id[9] = {0};
@@ -56,7 +59,7 @@ static size_t consumer_name(const struct js_copier *c, char *out, size_t size)
     for (size_t i = 0; i < 8; i++, h /= 62) {
         id[i] = abc[h % 62];
     }
-    return (size_t)snprintf(out, size, "JS_%s_%s", c->mirror ? "MIRROR" : "SRC", id);
+    (void)snprintf(out, size, "JS_%s_%s", c->mirror ? "MIRROR" : "SRC", id);
 }
 
 /* --- stopping --------------------------------------------------------------------------------- */
@@ -101,7 +104,9 @@ void js_copier_again(struct js_copier *c, const struct api_error *why)
         return;
     }
     unsubscribe(c);
-    delete_consumer(c);
+    if (!c->durable) {
+        delete_consumer(c);
+    }
     c->broken = true; /* what is under way is not waited for, nor what waits for room */
     if (why != NULL) {
         c->err = *why;
@@ -200,6 +205,7 @@ static void on_deliver(void *arg, const struct brk_msg *m)
     }
     sign_of_life(c);
     c->cseq = cseq;
+    c->sseq = sseq;
     c->lag = pending;
     if (pending == 0) {
         caught_up(c);
@@ -211,7 +217,7 @@ static void on_deliver(void *arg, const struct brk_msg *m)
 struct answer {
     struct api_error err;
     int64_t err_code, code;
-    char *description, *name; /* owned */
+    char *description, *name, *durable; /* owned */
     uint64_t sseq, cseq;
 };
 static const struct json_field error_fields[] = {
@@ -227,10 +233,16 @@ static const struct json_field delivered_fields[] = {
 };
 static const struct json_schema delivered_schema = {"SequenceInfo", "server.SequenceInfo",
                                                     delivered_fields, ARRAY_LEN(delivered_fields)};
+static const struct json_field config_fields[] = {
+    {"durable_name", JSON_STRING, offsetof(struct answer, durable), NULL, NULL},
+};
+static const struct json_schema config_schema = {"ConsumerConfig", "server.ConsumerConfig",
+                                                 config_fields, ARRAY_LEN(config_fields)};
 static const struct json_field answer_fields[] = {
     {"name", JSON_STRING, offsetof(struct answer, name), NULL, NULL},
     {"error", JSON_OBJECT, 0, NULL, &error_schema},
     {"delivered", JSON_OBJECT, 0, NULL, &delivered_schema},
+    {"config", JSON_OBJECT, 0, NULL, &config_schema},
 };
 static const struct json_schema answer_schema = {"ConsumerCreateResponse",
                                                  "server.ConsumerCreateResponse", answer_fields,
@@ -248,6 +260,7 @@ static void accepted(struct js_copier *c, const struct answer *a)
     if (a->name != NULL) {
         (void)snprintf(c->consumer, sizeof c->consumer, "%.*s", (int)JS_NAME_MAX, a->name);
     }
+    c->durable = a->durable != NULL && a->durable[0] != '\0';
     brk_isub_destroy(c->reply_sub);
     c->reply_sub = NULL;
     /* Below its start the origin has nothing, or nothing that is wanted. */
@@ -281,6 +294,7 @@ static void on_answer(void *arg, const struct brk_msg *m)
     }
     base_free(a.description);
     base_free(a.name);
+    base_free(a.durable);
 }
 
 static void put_start(struct js_copier *c, struct json_out *j)
@@ -319,6 +333,7 @@ static void put_request(struct js_copier *c, struct json_out *j, const char *nam
     json_out_i64(j, "inactive_threshold", JS_COPIER_IDLE_NS);
     json_out_bool(j, "mem_storage", true);
     json_out_bool(j, "direct", true);
+    json_out_bool(j, "sourcing", true);
     json_out_open(j, "metadata");
     json_out_str(j, c->mirror ? "_nats.mirror.acc" : "_nats.src.acc", c->ja->acc->name);
     json_out_str(j, c->mirror ? "_nats.mirror.stream" : "_nats.src.stream", c->stream->name);
@@ -346,12 +361,11 @@ static void subscribe(struct js_copier *c, char *deliver, size_t size, char *rep
 
 static void start(struct js_copier *c)
 {
-    char name[JS_NAME_MAX + 1], id[23], deliver[512], reply[64], subject[1024];
+    char name[JS_NAME_MAX + 1], deliver[512], reply[64], subject[1024];
     struct json_out j = {0};
     unsubscribe(c);
     js_copier_rewind(c);
-    size_t n = consumer_name(c, name, sizeof name);
-    (void)snprintf(name + n, sizeof name - n, "-%s", rand8(c, id));
+    consumer_name(c, name, sizeof name);
     subscribe(c, deliver, sizeof deliver, reply, sizeof reply);
     const char *filter = c->origin.filter;
     bool filtered = filter != NULL && filter[0] != '\0';
@@ -396,6 +410,35 @@ static void on_timer(void *arg)
 
 /* --- the copiers of a stream ------------------------------------------------------------------ */
 
+/* What the header of its messages says, and the key of the position: the name (with a hash of the
+ * prefix it lives behind), filters and destinations. */
+static void name_source(struct js_copier *c)
+{
+    const struct js_origin *o = &c->origin;
+    const struct js_external *x = js_origin_external(o);
+    struct json_out name = {0}, rest = {0}, key = {0};
+    json_out_raw(&name, o->name, strlen(o->name));
+    if (x != NULL && x->api != NULL && x->api[0] != '\0') {
+        char hash[20];
+        int n = snprintf(hash, sizeof hash, ":%08llx",
+                         (unsigned long long)(js_name_hash(x->api, strlen(x->api)) & 0xffffffffu));
+        json_out_raw(&name, hash, (size_t)n);
+    }
+    json_out_raw(&rest, " ", 1);
+    js_origin_put_filters(&rest, o, false);
+    json_out_raw(&rest, " ", 1);
+    js_origin_put_filters(&rest, o, true);
+    json_out_raw(&key, name.buf, name.len);
+    json_out_raw(&key, rest.buf, rest.len);
+    json_out_raw(&key, "", 1);
+    json_out_raw(&name, " ", 2); /* with its end */
+    json_out_raw(&rest, " ", 2);
+    size_t n;
+    c->source_key = json_out_take(&key, &n);
+    c->source_head = json_out_take(&name, &n);
+    c->source_tail = json_out_take(&rest, &n);
+}
+
 /* Takes the origin over. */
 static struct js_copier *make(struct js_stream *s, struct js_origin *o, char *key, bool mirror)
 {
@@ -409,6 +452,7 @@ static struct js_copier *make(struct js_stream *s, struct js_origin *o, char *ke
     *o = (struct js_origin){0};
     c->key = key;
     c->mirror = mirror;
+    name_source(c);
     c->last_ms = -1;
     c->next = js->copiers;
     if (js->copiers != NULL) {
@@ -493,6 +537,7 @@ void js_copiers_kick(struct js_account *ja, const char *origin)
             continue;
         }
         c->consumer[0] = '\0'; /* it was the old stream's */
+        c->durable = false;
         c->fails = 0;
         js_copier_again(c, NULL);
         brk_timer_start(c->timer, 0, 0);

@@ -25,6 +25,7 @@
 #ifndef BROKER_JS_COPIER_H
 #define BROKER_JS_COPIER_H
 
+#include "broker/js_hdr_edit.h"
 #include "broker/js_int.h"
 
 #define JS_COPIER_HEARTBEAT_NS NS_PER_S
@@ -61,18 +62,26 @@ struct js_copier {
     struct brk_timer *timer; /* owned: next start, answer's timeout, or look for life */
     struct brk_sub *reply_sub, *deliver_sub; /* owned */
     char consumer[JS_NAME_MAX + 1];          /* as the origin calls it; "" = none */
-    unsigned fails;                          /* starts without a message or heartbeat since */
+    bool durable;   /* it keeps for us what is not acknowledged (work queue, interest) */
+    unsigned fails; /* starts without a message or heartbeat since */
     struct api_error err;
     uint64_t cseq;   /* of the consumer's last message */
     uint64_t lag;    /* messages behind it */
     int64_t last_ms; /* last sign of life; -1 = never */
     bool synced;
     /* storing */
-    uint64_t tip;             /* the stream's last sequence once all that was submitted is stored */
-    uint64_t submitted, done; /* appends */
-    bool broken;              /* an append was refused */
+    /* Of a mirror: the stream's last sequence; of a source: the stream's position in it. As it is
+     * once all that was submitted is stored. */
+    uint64_t tip;
+    /* Of a source, owned: the position's key, and what stands in the header before and behind the
+     * sequence. */
+    char *source_key, *source_head, *source_tail;
+    uint64_t submitted, done;                   /* appends */
+    bool broken;                                /* an append was refused */
     char fc_reply[JS_COPIER_REPLY_MAX];         /* flow control request to answer; "" = none */
     uint64_t fc_at;                             /* once this many appends are done */
+    uint64_t fc_cseq, fc_sseq;                  /* the last message before it */
+    uint64_t sseq;                              /* of the last message */
     struct copier_held *held_first, *held_last; /* owned */
     size_t held_bytes;
 };

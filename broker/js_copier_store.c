@@ -1,6 +1,8 @@
 /* Storing what a copier gets: order, flow control, a full journal. */
 #include "broker/js_copier.h"
 
+#include <stdio.h>
+
 #include "engine/base/base.h"
 
 static struct store_stream *store_of(const struct js_copier *c)
@@ -27,10 +29,15 @@ void js_copier_forget(struct js_copier *c)
 
 void js_copier_rewind(struct js_copier *c)
 {
-    struct stream_state st;
     js_copier_forget(c);
-    c->js->ops->stream_state(store_of(c), &st);
-    c->tip = st.last_seq;
+    if (c->mirror) {
+        struct stream_state st;
+        c->js->ops->stream_state(store_of(c), &st);
+        c->tip = st.last_seq;
+    } else {
+        c->tip = c->js->ops->source_seq(store_of(c), c->source_key, strlen(c->source_key));
+    }
+    c->sseq = 0;
     c->cseq = 0;
     c->broken = false;
 }
@@ -55,11 +62,17 @@ static void answer_flow(struct js_copier *c)
     if (c->fc_reply[0] == '\0' || c->done < c->fc_at || c->held_first != NULL) {
         return;
     }
-    char reply[JS_COPIER_REPLY_MAX];
+    char reply[JS_COPIER_REPLY_MAX], h[96];
     size_t n = strlen(c->fc_reply);
     memcpy(reply, c->fc_reply, n);
     c->fc_reply[0] = '\0'; /* the answer may bring the next request */
-    js_send(c->ja, (struct brk_str){reply, n}, NULL, 0, NULL, 0);
+    int len = 0;
+    if (c->durable && c->fc_cseq > 0) {
+        len = snprintf(h, sizeof h,
+                       "NATS/1.0\r\nNats-Last-Consumer: %llu\r\nNats-Last-Stream: %llu\r\n\r\n",
+                       (unsigned long long)c->fc_cseq, (unsigned long long)c->fc_sseq);
+    }
+    js_send(c->ja, (struct brk_str){reply, n}, len > 0 ? h : NULL, (size_t)len, NULL, 0);
 }
 
 void js_copier_flow(struct js_copier *c, struct brk_str reply)
@@ -70,6 +83,8 @@ void js_copier_flow(struct js_copier *c, struct brk_str reply)
     memcpy(c->fc_reply, reply.p, reply.n);
     c->fc_reply[reply.n] = '\0';
     c->fc_at = c->submitted;
+    c->fc_cseq = c->cseq;
+    c->fc_sseq = c->sseq;
     answer_flow(c);
 }
 
@@ -115,6 +130,52 @@ static void appended(void *arg, const struct store_append_result *r)
     js_copier_unref(c);
 }
 
+/* What of the headers counts in the copy. */
+static void read_headers(struct js_copier *c, struct store_append *a)
+{
+    const struct stream_cfg *cfg = c->js->ops->stream_cfg(store_of(c));
+    struct js_headers h;
+    js_headers_read(&h, a->hdr, a->hdr_len);
+    if (js_hdr_has(&h, JS_HDR_ROLLUP) && cfg->allow_rollup && !cfg->deny_purge) {
+        struct brk_str v = h.value[JS_HDR_ROLLUP];
+        a->rollup = js_str_eq(v, "sub", 3) ? 1 : js_str_eq(v, "all", 3) ? 2 : 0;
+    }
+    if (js_hdr_has(&h, JS_HDR_TTL) && cfg->allow_msg_ttl) {
+        int64_t ttl;
+        struct brk_str v = h.value[JS_HDR_TTL];
+        a->flags |= store_ttl_parse(v.p, v.n, &ttl) && ttl != 0 ? MSG_TTL : 0;
+    }
+    if (js_hdr_has(&h, JS_HDR_MSG_ID) && !c->mirror) {
+        a->msg_id = h.value[JS_HDR_MSG_ID].p;
+        a->msg_id_len = (uint32_t)h.value[JS_HDR_MSG_ID].n;
+    }
+}
+
+/* The header block of a message from a source: says where it comes from, and expects nothing. */
+static void mark_source(struct js_copier *c, const struct brk_msg *m, uint64_t sseq,
+                        struct store_append *a)
+{
+    struct js_hdr_edit *e = &c->js->edit;
+    char *value = base_malloc(strlen(c->source_head) + strlen(c->source_tail) + m->subject.n + 24);
+    size_t n = strlen(c->source_head);
+    memcpy(value, c->source_head, n);
+    char *p = js_put_u64(value + n, sseq);
+    memcpy(p, c->source_tail, strlen(c->source_tail));
+    p += strlen(c->source_tail);
+    memcpy(p, m->subject.p, m->subject.n);
+    p += m->subject.n;
+    js_hdr_edit_begin(e, m->hdr, m->hdr_len);
+    js_hdr_edit_drop_prefix(e, "Nats-Expected-");
+    js_hdr_edit_drop(e, "Nats-Stream-Source");
+    js_hdr_edit_add(e, "Nats-Stream-Source", value, (size_t)(p - value));
+    base_free(value);
+    a->hdr = (const uint8_t *)e->buf;
+    a->hdr_len = (uint32_t)e->len;
+    a->flags |= MSG_SOURCED;
+    a->has_expected_source_seq = true;
+    a->expected_source_seq = c->tip;
+}
+
 /* False: the journal window is full. */
 static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
 {
@@ -123,11 +184,18 @@ static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, 
                              .hdr = m->hdr,
                              .hdr_len = (uint32_t)m->hdr_len,
                              .data = m->payload,
-                             .data_len = (uint32_t)m->payload_len,
-                             .at_seq = sseq,
-                             .at_time_ns = ts_ns,
-                             .has_expected_last_seq = true,
-                             .expected_last_seq = c->tip};
+                             .data_len = (uint32_t)m->payload_len};
+    if (c->mirror) {
+        a.at_seq = sseq;
+        a.at_time_ns = ts_ns;
+        a.has_expected_last_seq = true;
+        a.expected_last_seq = c->tip;
+    } else {
+        mark_source(c, m, sseq, &a);
+    }
+    if (a.hdr_len > 0) {
+        read_headers(c, &a);
+    }
     c->refs++;
     enum st st = c->js->ops->append(store_of(c), &a, appended, c);
     if (st != ST_OK) {

@@ -370,6 +370,12 @@ struct js_ctx *js_ctx_take2(struct js *js, struct js_account *ja, struct js_stre
 void js_ctx_free(struct js *js, struct js_ctx *c);
 void js_pool_fini(struct js *js);
 
+/* --- consumers that others copy by (js_sourcing.c) --- */
+/* Turns a request into what fits the stream's retention. False: answered, or will be. */
+bool js_sourcing_adapt(struct js_req *r, struct js_stream *s, struct js_cons_req *q);
+/* Consumer info as the answer to a create request (js_api_consumer.c). */
+void js_answer_consumer(struct js_req *r, struct js_consumer *c);
+
 /* --- consumers (js_consumer.c) --- */
 struct js_consumer *js_consumer_find(struct js_stream *s, struct brk_str name);
 struct js_consumer *js_consumer_attach(struct js_stream *s, struct store_cons *sc);

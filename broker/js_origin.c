@@ -151,6 +151,20 @@ void js_origin_put_transforms(struct json_out *j, const struct js_origin *o)
     json_out_array_end(j);
 }
 
+void js_origin_put_filters(struct json_out *j, const struct js_origin *o, bool dest)
+{
+    for (size_t i = 0; i < o->transforms.n; i++) {
+        const struct js_transform *t = js_origin_transform(o, i);
+        const char *s = dest ? t->dest : t->src;
+        json_out_raw(j, "\f", i > 0 ? 1 : 0);
+        json_out_raw(j, given(s) ? s : ">", given(s) ? strlen(s) : 1);
+    }
+    if (o->transforms.n == 0) {
+        bool filter = !dest && given(o->filter);
+        json_out_raw(j, filter ? o->filter : ">", filter ? strlen(o->filter) : 1);
+    }
+}
+
 static void put_origin(struct json_out *j, const struct js_origin *o)
 {
     json_out_begin(j);
@@ -256,6 +270,14 @@ static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
     if (c->first_seq > 0) {
         return fail(e, API_MIRROR_WITH_FIRST_SEQ);
     }
+    enum api_err not_both = c->allow_msg_counter     ? API_MIRROR_WITH_COUNTERS
+                            : c->allow_atomic        ? API_MIRROR_WITH_ATOMIC_PUBLISH
+                            : c->allow_msg_schedules ? API_MIRROR_WITH_MSG_SCHEDULES
+                            : c->allow_batched       ? API_MIRROR_WITH_BATCH_PUBLISH
+                                                     : API_OK;
+    if (not_both != API_OK) {
+        return fail(e, not_both);
+    }
     if (!given(m->name) || !js_name_valid(m->name)) {
         return fail(e, API_MIRROR_INVALID_STREAM_NAME);
     }
@@ -275,10 +297,70 @@ static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
     return check_external(m, e) && check_consumer(m, API_MIRROR_DURABLE_CONSUMER_CFG_INVALID, e);
 }
 
+/* What tells sources of the same stream apart. */
+static void put_identity(struct json_out *j, const struct js_origin *o)
+{
+    const struct js_external *x = js_origin_external(o);
+    json_out_raw(j, o->name, strlen(o->name));
+    json_out_raw(j, " ", 1);
+    json_out_raw(j, x != NULL ? text(x->api) : "", x != NULL ? strlen(text(x->api)) : 0);
+    json_out_raw(j, " ", 1);
+    js_origin_put_filters(j, o, false);
+    json_out_raw(j, " ", 1);
+    js_origin_put_filters(j, o, true);
+}
+
+static bool twice(const struct js_origins *o, size_t i)
+{
+    struct json_out a = {0};
+    bool same = false;
+    put_identity(&a, js_origins_source(o, i));
+    for (size_t k = 0; k < i && !same; k++) {
+        struct json_out b = {0};
+        put_identity(&b, js_origins_source(o, k));
+        same = a.len == b.len && memcmp(a.buf, b.buf, a.len) == 0;
+        json_out_fini(&b);
+    }
+    json_out_fini(&a);
+    return same;
+}
+
+static bool check_source(const struct js_origin *x, struct api_error *e)
+{
+    if (!given(x->name) || !js_name_valid(x->name)) {
+        return fail(e, API_SOURCE_INVALID_STREAM_NAME);
+    }
+    if (given(x->filter) && x->transforms.n > 0) {
+        return fail(e, API_SOURCE_MULTIPLE_FILTERS_NOT_ALLOWED);
+    }
+    if (given(x->filter) && !subject_valid(x->filter, strlen(x->filter))) {
+        api_error_setf(e, API_STREAM_CREATE, "subject filter '%s' for the source: invalid subject",
+                       x->filter);
+        return false;
+    }
+    if (x->transforms.n > 0 || x->consumer.n > 0) {
+        api_error_text(e, API_STREAM_INVALID_CONFIG, "sources.%s is not served yet by this version",
+                       x->consumer.n > 0 ? "consumer" : "subject_transforms");
+        return false;
+    }
+    return check_external(x, e) && check_consumer(x, API_SOURCE_DURABLE_CONSUMER_CFG_INVALID, e);
+}
+
 bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, struct api_error *e)
 {
     const struct js_origin *m = js_origins_mirror(o);
-    return m == NULL || check_mirror(m, o, c, e);
+    if (m != NULL && !check_mirror(m, o, c, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < o->sources.n; i++) {
+        if (!check_source(js_origins_source(o, i), e)) {
+            return false;
+        }
+        if (twice(o, i)) {
+            return fail(e, API_SOURCE_DUPLICATE_DETECTED);
+        }
+    }
+    return o->sources.n == 0 || !c->allow_msg_schedules || fail(e, API_SOURCE_WITH_MSG_SCHEDULES);
 }
 
 /* --- the other streams ------------------------------------------------------------------------ */

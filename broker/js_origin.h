@@ -64,6 +64,10 @@ void js_origins_put(struct json_out *j, const struct js_origins *o);
 void js_origin_put_external(struct json_out *j, const struct js_origin *o);
 void js_origin_put_transforms(struct json_out *j, const struct js_origin *o);
 
+/* What a `Nats-Stream-Source` header says of filters (destinations: dest): one, or those of all
+ * transforms with form feeds between; ">" for none. */
+void js_origin_put_filters(struct json_out *j, const struct js_origin *o, bool dest);
+
 /* Looks up another stream's config of the account; NULL: there is none. */
 typedef const struct stream_cfg *(*js_origin_find_fn)(void *arg, const char *name);
 

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import natsraw  # noqa: E402
 import server  # noqa: E402
 
-VALUES = {"placement": {"cluster": "x"}, "sources": [{"name": "x"}],
+VALUES = {"placement": {"cluster": "x"},
           "subject_transform": {"src": "a", "dest": "b"}, "republish": {"src": ">", "dest": "r.>"},
           "num_replicas": 3}
 

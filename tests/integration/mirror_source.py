@@ -3,6 +3,7 @@
 
   mirror_source.py                  against a fresh server of ours
   mirror_source.py --exe OTHER      the same against another server (what needs our own words is left out)"""
+import base64
 import json
 import os
 import sys
@@ -186,6 +187,125 @@ def mirror_direct(srv):
             c.api("STREAM.DELETE." + name)
 
 
+# --- sources --------------------------------------------------------------------------------------------------
+
+def headers(m):
+    block = base64.b64decode(m.get("hdrs", "")).decode()
+    return [line for line in block.split("\r\n")[1:] if line]
+
+
+def sources(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "A", subjects=["a.>"], allow_rollup_hdrs=True)
+        create(c, "B", subjects=["b.>"])
+        a = create(c, "S", sources=[{"name": "A"}, {"name": "B", "filter_subject": "b.1"}, {"name": "B", "filter_subject": "b.2"}],
+                   subjects=["own"])
+        assert "duplicate_window" not in a["config"] and len(a["config"]["sources"]) == 3, a["config"]
+        assert {"name": "B", "lag": 0, "active": -1, "filter_subject": "b.1"} in a["sources"], a["sources"]
+        publish(c, "a.x", "1", {"Nats-Expected-Stream": "A", "Foo": "1", "Nats-Msg-Id": "m"})
+        until("A", lambda: state(c, "S")["messages"] == 1)
+        publish(c, "a.y", "2", {"Nats-Stream-Source": "Q 7 > > q", "Bar": "1"})
+        until("A", lambda: state(c, "S")["messages"] == 2)
+        publish(c, "own", "3")
+        publish(c, "a.x", "4", {"Nats-Rollup": "sub"})
+        until("A", lambda: state(c, "S")["messages"] == 4)
+        for i in (1, 2, 3):
+            publish(c, "b.%d" % i, "b%d" % i)
+        until("B", lambda: state(c, "S")["messages"] == 6)
+        assert headers(get(c, "S", 1)) == ["Foo: 1", "Nats-Msg-Id: m", "Nats-Stream-Source: A 1 > > a.x"]
+        assert headers(get(c, "S", 2)) == ["Bar: 1", "Nats-Stream-Source: A 2 > > a.y"]
+        assert headers(get(c, "S", 3)) == []
+        assert headers(get(c, "S", 4)) == ["Nats-Rollup: sub", "Nats-Stream-Source: A 3 > > a.x"]
+        both = {headers(get(c, "S", s))[0] for s in (5, 6)}
+        assert both == {"Nats-Stream-Source: B 1 b.1 > b.1", "Nats-Stream-Source: B 2 b.2 > b.2"}, both
+        # a source that is taken away stops; taken up again it goes on where it was
+        assert "error" not in update(c, "S", sources=[{"name": "A"}], subjects=["own"])
+        publish(c, "b.1", "later")
+        publish(c, "a.z", "z")
+        until("A alone", lambda: state(c, "S")["messages"] == 7)
+        c.api("STREAM.PURGE.S")
+        assert "error" not in update(c, "S", sources=[{"name": "A"}, {"name": "B", "filter_subject": "b.1"}], subjects=["own"])
+        until("B again", lambda: state(c, "S")["messages"] == 1)
+        assert headers(get(c, "S", 8)) == ["Nats-Stream-Source: B 4 b.1 > b.1"]
+        # of a copy of a copy the header names the next
+        create(c, "T", sources=[{"name": "S", "opt_start_seq": 8}], allow_rollup_hdrs=True)
+        until("T", lambda: state(c, "T")["messages"] == 1)
+        assert headers(get(c, "T", 1)) == ["Nats-Stream-Source: S 8 > > b.1"]
+        for name in ("T", "S", "A", "B"):
+            c.api("STREAM.DELETE." + name)
+
+
+def work_queue(srv):
+    """Of a work queue what is copied goes, and not before it is stored."""
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "W", subjects=["w.>"], retention="workqueue")
+        create(c, "I", subjects=["i.>"], retention="interest")
+        create(c, "S", sources=[{"name": "W"}, {"name": "I"}])
+        until("both", lambda: all(info(c, n)["state"]["consumer_count"] == 1 for n in ("W", "I")))
+        names = c.api("CONSUMER.NAMES.W")["consumers"]
+        assert len(names) == 1 and names[0].startswith("JS_SRC_"), names
+        k = c.api("CONSUMER.INFO.W." + names[0])["config"]
+        assert k["ack_policy"] == "flow_control" and k["durable_name"] == names[0] and k["sourcing"] is True, k
+        flood(c, "w.%d", 0, 500)
+        flood(c, "i.%d", 0, 500)
+        until("all copied", lambda: state(c, "S")["messages"] == 1000)
+        until("all gone", lambda: state(c, "W")["messages"] == 0 and state(c, "I")["messages"] == 0)
+    srv.restart()
+    with natsraw.Conn(port=srv.port) as c:
+        for i in range(2000):
+            c.pub("w.%d" % (i % 7), "x")
+        c.ping()
+        srv.restart()
+    with natsraw.Conn(port=srv.port) as c:
+        flood(c, "w.%d", 0, 100)
+        last = info(c, "W")["state"]["last_seq"]
+        until("the rest", lambda: state(c, "S")["messages"] == 500 + last)
+        until("gone too", lambda: state(c, "W")["messages"] == 0)
+        assert c.api("CONSUMER.NAMES.W")["consumers"] == names
+        for name in ("S", "W", "I"):
+            c.api("STREAM.DELETE." + name)
+
+
+def sources_killed(srv):
+    """Two origins, one of them twice, under kills: each message is there once, in order."""
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "A", subjects=["a.>"])
+        create(c, "B", subjects=["b.>"])
+        create(c, "S", sources=[{"name": "A"}, {"name": "B", "filter_subject": "b.1"}, {"name": "B", "filter_subject": "b.2"}])
+    for n in range(4):
+        with natsraw.Conn(port=srv.port) as c:
+            flood(c, "a.%d", 0, 1500)
+            flood(c, "b.%d", 0, 1500)
+            if n == 1:
+                c.api("STREAM.PURGE.S", {"keep": 1})
+            for i in range(300):
+                c.pub("a.%d" % (i % 7), "x")
+                c.pub("b.%d" % (i % 7), "x")
+            c.ping()
+        srv.restart(kill=n != 3)
+    with natsraw.Conn(port=srv.port) as c:
+        want = {"A > >": list(range(1, info(c, "A")["state"]["last_seq"] + 1))}
+        for f in ("b.1", "b.2"):
+            sub = c.sub("all." + f)
+            n = c.api("CONSUMER.CREATE.B", {"stream_name": "B", "config": {
+                "ack_policy": "none", "deliver_subject": "all." + f, "filter_subject": f}})["num_pending"]
+            want["B %s >" % f] = [int(c.next(sub, 20).reply.split(".")[5]) for _ in range(n)]
+        total = sum(len(v) for v in want.values())
+        until("all of it", lambda: info(c, "S")["state"]["last_seq"] == total)
+        sub = c.sub("all.s")
+        n = c.api("CONSUMER.CREATE.S", {"stream_name": "S", "config": {
+            "ack_policy": "none", "deliver_subject": "all.s"}})["num_pending"]
+        got = {k: [] for k in want}
+        for _ in range(n):
+            name, seq, f, dest, _ = c.next(sub, 20).headers()["Nats-Stream-Source"].split(" ")
+            got["%s %s %s" % (name, f, dest)].append(int(seq))
+        for k, seqs in got.items():
+            # what the purge left is the tail of all, without a hole, each once
+            assert seqs == want[k][len(want[k]) - len(seqs):], (k, len(seqs), len(want[k]))
+        for name in ("S", "A", "B"):
+            c.api("STREAM.DELETE." + name)
+
+
 REFUSED = [
     (dict(mirror={"name": "O"}, subjects=["x"]), 400, 10034, "stream mirrors can not contain subjects"),
     (dict(mirror={"name": ""}), 400, 10142, "mirrored stream name is invalid"),
@@ -211,6 +331,19 @@ REFUSED = [
      "StreamConfigRequest.StreamConfig.mirror of type server.StreamSource"),
     (dict(mirror={"name": 5}), 400, 10025, "invalid JSON: json: cannot unmarshal number into Go struct field "
      "StreamSource.StreamConfig.mirror.name of type string"),
+    (dict(mirror={"name": "O"}, sources=[{"name": "O"}]), 400, 10031, "stream mirrors can not also contain other sources"),
+    (dict(sources=[{}]), 400, 10141, "sourced stream name is invalid"),
+    (dict(sources=[{"name": "O"}, {"name": "O"}]), 400, 10140, "duplicate source configuration detected"),
+    (dict(sources=[{"name": "O", "opt_start_seq": 2}, {"name": "O", "opt_start_seq": 3}]), 400, 10140,
+     "duplicate source configuration detected"),
+    (dict(sources=[{"name": "O", "filter_subject": "z..z"}]), 500, 10049,
+     "subject filter 'z..z' for the source: invalid subject"),
+    (dict(sources=[{"name": "SMALL"}], max_msg_size=5), 400, 10046, "stream source must have max message size >= target"),
+    (dict(sources=[{"name": "X"}]), 500, 10052, "detected cycle"),
+    (dict(sources={"name": "O"}), 400, 10025, "invalid JSON: json: cannot unmarshal object into Go struct field "
+     "StreamConfigRequest.StreamConfig.sources of type []*server.StreamSource"),
+    (dict(sources=["O"]), 400, 10025, "invalid JSON: json: cannot unmarshal string into Go struct field "
+     "StreamConfigRequest.StreamConfig.sources of type server.StreamSource"),
     (dict(subjects=["q"], mirror_direct=True), 500, 10052, "stream has no mirror but does have mirror direct"),
 ]
 
@@ -306,7 +439,8 @@ def command_line(srv):
         cli.sh("nats stream rm %s -f" % name)
 
 
-ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, refusals, killed, command_line]
+ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, work_queue, refusals, killed,
+       sources_killed, command_line]
 
 
 def main():

@@ -56,8 +56,8 @@ static void test_stream_refusals(void **state)
     } rows[] = {
         {"{\"name\":\"S\",\"subjects\":[\"s\"],\"mirror\":{\"name\":\"x\"}}", 10034,
          "stream mirrors can not contain subjects"},
-        {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"}]}", 10052,
-         "sources is not served yet by this version"},
+        {"{\"name\":\"S\",\"sources\":[{\"name\":\"x\"},{\"name\":\"x\"}]}", 10140,
+         "duplicate source configuration detected"},
         {"{\"name\":\"S\",\"nope\":1}", 10025, "invalid JSON: json: unknown field \"nope\""},
         {"{\"name\":\"S\",\"num_replicas\":3}", 10074,
          "replicas > 1 not supported in non-clustered mode"},
