@@ -149,6 +149,7 @@ static struct js_req *make(struct js_api_sub *sub, const struct brk_msg *m)
     (void)copy_piece(p, (struct brk_str){(const char *)m->payload, m->payload_len}, &r->body);
     split_tokens(r);
     r->level_too_high = js_level_too_high(m->hdr, m->hdr_len);
+    js_audit_begin(r, m->from);
     return r;
 }
 
@@ -274,6 +275,7 @@ void js_api_disable(struct js_account *ja)
         ja->js->requests--;
         ja->requests--;
         uncounted(ja, r->size);
+        base_free(r->audit);
         base_free(r);
     }
     ja->req_last = NULL;
@@ -312,6 +314,7 @@ static void release(struct js_req *r)
         js_consumer_unref(r->consumer);
     }
     json_out_fini(&r->out);
+    base_free(r->audit);
     uncounted(r->ja, r->size);
     base_free(r);
 }
@@ -327,6 +330,7 @@ static void finish(struct js_req *r)
 {
     struct js_account *ja = r->ja;
     js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
+    js_audit_send(r);
     ja->api_total++;
     ja->api_inflight--;
     ja->changing -= r->route->changes ? 1 : 0;

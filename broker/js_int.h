@@ -264,6 +264,7 @@ struct js_req {
     struct js_stream *stream;            /* counted; set by js_req_stream */
     struct js_consumer *consumer;        /* counted */
     uint64_t number;                     /* handler's */
+    char *audit;                         /* owned: who asks, as JSON; NULL: nobody wants to know */
     void *extra;                         /* handler's; freed by it */
     struct brk_str subject, reply, body; /* in bytes; each ends in a NUL */
     struct brk_str token[3];             /* tokens behind the route's literal part */
@@ -483,6 +484,12 @@ void js_ack_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 
 /* --- messages by request (js_get.c) --- */
 void js_direct_cb(void *arg, const struct brk_msg *msg); /* arg: js_stream */
+
+/* --- audit (js_audit.c) --- */
+/* Notes who asks, when somebody listens to the audit. */
+void js_audit_begin(struct js_req *r, const struct brk_conn *from);
+/* Tells of the request; its answer is complete. */
+void js_audit_send(struct js_req *r);
 
 /* --- advisories (js_advisory.c) --- */
 void js_adv_stream(struct js_stream *s, const char *verb, const char *action);

@@ -25,6 +25,8 @@ def tidy(text):
     """Beyond what js_transcript blanks: pin ids, what is left of a pause, times an ack took, flow control replies."""
     text = re.sub(r"(Nats-Pin-Id: |pinned_client_id\": ?\"|pinned_id\": ?\")[A-Za-z0-9]{22}", r"\1PIN", text)
     text = re.sub(r'"(pause_remaining|ack_time)": ?\d+', r'"\1":N', text)
+    text = re.sub(r'"server": ?"N[A-Z2-7]{55}"', '"server":"ID"', text)
+    text = re.sub(r'"(id|rtt)": ?\d+', r'"\1":N', text)
     text = re.sub(r"(\$JS\.FC\.\w+\.\w+\.)\w+", r"\1X", text)
     return text
 
@@ -481,6 +483,27 @@ def c_limits(r):
         r.api("CONSUMER.DELETE.L.f", quiet=True)
 
 
+def c_audit(r):
+    """The audit of API requests: which are told of, and how."""
+    r.api("STREAM.DELETE.S", quiet=True)
+    sid = r.c.sub("$JS.EVENT.ADVISORY.API")
+    for what, body in (("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], "allow_direct": True}), ("STREAM.INFO.NONE", ""),
+                       ("CONSUMER.CREATE.S.c", {"stream_name": "S", "config": {"name": "c"}}), ("CONSUMER.INFO.S.c", ""),
+                       ("CONSUMER.MSG.NEXT.S.c", {"batch": 1, "no_wait": True}), ("STREAM.MSG.GET.S", {"seq": 1}),
+                       ("DIRECT.GET.S", {"seq": 1}), ("CONSUMER.PAUSE.S.c", {}), ("STREAM.PURGE.S", ""), ("STREAM.CREATE.S", "{"),
+                       ("CONSUMER.DELETE.S.c", ""), ("NONE", "")):
+        r.try_request(jt.API + what, body, timeout=0.2)
+        r.c.ping()
+        try:
+            a = r.c.next(sid, 0.1).json()
+        except TimeoutError:
+            r.say(what, "not told")
+            continue
+        answer = jt.json.loads(a.pop("response"))
+        r.say(what, jt.json.dumps(a).replace(": ", ":").replace(", ", ","), answer["type"], answer.get("error"))
+    r.api("STREAM.DELETE.S", quiet=True)
+
+
 def wrapped(fn):
     def run(r):
         fn(Run(r))
@@ -489,5 +512,6 @@ def wrapped(fn):
 
 
 if __name__ == "__main__":
-    jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits)]
+    jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits,
+                                     c_audit)]
     sys.exit(jt.main())
