@@ -171,7 +171,7 @@ static const struct json_field stream_fields[] = {
     {"allow_atomic", JSON_BOOL, F(allow_atomic), NULL, NULL},
     {"allow_msg_schedules", JSON_UNSERVED, 0, NULL, NULL},
     {"persist_mode", JSON_CUSTOM, F(persist), get_persist, NULL},
-    {"allow_batched", JSON_UNSERVED, 0, NULL, NULL},
+    {"allow_batched", JSON_BOOL, F(allow_batched), NULL, NULL},
     {"metadata", JSON_MAP, F(metadata), NULL, NULL},
     {"pedantic", JSON_BOOL, F(pedantic), NULL, NULL},
 };

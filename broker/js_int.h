@@ -46,6 +46,9 @@
 #define JS_BATCHES_STREAM_MAX 50u /* atomic batches open; beyond: 10210 */
 #define JS_BATCHES_SERVER_MAX 1000u
 #define JS_BATCH_TIMEOUT_MS 10000
+#define JS_FAST_STREAM_MAX 1000u /* fast-ingest batches open; beyond: 10211 */
+#define JS_FAST_SERVER_MAX 50000u
+#define JS_FAST_FLOW_DEFAULT 10u
 #define JS_BATCH_BYTES_MAX ((size_t)64 * 1024 * 1024) /* kept of one; beyond: 10199 */
 #define JS_BATCH_BYTES_ALL_MAX ((size_t)256 * 1024 * 1024)
 #define JS_REPLY_INLINE                                                                            \
@@ -96,8 +99,10 @@ struct js_stream {
     struct brk_sub *mirror_direct[2]; /* owned: the same in the name of what it mirrors */
     struct js_copier **copiers;       /* owned array; each is counted */
     size_t copiers_count;
-    struct htab consumers;    /* js_consumer by name */
-    struct js_batch *batches; /* owned: open atomic batches (js_batch.c) */
+    struct htab consumers;        /* js_consumer by name */
+    struct htab fasts;            /* open fast-ingest batches (js_fast.c) */
+    struct brk_timer *fast_timer; /* owned; NULL until needed */
+    struct js_batch *batches;     /* owned: open atomic batches (js_batch.c) */
     uint32_t batch_count;
     struct brk_timer *batch_timer; /* owned; NULL until needed */
     char *ack_head;                /* owned: {"stream":"NAME","seq": */
@@ -231,11 +236,14 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
-    uint32_t batch_count;       /* open atomic batches */
-    size_t batch_bytes;         /* kept for them */
-    struct brk_server *resting; /* its publishers are held; NULL: none are */
-    struct js_hdr_edit edit;    /* headers of the message that is being published */
-    struct js_copier *copiers;  /* all; owned */
+    uint32_t batch_count;         /* open atomic batches */
+    struct js_fast *fasts;        /* all fast-ingest batches; owned */
+    uint32_t fast_count;          /* open ones */
+    struct api_error *error_sink; /* NULL, or where an error of a publish goes instead */
+    size_t batch_bytes;           /* kept for them */
+    struct brk_server *resting;   /* its publishers are held; NULL: none are */
+    struct js_hdr_edit edit;      /* headers of the message that is being published */
+    struct js_copier *copiers;    /* all; owned */
     bool started;
 };
 
@@ -361,6 +369,12 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
 /* A message of an atomic batch (js_batch.c). False: the journal window is full, try again. */
 bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct js_headers *h);
 void js_batch_drop_all(struct js_stream *s);
+/* A message whose reply ends in .$FI (js_fast.c). */
+bool js_fast_is(struct brk_str reply);
+bool js_fast_publish(struct js_stream *s, const struct brk_msg *m);
+void js_fast_drop_all(struct js_stream *s);
+void js_fast_fini(struct js *js);
+struct store_append js_pub_append_of(const struct brk_msg *m);
 void js_publish_retry(struct js *js);
 void js_publish_fini(struct js *js);
 struct js_ctx *js_ctx_take(struct js *js, struct js_account *ja, struct js_stream *s,

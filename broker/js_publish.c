@@ -86,6 +86,7 @@ void js_pool_fini(struct js *js)
     }
     js->free_ctx = NULL;
     js_hdr_edit_fini(&js->edit);
+    js_fast_fini(js);
 }
 
 /* --- answers
@@ -94,6 +95,10 @@ void js_pool_fini(struct js *js)
 
 void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
 {
+    if (s->ja->js->error_sink != NULL) {
+        *s->ja->js->error_sink = *e;
+        return;
+    }
     if (reply.n == 0 || s->no_ack) {
         return;
     }
@@ -320,16 +325,21 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
  * ---------------------------------------------------------------------------------------------
  */
 
+struct store_append js_pub_append_of(const struct brk_msg *m)
+{
+    return (struct store_append){.subject = m->subject.p,
+                                 .subject_len = (uint32_t)m->subject.n,
+                                 .hdr = m->hdr,
+                                 .hdr_len = (uint32_t)m->hdr_len,
+                                 .data = m->payload,
+                                 .data_len = (uint32_t)m->payload_len};
+}
+
 /* False: the journal window is full, nothing was taken. */
 static bool append(struct js_stream *s, const struct brk_msg *m)
 {
     struct js *js = s->ja->js;
-    struct store_append a = {.subject = m->subject.p,
-                             .subject_len = (uint32_t)m->subject.n,
-                             .hdr = m->hdr,
-                             .hdr_len = (uint32_t)m->hdr_len,
-                             .data = m->payload,
-                             .data_len = (uint32_t)m->payload_len};
+    struct store_append a = js_pub_append_of(m);
     if (s->sealed) {
         answer_id(s, m->reply, API_STREAM_SEALED);
         return true;
@@ -337,6 +347,9 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     if (m->hdr_len > JS_HEADER_MAX) {
         answer_id(s, m->reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
         return true;
+    }
+    if (js_fast_is(m->reply)) {
+        return js_fast_publish(s, m);
     }
     if (m->hdr_len > 0) {
         struct js_headers h;

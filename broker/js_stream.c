@@ -134,6 +134,9 @@ void js_stream_reload(struct js_stream *s)
     if (!c->allow_atomic) {
         js_batch_drop_all(s);
     }
+    if (!c->allow_batched) {
+        js_fast_drop_all(s);
+    }
     take_subjects(s, c);
     take_direct(s);
     if (!c->mirror || !c->mirror_direct) {
@@ -193,6 +196,7 @@ void js_stream_detach(struct js_stream *s)
     drop_mirror_direct(s);
     js_copiers_stop(s);
     js_batch_drop_all(s);
+    js_fast_drop_all(s);
     htab_del(&s->ja->streams, &s->by_name);
     if (!s->ja->stopped) { /* else the store may be gone */
         s->ja->js->ops->stream_set_user(s->ss, NULL);

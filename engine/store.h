@@ -218,6 +218,7 @@ struct store_append {
      * expected_source_seq, or not below the header's sequence, it is WRONG_LAST_SEQ. */
     bool has_expected_source_seq;
     uint64_t expected_source_seq;
+    enum append_verdict *verdict_now; /* NULL, or: filled in before the call returns ST_OK */
 };
 struct store_append_result {
     enum append_verdict verdict;

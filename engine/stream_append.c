@@ -517,6 +517,9 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
             ticket = stream_ticket(s);
         }
     }
+    if (a->verdict_now != NULL) {
+        *a->verdict_now = r.verdict;
+    }
     stream_answer_append(s, &r, fn, arg, ticket);
     return ST_OK;
 }

@@ -197,4 +197,65 @@ def atomic(r):
     r.api("STREAM.DELETE.Q", quiet=True)
 
 
-ALL = [ttl, atomic]
+def fast_step(r, sid, ident, seq, op, gap="ok", flow=10, subject="b.x", data="d", wait=0.15, **headers):
+    reply = "FI.%s.%s.%s.%s.%s.$FI" % (ident, flow, gap, seq, op)
+    r.c.pub(subject, data, reply, {k.replace("_", "-"): v for k, v in headers.items()} or None)
+    r.say("fast", reply, headers or "")
+    r.drain(sid, wait)
+
+
+def fast(r):
+    """Fast-ingest batches (ADR-50): patterns, gaps, errors, flow control, ends."""
+    sid = r.c.sub("FI.>")
+    wrong = {"Nats_Expected_Last_Sequence": "99999"}
+    config(r, "CREATE", "A")
+    fast_step(r, sid, "u", 1, 0, subject="a.x")
+    config(r, "CREATE", "B", allow_batched=True)
+    for ident, gap, steps in (
+            ("u1", "ok", ((1, 0), (2, 1), (3, 1), (4, 2))), ("u2", "fail", ((1, 2),)), ("u3", "fail", ((1, 3),)),
+            ("u4", "fail", ((1, 4),)), ("u5", "fail", ((1, 1),)), ("u6", "fail", ((2, 1),)),
+            ("u7", "fail", ((1, 0), (2, 1), (3, 3))), ("u8", "fail", ((1, 0), (1, 4), (2, 1), (2, 4), (5, 4), (3, 2))),
+            ("g1", "fail", ((1, 0), (3, 1), (4, 1))), ("g2", "ok", ((1, 0), (4, 1), (5, 1), (3, 1), (8, 2))),
+            ("p1", "maybe", ((1, 0),)), ("p2", "ok", ((0, 0), ("x", 0), (1, 5), (1, "x"), (2, 0))),
+            ("i" * 65, "ok", ((1, 0),)), ("s1", "ok", ((1, 0), (1, 0), (2, 1)))):
+        for seq, op in steps:
+            fast_step(r, sid, ident, seq, op, gap)
+    for reply in ("FI.$FI", "FI.u.10.ok.1.0.$FI.x", "FI.10.ok.1.0.$FI"):
+        r.c.pub("b.x", "d", reply)
+        r.drain(sid, 0.15)
+    fast_step(r, sid, "hold", 1, 0)
+    fast_step(r, sid, "e1", 1, 0)
+    fast_step(r, sid, "e1", 2, 1, **wrong)
+    fast_step(r, sid, "e1", 3, 1)
+    fast_step(r, sid, "e1", 4, 2, **wrong)
+    fast_step(r, sid, "e2", 1, 0, "fail")
+    fast_step(r, sid, "e2", 2, 1, "fail", **wrong)
+    fast_step(r, sid, "e2", 3, 1, "fail")
+    fast_step(r, sid, "e3", 1, 0, **wrong)
+    fast_step(r, sid, "e3", 2, 2)
+    fast_step(r, sid, "e4", 1, 0, "fail", **wrong)
+    fast_step(r, sid, "e5", 1, 2, **wrong)
+    fast_step(r, sid, "e6", 1, 0, Nats_TTL="5")
+    fast_step(r, sid, "e6", 2, 3)
+    fast_step(r, sid, "d1", 1, 0, Nats_Msg_Id="a")
+    fast_step(r, sid, "d1", 2, 1, Nats_Msg_Id="a")
+    fast_step(r, sid, "d1", 3, 2, Nats_Msg_Id="a")
+    fast_step(r, sid, "f1", 1, 0, flow=100)
+    for i in range(2, 60):
+        r.c.pub("b.x", "d", "FI.f1.100.ok.%d.1.$FI" % i)
+    fast_step(r, sid, "f1", 60, 2, flow=100, wait=0.3)
+    fast_step(r, sid, "f2", 1, 0, flow=3)
+    for i in range(2, 14):
+        r.c.pub("b.x", "d", "FI.f2.3.ok.%d.1.$FI" % i)
+    fast_step(r, sid, "f2", 14, 2, flow=3, wait=0.3)
+    config(r, "UPDATE", "B", allow_batched=True, max_msg_size=50)
+    fast_step(r, sid, "t1", 1, 0)
+    fast_step(r, sid, "t1", 2, 1, data="x" * 60)
+    fast_step(r, sid, "t1", 3, 2)
+    config(r, "UPDATE", "B")
+    fast_step(r, sid, "hold", 2, 2)
+    for name in "AB":
+        r.api("STREAM.DELETE." + name, quiet=True)
+
+
+ALL = [ttl, atomic, fast]
