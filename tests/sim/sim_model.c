@@ -401,7 +401,7 @@ void md_apply(struct md_stream *s, const struct md_event *e)
     case EV_BATCH:
         for (size_t i = 0; i < e->nbatch; i++) {
             struct md_event one = {.kind = EV_APPEND, .msg = e->batch[i], .rollup = e->rollups[i]};
-            apply_append(s, &one);
+            md_apply(s, &one);
         }
         break;
     case EV_REMOVE:
