@@ -16,13 +16,15 @@ type gen struct {
 	delivered int
 	msgIDs    int
 	subs      int
+	batches   int
+	theme     *theme // nil: none
 }
 
 type obj = map[string]any
 
 func generate(r *rand.Rand, steps int) []step {
 	g := &gen{r: r, streams: map[string]obj{}, consumers: map[string]obj{}}
-	g.streamCreate()
+	g.setTheme()
 	for len(g.steps) < steps {
 		g.next()
 	}
@@ -60,6 +62,10 @@ func (g *gen) next() {
 		{3, g.msgDelete}, {6, g.msgGet}, {8, g.directGet}, {25, g.publish}, {6, g.burst}, {8, g.consumerCreate},
 		{3, g.consumerUpdate}, {5, g.consumerInfo}, {2, g.consumerLists}, {1, g.consumerDelete}, {16, g.pull}, {3, g.openPull},
 		{16, g.ack}, {3, g.push}, {2, func() { g.add(step{op: "collect"}) }}, {1, g.account}, {2, g.odd}, {2, g.rare},
+		{g.themeWeight(), g.themed},
+	}
+	if g.theme != nil && g.steps != nil && (g.theme.name == "mirror" || g.theme.name == "source") { // what is done to the origin later is its own
+		ways = ways[2:]
 	}
 	total := 0
 	for _, w := range ways {
@@ -72,6 +78,13 @@ func (g *gen) next() {
 			return
 		}
 	}
+}
+
+func (g *gen) themeWeight() int {
+	if g.theme == nil {
+		return 0
+	}
+	return 60
 }
 
 // stream names one that is there, mostly.
