@@ -681,6 +681,14 @@ func (g *gen) consumerUpdate() {
 	for range 1 + g.r.IntN(2) {
 		g.consumerField(s, cfg)
 	}
+	if r := g.streams[s]["retention"]; r == "interest" || r == "workqueue" { // DIFFERENCES.md: an update that narrows a filter
+		for _, f := range []string{"filter_subject", "filter_subjects"} {
+			delete(cfg, f)
+			if v, ok := g.consumers[s+" "+name][f]; ok {
+				cfg[f] = v
+			}
+		}
+	}
 	if _, ok := cfg["durable_name"]; !ok {
 		cfg["name"] = name
 	}

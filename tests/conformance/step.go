@@ -211,6 +211,7 @@ type world struct {
 	produced     [2]map[string]bool // codes that their script of errors.txt produced
 
 	onward        bool // steps follow also where the servers have gone different ways
+	followed      int  // unlisted differences after the first of a script
 	unstable      int  // differences that did not come again
 	unstableWhat  []string
 	failedScripts map[string]bool
