@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.." || exit 2
 if ! command -v clang-format >/dev/null 2>&1; then
     sh tools/setup.sh ci || exit 2
 fi
-files=$(git ls-files --cached --others --exclude-standard '*.c' '*.h' | while read -r f; do [ -f "$f" ] && echo "$f"; done)
+# The samples of the lint rules are wrong on purpose.
+files=$(git ls-files --cached --others --exclude-standard '*.c' '*.h' ':!tests/lint/samples' | while read -r f; do [ -f "$f" ] && echo "$f"; done)
 if [ "${1:-}" = 1 ]; then
     for _ in 1 2; do # a comment it breaks may need a second look
         echo "$files" | xargs -P "$(nproc)" -n 16 clang-format -i

@@ -1,5 +1,5 @@
-int x;
-int y;
+int x; 
+	int y;
 int z;
 /* FIXME */
 char p[] = "/home/me/x";
