@@ -499,6 +499,31 @@ static void updated(void *arg, enum st st, struct store_stream *ss, const struct
     js_req_answer_durable(r, r->stream);
 }
 
+/* The consumers there are must fit under new consumer_limits. False: *err says which do not. */
+static bool consumers_fit(struct js_req *r, const struct js_cons_limits *lim)
+{
+    struct json_out names = {0};
+    struct store_cons *sc = NULL;
+    while ((sc = r->js->ops->cons_next_of(r->stream->ss, sc)) != NULL) {
+        const struct cons_cfg *c = r->js->ops->cons_cfg(sc);
+        bool many = lim->max_ack_pending > 0 && c->ack != ACK_NONE &&
+                    c->max_ack_pending > lim->max_ack_pending;
+        bool late =
+            lim->inactive_threshold_ns > 0 && c->inactive_threshold_ns > lim->inactive_threshold_ns;
+        if (many || late) {
+            json_out_raw(&names, ", ", names.len > 0 ? 2 : 0);
+            json_out_raw(&names, c->name, strlen(c->name));
+        }
+    }
+    bool fit = names.len == 0;
+    if (!fit) {
+        api_error_setf(&r->err, API_STREAM_UPDATE, "change to limits violates consumers: %.*s",
+                       (int)(names.len > 1024 ? 1024 : names.len), names.buf);
+    }
+    json_out_fini(&names);
+    return fit;
+}
+
 void js_h_stream_update(struct js_req *r)
 {
     struct js_stream_req q;
@@ -513,7 +538,7 @@ void js_h_stream_update(struct js_req *r)
             js_req_fail(r);
         } else if (subjects_taken(r, &q.cfg, s->ss)) {
             js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
-        } else if (!reservation_fits(r, &q.cfg, s->ss)) {
+        } else if (!reservation_fits(r, &q.cfg, s->ss) || !consumers_fit(r, &q.limits)) {
             js_req_fail(r);
         } else {
             r->js->ops->stream_update(r->js->store, s->ss, &q.cfg, updated, r);

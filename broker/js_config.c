@@ -244,7 +244,32 @@ static bool check_stream_flags(const struct js_stream_req *r, struct api_error *
         return fail_cfg(e, "stream has no mirror but does have mirror direct");
     }
     if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
-        return true; /* no difference */
+        return fail_cfg(e, "async persist mode is only supported on file storage");
+    }
+    if (c->persist == PERSIST_ASYNC && c->replicas > 1) {
+        return fail_cfg(e, "async persist mode is not supported on replicated streams");
+    }
+    return true;
+}
+
+/* Pedantic: no limit is -1, not just anything below it. */
+static bool check_unlimited(const struct stream_cfg *c, struct api_error *e)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } limits[] = {
+        {"max_msgs", c->max_msgs},           {"max_msgs_per_subject", c->max_msgs_per_subject},
+        {"max_bytes", c->max_bytes},         {"max_msg_size", c->max_msg_size},
+        {"max_consumers", c->max_consumers},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        if (limits[i].value < -1) {
+            char text[64];
+            (void)snprintf(text, sizeof text, "%s must be set to -1", limits[i].name);
+            api_error_set2(e, API_PEDANTIC, text, NULL);
+            return false;
+        }
     }
     return true;
 }
@@ -270,15 +295,19 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     if (c->replicas > JS_REPLICAS_MAX) {
         return fail_cfg(e, "maximum replicas is 5");
     }
+    if (r->pedantic && !check_unlimited(c, e)) {
+        return false;
+    }
     stream_defaults(r);
     if (!js_origins_check(&r->origins, c, e)) {
         return false;
     }
     if (!check_first_seq(c, e) || !check_window(r, lim, e) ||
         !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(r, e) ||
-        !check_subjects(c, e)) {
+        !check_subjects(c, e) || !js_extra_check(&r->extra, c, r->pedantic, e)) {
         return false;
     }
+    js_stream_req_seal(r);
     if (c->replicas > 1) {
         return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
     }

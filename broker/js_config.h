@@ -1,13 +1,15 @@
 /* Stream and consumer configurations: from a request's JSON to the store's structs and back,
  * defaults, and the rules of create and update, with upstream's error codes and words.
  *
- * What the store does not know (consumer_limits, mirror, sources) stands as JSON in cfg.opaque.
+ * What the store does not know (consumer_limits, mirror, sources, placement,
+ * republish, subject_transform) stands as JSON in cfg.opaque.
  * Pure functions; any thread. */
 #ifndef BROKER_JS_CONFIG_H
 #define BROKER_JS_CONFIG_H
 
 #include "broker/api_errors.h"
 #include "broker/json_in.h"
+#include "broker/js_extra.h"
 #include "broker/js_origin.h"
 #include "broker/json_out.h"
 #include "engine/store.h"
@@ -45,6 +47,7 @@ struct js_stream_req {
     struct stream_cfg cfg; /* owned */
     struct js_cons_limits limits;
     struct js_origins origins; /* owned; the same stands in cfg.opaque */
+    struct js_extra extra;     /* the same */
     bool pedantic;
     bool update; /* set by the caller before the check: of a stream that is there */
 };
@@ -53,6 +56,8 @@ void js_stream_req_fini(struct js_stream_req *r);
 /* Reads the JSON; does not judge. False: *e says why (10025, or 10052 for what is not served). */
 bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
                          const struct js_limits *lim, struct api_error *e);
+/* Puts what the store keeps for us unread into cfg.opaque; after every change of it. */
+void js_stream_req_seal(struct js_stream_req *r);
 /* Fills in defaults and checks everything that needs only the config itself. */
 bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e);
 /* Checks the update of `old` to r (already checked); may fill in what sealing implies. */

@@ -123,6 +123,7 @@ struct stream_in {
     bool pedantic;
     struct js_cons_limits limits;
     struct js_origins origins;
+    struct js_extra extra;
     struct json_map metadata;
 };
 
@@ -150,13 +151,13 @@ static const struct json_field stream_fields[] = {
     {"num_replicas", JSON_INT, F(replicas), NULL, NULL},
     {"no_ack", JSON_BOOL, F(no_ack), NULL, NULL},
     {"duplicate_window", JSON_DURATION, F(duplicate_window), NULL, NULL},
-    {"placement", JSON_UNSERVED, 0, NULL, NULL},
+    {"placement", JSON_STRUCT, F(extra.placement), NULL, &js_placement_type.schema},
     {"mirror", JSON_STRUCT, F(origins.mirror), NULL, &js_mirror_type.schema},
     {"sources", JSON_STRUCTS, F(origins.sources), NULL, &js_source_type.schema},
     {"compression", JSON_CUSTOM, F(compression), get_compression, NULL},
     {"first_seq", JSON_U64, F(first_seq), NULL, NULL},
-    {"subject_transform", JSON_UNSERVED, 0, NULL, NULL},
-    {"republish", JSON_UNSERVED, 0, NULL, NULL},
+    {"subject_transform", JSON_STRUCT, F(extra.transform), NULL, &js_subject_change_type.schema},
+    {"republish", JSON_STRUCT, F(extra.republish), NULL, &js_republish_type.schema},
     {"allow_direct", JSON_BOOL, F(allow_direct), NULL, NULL},
     {"mirror_direct", JSON_BOOL, F(mirror_direct), NULL, NULL},
     {"discard_new_per_subject", JSON_BOOL, F(discard_new_per), NULL, NULL},
@@ -204,16 +205,21 @@ void js_stream_req_fini(struct js_stream_req *r)
 {
     stream_cfg_fini(&r->cfg);
     js_origins_fini(&r->origins);
+    js_extra_fini(&r->extra);
     *r = (struct js_stream_req){0};
 }
 
-/* What the store keeps for us unread. */
-static void make_opaque(struct js_stream_req *r)
+void js_stream_req_seal(struct js_stream_req *r)
 {
     const struct js_cons_limits *lim = &r->limits;
     struct json_out j = {0};
     bool limits = lim->inactive_threshold_ns != 0 || lim->max_ack_pending != 0;
-    if (!limits && r->origins.mirror.n + r->origins.sources.n == 0) {
+    base_free(r->cfg.opaque);
+    r->cfg.opaque = NULL;
+    r->cfg.opaque_len = 0;
+    if (!limits && r->origins.mirror.n + r->origins.sources.n + r->extra.placement.n +
+                           r->extra.transform.n + r->extra.republish.n ==
+                       0) {
         return;
     }
     json_out_begin(&j);
@@ -223,7 +229,9 @@ static void make_opaque(struct js_stream_req *r)
         json_out_i64(&j, "max_ack_pending", lim->max_ack_pending);
         json_out_end(&j);
     }
+    js_extra_put_placement(&j, &r->extra);
     js_origins_put(&j, &r->origins);
+    js_extra_put_subjects(&j, &r->extra);
     json_out_end(&j);
     r->cfg.opaque = (uint8_t *)json_out_take(&j, &r->cfg.opaque_len);
 }
@@ -271,8 +279,10 @@ static void stream_move(struct js_stream_req *r, struct stream_in *in)
     r->pedantic = in->pedantic;
     r->origins = in->origins;
     in->origins = (struct js_origins){0};
+    r->extra = in->extra;
+    in->extra = (struct js_extra){0};
     c->mirror = r->origins.mirror.n > 0;
-    make_opaque(r);
+    js_stream_req_seal(r);
 }
 
 static bool refuse_unserved(const struct json_decode *d, struct api_error *e)
@@ -300,6 +310,7 @@ bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
     stream_cfg_fini(&r->cfg);
     stream_cfg_init(&r->cfg);
     js_origins_fini(&r->origins);
+    js_extra_fini(&r->extra);
     stream_move(r, &in);
     if (st != ST_OK) {
         api_error_set2(e, API_INVALID_JSON, err.msg, NULL);
@@ -364,12 +375,26 @@ static void put_true(struct json_out *j, const char *key, bool v)
     }
 }
 
-void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
+static void put_limits(struct json_out *j, const struct stream_cfg *c)
 {
     struct js_cons_limits lim;
-    struct js_origins origins;
     js_stream_limits(c, &lim);
+    json_out_open(j, "consumer_limits");
+    if (lim.inactive_threshold_ns != 0) {
+        json_out_i64(j, "inactive_threshold", lim.inactive_threshold_ns);
+    }
+    if (lim.max_ack_pending != 0) {
+        json_out_i64(j, "max_ack_pending", lim.max_ack_pending);
+    }
+    json_out_end(j);
+}
+
+void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
+{
+    struct js_origins origins;
+    struct js_extra extra;
     js_origins_read(c, &origins);
+    js_extra_read(c, &extra);
     json_out_begin(j);
     json_out_str(j, "name", c->name);
     if (c->description != NULL && c->description[0] != '\0') {
@@ -394,12 +419,15 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     if (c->duplicates_ns != 0) {
         json_out_i64(j, "duplicate_window", c->duplicates_ns);
     }
+    js_extra_put_placement(j, &extra);
     js_origins_put(j, &origins);
     js_origins_fini(&origins);
     json_out_str(j, "compression", compression_words[c->compression]);
     if (c->first_seq != 0) {
         json_out_u64(j, "first_seq", c->first_seq);
     }
+    js_extra_put_subjects(j, &extra);
+    js_extra_fini(&extra);
     json_out_bool(j, "allow_direct", c->allow_direct);
     json_out_bool(j, "mirror_direct", c->mirror_direct);
     if (c->discard_new_per_subject) {
@@ -409,14 +437,7 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
     json_out_bool(j, "deny_delete", c->deny_delete);
     json_out_bool(j, "deny_purge", c->deny_purge);
     json_out_bool(j, "allow_rollup_hdrs", c->allow_rollup);
-    json_out_open(j, "consumer_limits");
-    if (lim.inactive_threshold_ns != 0) {
-        json_out_i64(j, "inactive_threshold", lim.inactive_threshold_ns);
-    }
-    if (lim.max_ack_pending != 0) {
-        json_out_i64(j, "max_ack_pending", lim.max_ack_pending);
-    }
-    json_out_end(j);
+    put_limits(j, c);
     json_out_bool(j, "allow_msg_ttl", c->allow_msg_ttl);
     if (c->subject_delete_marker_ttl_ns != 0) {
         json_out_i64(j, "subject_delete_marker_ttl", c->subject_delete_marker_ttl_ns);

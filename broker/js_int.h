@@ -97,7 +97,10 @@ struct js_stream {
     size_t subs_count;
     struct brk_sub *direct[2];        /* owned: both forms of DIRECT.GET, or NULL */
     struct brk_sub *mirror_direct[2]; /* owned: the same in the name of what it mirrors */
-    struct js_copier **copiers;       /* owned array; each is counted */
+    struct js_xform *transform;       /* owned: of what is published; NULL: none */
+    struct js_xform *republish;       /* owned: of what was stored; NULL: none */
+    bool republish_headers_only;
+    struct js_copier **copiers; /* owned array; each is counted */
     size_t copiers_count;
     struct htab consumers;        /* js_consumer by name */
     struct htab fasts;            /* open fast-ingest batches (js_fast.c) */
@@ -244,6 +247,8 @@ struct js {
     struct brk_server *resting;   /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;      /* headers of the message that is being published */
     struct js_copier *copiers;    /* all; owned */
+    char *subject, *resend_to; /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */
+    struct js_hdr_edit resend; /* headers of what is republished */
     bool started;
 };
 
@@ -346,6 +351,14 @@ int64_t js_reserved(struct js *js, const char *account, enum store_storage stora
 
 /* A mirror has caught up: it may answer DIRECT.GET for its origin. */
 void js_stream_mirror_synced(struct js_stream *s);
+
+/* --- transform and republish (js_republish.c) --- */
+/* The config is new or changed. */
+void js_subjects_reload(struct js_stream *s);
+void js_subjects_stop(struct js_stream *s);
+/* The subject a message is stored under: the given one, or bytes of js->subject, valid until the
+ * next call. */
+struct brk_str js_subject_of(struct js_stream *s, struct brk_str subject);
 
 /* --- mirrors and sources (js_copier.c) --- */
 /* The config is new or changed: starts, keeps and stops copiers. */

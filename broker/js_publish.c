@@ -87,6 +87,10 @@ void js_pool_fini(struct js *js)
     js->free_ctx = NULL;
     js_hdr_edit_fini(&js->edit);
     js_fast_fini(js);
+    js_hdr_edit_fini(&js->resend);
+    base_free(js->subject);
+    base_free(js->resend_to);
+    js->subject = js->resend_to = NULL;
 }
 
 /* --- answers
@@ -435,8 +439,10 @@ void js_publish_cb(void *arg, const struct brk_msg *msg)
     if (s->gone || s->ss == NULL) {
         return;
     }
-    if (s->ja->js->held_first != NULL || !append(s, msg)) {
-        hold(s, msg);
+    struct brk_msg m = *msg;
+    m.subject = js_subject_of(s, msg->subject);
+    if (s->ja->js->held_first != NULL || !append(s, &m)) {
+        hold(s, &m);
     }
 }
 

@@ -142,6 +142,7 @@ void js_stream_reload(struct js_stream *s)
     if (!c->mirror || !c->mirror_direct) {
         drop_mirror_direct(s);
     }
+    js_subjects_reload(s);
     js_copiers_reload(s);
 }
 
@@ -178,6 +179,7 @@ void js_stream_silence(struct js_stream *s)
     drop_direct(s);
     drop_mirror_direct(s);
     js_copiers_stop(s);
+    js_subjects_stop(s);
     for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
          n = htab_next(&s->consumers, n)) {
         js_consumer_silence(CONTAINER_OF(n, struct js_consumer, by_name));
@@ -197,6 +199,7 @@ void js_stream_detach(struct js_stream *s)
     js_copiers_stop(s);
     js_batch_drop_all(s);
     js_fast_drop_all(s);
+    js_subjects_stop(s);
     htab_del(&s->ja->streams, &s->by_name);
     if (!s->ja->stopped) { /* else the store may be gone */
         s->ja->js->ops->stream_set_user(s->ss, NULL);

@@ -266,6 +266,7 @@ static const struct store_ops ops = {
     .stream_deleted = stream_op_deleted,
     .stream_user = op_user,
     .stream_set_user = op_set_user,
+    .stream_tap = stream_op_tap,
     .append = stream_op_append,
     .append_batch = stream_op_append_batch,
     .snap_open = store_snap_open,

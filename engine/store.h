@@ -243,6 +243,8 @@ struct store_get {
 /* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk),
  * ST_POISONED. */
 typedef void (*store_get_fn)(void *arg, enum st st, const struct msg *m);
+/* last_seq: of the message before it on the same subject, 0: none. m: borrowed during the call. */
+typedef void (*store_tap_fn)(void *arg, const struct msg *m, uint64_t last_seq);
 /* n: purge: messages removed. */
 typedef void (*store_done_fn)(void *arg, enum st st, uint64_t n, const struct err *err);
 typedef void (*store_stream_fn)(void *arg, enum st st, struct store_stream *s,
@@ -330,6 +332,11 @@ struct store_ops {
     void (*stream_deleted)(struct store_stream *, struct seq_runs *out, uint64_t max);
     void *(*stream_user)(struct store_stream *); /* broker's pointer */
     void (*stream_set_user)(struct store_stream *, void *);
+
+    /* fn (NULL: nobody) hears of each message of the stream that is stored from now on, when it is
+     * durable, in order; also of those that are gone again by then, but not of what an interest
+     * stream never kept. Not of what was stored before a restart. */
+    void (*stream_tap)(struct store_stream *, store_tap_fn, void *arg);
 
     /* messages. append copies during the call. ST_OK: fn will be called (also for refusals).
      * ST_FULL: the journal window is full: nothing was taken, stop reading publishers and try again

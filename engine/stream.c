@@ -66,6 +66,7 @@ void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32
 void stream_gut(struct store_stream *s)
 {
     stream_fail_gets(s);
+    stream_op_tap(s, NULL, NULL);
     eng_forget_stream(s->eng, s);
     eng_timer_destroy(s->expiry);
     s->expiry = NULL;

@@ -124,6 +124,7 @@ struct store_stream {
     unsigned block_next;
     struct read_wait *reads;  /* owned: reads under way */
     struct get_op *gets;      /* gets under way (stream_ops.c) */
+    struct stream_tap *tap;   /* counted; NULL: nobody listens (stream_tap.c) */
     struct eng_timer *expiry; /* owned; NULL until something is to expire */
     int64_t expiry_at_ns;     /* store time it is set for; INT64_MAX = not set */
     struct ttl_heap ttl;      /* when messages expire by their own TTL */
@@ -175,6 +176,11 @@ static inline uint64_t stream_msg_size(const struct store_stream *s, uint64_t su
 }
 /* Subject entry of a live message; NULL when it is not live. */
 const struct sidx_entry *stream_entry(const struct store_stream *s, uint64_t seq);
+
+void stream_op_tap(struct store_stream *s, store_tap_fn fn, void *arg);
+/* A message was written: its MSG form lies at p in the chunk. Only while s->tap is set. */
+void stream_tap_stored(struct store_stream *s, struct jr_chunk *chunk, const uint8_t *p, size_t len,
+                       uint64_t last_seq);
 
 enum stream_read { STREAM_READ_OK, STREAM_READ_PENDING, STREAM_READ_DAMAGED, STREAM_READ_GONE };
 typedef void (*stream_read_fn)(void *arg);

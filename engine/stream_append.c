@@ -11,6 +11,7 @@ struct evict {
     uint64_t floor; /* 0 = unchanged */
     uint64_t msgs, bytes;
     uint64_t of_subject; /* the oldest so many of the message's own subject are in runs */
+    bool unwanted;       /* nobody's interest: the message itself goes */
 };
 
 static uint32_t size_of(const struct store_stream *s, uint64_t seq)
@@ -359,6 +360,8 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
         rec_seal(p, REC_APPEND, rec_flags, s->gid, 0, (uint32_t)s->oseq, ext, body,
                  s->eng->ident.crc_seed);
     }
+    bool tapped = s->tap != NULL && !ev->unwanted;
+    uint64_t before = tapped ? stream_last_of(s, a->subject, a->subject_len) : 0;
     s->quiet_removals = a->rollup != 0;
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
     s->quiet_removals = false;
@@ -384,6 +387,9 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
         if (ev->floor != 0) {
             s->removal_ticket = s->ticket;
         }
+    }
+    if (tapped) {
+        stream_tap_stored(s, chunk, p + REC_HEAD_SIZE + ext, body, before);
     }
     return ST_OK;
 }
@@ -435,6 +441,7 @@ enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8
     enum st st = ST_OK;
     uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
     if (wanted_by_nobody(s, a->subject, a->subject_len)) {
+        ev.unwanted = true;
         ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
         if (ev.floor == 0) {
             seq_runs_add(&ev.runs, next_seq(s, a));

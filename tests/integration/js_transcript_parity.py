@@ -4,7 +4,7 @@ serves; all fields of a stream's config; direct get; info and lists; limits of a
 Each case has a stream of its own name: a nats-server that deletes a file stream still holds its messages for a moment, and gives
 them to the next one of that name."""
 import itertools
-
+import json
 
 
 class Case:
@@ -126,4 +126,146 @@ def silence(r):
     r.api("STREAM.DELETE.P", quiet=True)
 
 
-ALL = [limits, silence]
+def shown(cfg):
+    """A config without what stands in all of them."""
+    usual = {"max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msgs_per_subject": -1, "max_msg_size": -1,
+             "retention": "limits", "discard": "old", "storage": "file", "num_replicas": 1, "duplicate_window": 120000000000,
+             "compression": "none", "consumer_limits": {}}
+    return {k: v for k, v in cfg.items() if v is not False and usual.get(k) != v and k not in ("name", "subjects", "metadata")}
+
+
+def verdict(a):
+    return a["error"]["description"] if "error" in a else shown(a["config"])
+
+
+TRANSFORMS = [{}, {"src": "s.>", "dest": "t.>"}, {"src": "", "dest": "t.>"}, {"src": "s.*", "dest": "t.{{wildcard(2)}}"},
+              {"src": "s.>", "dest": "t"}, {"src": "s.a", "dest": "t.*"}, {"src": "s.*", "dest": "t.>"}, {"src": "s..", "dest": "t"},
+              {"src": "s.*", "dest": "t.."}, {"src": "s.*", "dest": "s.*"}, {"src": "s.*", "dest": "t.$2"},
+              {"src": "s.*", "dest": "t.{{partition()}}"}, {"src": "s.*", "dest": "t.{{foo(1)}}"}, {"dest": "x"},
+              {"src": "s.>", "dest": "t.{{partition(5,1)}}.>"}, {"foo": 1}, "x", {"src": "s.*", "dest": "t"}]
+REPUBLISH = [{}, {"src": ">", "dest": "t.>"}, {"src": "s.>", "dest": "s.x.>"}, {"dest": "t.>"}, {"src": ">"},
+             {"src": "s.*", "dest": "t.*"}, {"src": "q.>", "dest": "t.>"}, {"src": "s..", "dest": "t"},
+             {"src": "s.>", "dest": "t.>", "headers_only": True}, {"src": "s.*", "dest": "t.{{bad(1)}}"}, "x",
+             {"src": "s.*", "dest": ">"}]
+PLACEMENT = [{}, {"cluster": "x"}, {"tags": ["a"]}, {"cluster": "", "tags": []}, {"preferred": "x"}, {"foo": 1}, {"cluster": 5},
+             None, "x"]
+
+
+def config(r):
+    """placement, subject_transform, republish, persist_mode; pedantic mode; what an update may change."""
+    def make(**cfg):
+        body = {"name": "S", "subjects": ["s.>"], "storage": "memory"}
+        body.update(cfg)
+        r.say(json.dumps(cfg), verdict(r.api("STREAM.CREATE.S", body, quiet=True)))
+        r.api("STREAM.DELETE.S", quiet=True)
+
+    for key, values in (("placement", PLACEMENT), ("subject_transform", TRANSFORMS), ("republish", REPUBLISH)):
+        for v in values:
+            make(**{key: v})
+    make(persist_mode="async")
+    make(persist_mode="async", storage="file")
+    make(persist_mode="async", storage="file", num_replicas=3)
+    make(pedantic=True, republish={"dest": "x.>"})
+    make(pedantic=True, max_age=10 ** 10, duplicate_window=2 * 10 ** 10)
+    for key in ("max_msgs", "max_bytes", "max_consumers", "max_msgs_per_subject", "max_msg_size"):
+        make(pedantic=True, **{key: -1})
+        make(pedantic=True, **{key: -2})
+    make(pedantic=True, max_msgs=-2, max_bytes=-2)
+    make(consumer_limits={"foo": 1})
+    make(consumer_limits={"max_ack_pending": -1})
+
+    def update(cfg, change, before=None):
+        body = {"name": "U", "subjects": ["u.>"], "storage": "memory"}
+        body.update(cfg)
+        r.api("STREAM.CREATE.U", body, quiet=True)
+        if before:
+            before()
+        body.update(change)
+        a = r.api("STREAM.UPDATE.U", {k: v for k, v in body.items() if v != "absent"}, quiet=True)
+        r.say("update", json.dumps(cfg), json.dumps(change), verdict(a))
+        r.api("STREAM.DELETE.U", quiet=True)
+
+    t, rp, lim = {"src": "u.*", "dest": "t.{{wildcard(1)}}"}, {"src": ">", "dest": "r.>"}, {"max_ack_pending": 5}
+    for cfg, change in (({}, {"subject_transform": t}), ({"subject_transform": t}, {"subject_transform": "absent"}),
+                        ({}, {"subject_transform": {"src": "u.*", "dest": "t.*"}}), ({}, {"republish": rp}),
+                        ({"republish": rp}, {"republish": "absent"}), ({}, {"republish": {"src": ">", "dest": "u.x.>"}}),
+                        ({"placement": {"tags": ["a"]}}, {"placement": "absent"}), ({}, {"compression": "s2"}),
+                        ({"first_seq": 10}, {"first_seq": 20}), ({"max_consumers": 5}, {"max_consumers": 3}),
+                        ({"consumer_limits": lim}, {"consumer_limits": "absent"}), ({}, {"mirror_direct": True}),
+                        ({}, {"allow_rollup_hdrs": True, "deny_purge": True}), ({}, {"sealed": True, "max_age": 10 ** 9}),
+                        ({"retention": "interest"}, {"retention": "limits"}), ({}, {"retention": "interest"}),
+                        ({}, {"discard": "new", "discard_new_per_subject": True, "max_msgs_per_subject": 2}),
+                        ({}, {"metadata": {"a": "b"}}), ({}, {"foo": 1})):
+        update(cfg, change)
+    update({}, {"consumer_limits": lim}, lambda: r.consumer("U", "c", max_ack_pending=100))
+    update({}, {"consumer_limits": {"inactive_threshold": 10 ** 9}}, lambda: r.consumer("U", "c", inactive_threshold=10 ** 10))
+    update({}, {"max_consumers": 1}, lambda: (r.consumer("U", "c"), r.consumer("U", "d")))
+
+
+def subjects(r):
+    """Messages on their way in and out: subject_transform, republish."""
+    def st(**cfg):
+        r.api("STREAM.DELETE.S", quiet=True)
+        body = {"name": "S", "subjects": ["s.>"], "storage": "memory"}
+        body.update(cfg)
+        return r.api("STREAM.CREATE.S", body, quiet=True)
+
+    def kept():
+        return r.api("STREAM.INFO.S", {"subjects_filter": ">"}, quiet=True)["state"].get("subjects")
+
+    for src, dest in (("s.*", "t.{{wildcard(1)}}"), ("s.>", "t.>"), ("", "x.>"), ("s.*.*", "z.$2.$1"),
+                      ("s.*", "t.{{partition(10,1)}}"), ("s.*.*", "t.{{partition(5,1,2)}}.{{partition(7,2)}}"),
+                      ("s.*", "t.{{split(1,-)}}"), ("s.*", "t.{{SliceFromRight(1,2)}}"), ("s.*.>", "t.$1.>"), ("s.*", "t")):
+        st(subject_transform={"src": src, "dest": dest})
+        for s in ("s.a", "s.abcdef", "s.a-b-cd", "s.x.y", "s.abc"):
+            r.c.request(s, "x")
+        r.say(src, dest, kept())
+    st(subject_transform={"src": "s.*", "dest": "t.$1"}, max_msgs_per_subject=1)
+    for s, hdr in (("s.a", {"Nats-Expected-Last-Subject-Sequence": "0"}), ("s.a", {"Nats-Expected-Last-Subject-Sequence": "0"}),
+                   ("s.a", {"Nats-Expected-Last-Subject-Sequence": "1"}),
+                   ("s.b", {"Nats-Expected-Last-Subject-Sequence": "2", "Nats-Expected-Last-Subject-Sequence-Subject": "t.a"}),
+                   ("s.b", {"Nats-Expected-Last-Subject-Sequence": "2", "Nats-Expected-Last-Subject-Sequence-Subject": "s.a"})):
+        r.pub(s, "x", hdr)
+    r.say(kept())
+    r.consumer("S", "c", filter_subject="t.a")
+    r.pull("S", "c", {"batch": 2, "no_wait": True})
+    r.api("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.>"], "storage": "memory"}, quiet=True)
+    r.pub("s.a")
+    r.say(kept())
+    r.api("STREAM.DELETE.S", quiet=True)
+    Case.made = 600
+    sid = r.c.sub("rp.>")
+    for storage, rp in itertools.product(("memory", "file"), (
+            {"src": ">", "dest": "rp.>"}, {"src": "s.a", "dest": "rp.one"}, {"src": "s.*", "dest": "rp.{{wildcard(1)}}.x"},
+            {"src": ">", "dest": "rp.>", "headers_only": True}, {"src": "t.>", "dest": "rp.>"})):
+        for change in (None, {"src": "s.>", "dest": "t.>"}):
+            c = Case(r, storage=storage, subjects=["s.>"], republish=rp, allow_rollup_hdrs=True, max_msgs_per_subject=1,
+                     **({"subject_transform": change} if change else {}))
+            r.say(storage, rp, change)
+            r.c.request("s.a", "one")
+            r.c.request("s.b", "two", {"A": "b"})
+            for _ in range(2):
+                r.c.request("s.a", "three", {"Nats-Msg-Id": "m", "B": "c"})
+            r.c.request("s.b.c")
+            r.c.request("s.a", "x", {"Nats-Rollup": "all"})
+            r.c.request("s.a", "z", {"Nats-Sequence": "99", "Nats-Stream": "foo"})
+            r.drain(sid, 0.1)
+            c.end()
+    rp = {"src": ">", "dest": "rp.>"}
+    for cfg in ({"no_ack": True}, {"max_msg_size": 3}, {"retention": "interest"}, {"max_bytes": 10}):
+        c = Case(r, storage="memory", subjects=["s.>"], republish=rp, **cfg)
+        r.say(cfg)
+        r.c.pub("s.a", "xxxx")
+        r.c.pub("s.a", "xxx")
+        r.drain(sid, 0.2)
+        c.end()
+    c = Case(r, storage="memory", subjects=["s.>"], republish=rp)
+    other = Case(r, storage="memory", subjects=["rp.>"], subject_transform={"src": "rp.>", "dest": "again.>"})
+    r.c.request("s.a", "hello")
+    r.drain(sid, 0.1)
+    r.say(r.api("STREAM.MSG.GET." + other.name, {"seq": 1}, quiet=True)["message"]["subject"])
+    c.end()
+    other.end()
+
+
+ALL = [limits, silence, config, subjects]

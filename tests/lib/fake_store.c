@@ -307,6 +307,13 @@ static void *stream_user(struct store_stream *s)
 {
     return s->user;
 }
+static void stream_tap(struct store_stream *s, store_tap_fn fn, void *arg)
+{
+    (void)s;
+    (void)fn;
+    (void)arg; /* no test of the broker alone listens */
+}
+
 static void stream_set_user(struct store_stream *s, void *u)
 {
     s->user = u;
@@ -912,6 +919,7 @@ static const struct store_ops ops = {
     .stream_deleted = stream_deleted,
     .stream_user = stream_user,
     .stream_set_user = stream_set_user,
+    .stream_tap = stream_tap,
     .append = append,
     .seq_skip = seq_skip,
     .source_seq = source_seq,
