@@ -247,8 +247,8 @@ struct js {
     struct brk_server *resting;   /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;      /* headers of the message that is being published */
     struct js_copier *copiers;    /* all; owned */
-    char *subject, *resend_to; /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */
-    struct js_hdr_edit resend; /* headers of what is republished */
+    char *subject, *resend_to;    /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */
+    struct js_hdr_edit resend;    /* headers of what is republished */
     bool started;
 };
 

@@ -377,6 +377,14 @@ static void cons_remove(struct md_stream *s, uint32_t uid)
     }
 }
 
+static void apply_batch(struct md_stream *s, const struct md_event *e)
+{
+    for (size_t i = 0; i < e->nbatch; i++) {
+        struct md_event one = {.kind = EV_APPEND, .msg = e->batch[i], .rollup = e->rollups[i]};
+        md_apply(s, &one);
+    }
+}
+
 void md_apply(struct md_stream *s, const struct md_event *e)
 {
     switch (e->kind) {
@@ -399,10 +407,7 @@ void md_apply(struct md_stream *s, const struct md_event *e)
         }
         break;
     case EV_BATCH:
-        for (size_t i = 0; i < e->nbatch; i++) {
-            struct md_event one = {.kind = EV_APPEND, .msg = e->batch[i], .rollup = e->rollups[i]};
-            md_apply(s, &one);
-        }
+        apply_batch(s, e);
         break;
     case EV_REMOVE:
         for (size_t i = 0; i < e->nseqs; i++) {
