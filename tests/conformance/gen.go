@@ -230,13 +230,15 @@ func (g *gen) streamFieldRare(name string, cfg obj) {
 	b := base(name)
 	switch g.r.IntN(12) {
 	case 0:
-		cfg["mirror"] = pick[any](g, obj{"name": "S0"}, obj{"name": "NONE"}, obj{"name": name}, obj{"name": "S1", "filter_subject": "s1.a"}, obj{}, nil)
+		// of streams that are not there: when a copy comes is nobody's to say, so scripts that copy have a theme of their own
+		cfg["mirror"] = pick[any](g, obj{"name": "NONE"}, obj{"name": name}, obj{"name": "NONE", "filter_subject": "s1.a"}, obj{}, nil,
+			obj{"name": "NONE", "opt_start_seq": 5}, obj{"name": "NONE", "opt_start_time": "2020-01-01T00:00:00Z"}, obj{"name": "a b"})
 		if g.chance(80) {
 			delete(cfg, "subjects")
 		}
 	case 1:
-		cfg["sources"] = pick[any](g, []obj{{"name": "S0"}}, []obj{{"name": "S1", "filter_subject": "s1.a"}}, []obj{{"name": "NONE"}},
-			[]obj{{"name": "S0"}, {"name": "S0"}}, []obj{{"name": name}}, []obj{}, []obj{{"name": "a.b"}}, nil)
+		cfg["sources"] = pick[any](g, []obj{{"name": "NONE"}}, []obj{{"name": "NONE", "filter_subject": "s1.a"}}, []obj{{"name": "NONE", "opt_start_seq": 3}},
+			[]obj{{"name": "NONE"}, {"name": "NONE"}}, []obj{{"name": name}}, []obj{}, []obj{{"name": "a.b"}}, nil)
 	case 2:
 		cfg["republish"] = pick[any](g, obj{"src": b + ".>", "dest": "rep.>"}, obj{"src": b + ".a", "dest": "rep.a", "headers_only": true},
 			obj{"dest": "rep.>"}, obj{"src": ">", "dest": b + ".>"}, obj{"src": b + ".*", "dest": "rep.>"}, obj{})
@@ -655,6 +657,9 @@ func (g *gen) consumerCreate() {
 	if g.chance(2) {
 		cfg["durable_name"] = pick(g, "C9", "a.b", "a/b", "a>")
 	}
+	if g.consumers[s+" "+name] != nil {
+		g.keepFilters(s, name, cfg)
+	}
 	o := obj{"stream_name": s, "config": cfg}
 	if g.chance(25) {
 		o["action"] = pick(g, "create", "update", "", "create", "x")
@@ -671,6 +676,20 @@ func (g *gen) consumerCreate() {
 	g.api(subject, g.body(o))
 }
 
+// keepFilters leaves a consumer's filters as they are where messages wait for consumers: see DIFFERENCES.md.
+func (g *gen) keepFilters(s, name string, cfg obj) {
+	r := g.streams[s]["retention"]
+	if r == nil || r == "limits" {
+		return
+	}
+	for _, f := range []string{"filter_subject", "filter_subjects"} {
+		delete(cfg, f)
+		if v, ok := g.consumers[s+" "+name][f]; ok {
+			cfg[f] = v
+		}
+	}
+}
+
 func (g *gen) consumerUpdate() {
 	s := g.stream()
 	name := g.consumer(s)
@@ -681,14 +700,7 @@ func (g *gen) consumerUpdate() {
 	for range 1 + g.r.IntN(2) {
 		g.consumerField(s, cfg)
 	}
-	if r := g.streams[s]["retention"]; r == "interest" || r == "workqueue" { // DIFFERENCES.md: an update that narrows a filter
-		for _, f := range []string{"filter_subject", "filter_subjects"} {
-			delete(cfg, f)
-			if v, ok := g.consumers[s+" "+name][f]; ok {
-				cfg[f] = v
-			}
-		}
-	}
+	g.keepFilters(s, name, cfg)
 	if _, ok := cfg["durable_name"]; !ok {
 		cfg["name"] = name
 	}
@@ -803,7 +815,7 @@ func (g *gen) rare() {
 	case 2:
 		g.api("CONSUMER.UNPIN."+s+"."+c, pick(g, `{"group":"g"}`, "", "{}"))
 	case 3, 4:
-		g.api("CONSUMER.RESET."+s+"."+c, pick(g, `{"seq":2}`, "", "{}", `{"seq":100}`, "x"))
+		g.api("CONSUMER.RESET."+s+"."+c, pick(g, `{"seq":1}`, "", "{}", "x"))
 	case 5:
 		g.api("STREAM.LEADER.STEPDOWN."+s, "")
 	case 6:
