@@ -294,6 +294,7 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
 {
     const struct stream_cfg *cfg = &s->cfg;
     bool unwanted = nobody(s, e->msg.subject);
+    skip_to(s, e->msg.seq); /* a copy may leave a gap */
     room(s);
     if (s->n == 0) {
         s->first_made = e->msg.seq;
@@ -399,6 +400,10 @@ void md_apply(struct md_stream *s, const struct md_event *e)
         set_cfg(s, e->cfg);
         break;
     case EV_DROP:
+        break;
+    case EV_SKIP:
+        skip_to(s, e->floor + 1);
+        set_first(s);
         break;
     case EV_APPEND:
         apply_append(s, e);

@@ -72,6 +72,7 @@ enum md_kind {
     EV_DROP,
     EV_APPEND,
     EV_BATCH,
+    EV_SKIP,
     EV_REMOVE,
     EV_FLOOR,
     EV_CCREATE,
@@ -90,7 +91,7 @@ struct md_event {
     struct md_msg *batch; /* owned: BATCH; rollup is each one's */
     uint8_t *rollups;     /* owned */
     size_t nbatch;
-    uint64_t floor;    /* FLOOR */
+    uint64_t floor;    /* FLOOR; SKIP: the last sequence */
     const char *purge; /* FLOOR or REMOVE by a purge of this filter: consumers move up too */
     uint64_t *seqs;    /* owned: REMOVE */
     size_t nseqs;

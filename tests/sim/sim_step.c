@@ -47,6 +47,12 @@ void sw_step(struct world *w)
         if (prng_mix(w->seed * 77 + w->steps) % 8 == 0) { /* not from r, as for TTLs */
             sw_batch(w, in);
         }
+        if (prng_mix(w->seed * 91 + w->steps) % 6 == 0) {
+            sw_copy(w, in);
+        }
+        if (prng_mix(w->seed * 93 + w->steps) % 40 == 0) {
+            sw_skip(w, in);
+        }
         for (; n > 0 && !w->failed; n--) {
             sw_publish(w, in, random_len(w));
         }

@@ -119,6 +119,8 @@ void sw_stream_update(struct world *w, struct sw_inst *in);
 void sw_stream_delete(struct world *w, struct sw_inst *in);
 void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len);
 void sw_batch(struct world *w, struct sw_inst *in);
+void sw_copy(struct world *w, struct sw_inst *in); /* sim_copy.c */
+void sw_skip(struct world *w, struct sw_inst *in);
 void sw_delete_msg(struct world *w, struct sw_inst *in);
 void sw_purge(struct world *w, struct sw_inst *in);
 void sw_cons_create(struct world *w, struct sw_inst *in);
