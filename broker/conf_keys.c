@@ -61,7 +61,7 @@ static const struct brk_key table[] = {
                                       "there are no routes to report on")
                                         W(TOP, "server_tags", "tags are not shown")
                                             W(TOP, "server_metadata", "metadata are not shown")
-                                                W(TOP, "feature_flags", "there are no flags to set")
+                                                C(TOP, "feature_flags")
     /* --- top level: refused */
     R(TOP, "tls", "start without TLS") R(TOP, "allow_non_tls", "start without TLS")
         R(TOP, "ocsp", "start without OCSP stapling") R(TOP, "ocsp_cache", "start without OCSP") R(
@@ -153,7 +153,9 @@ static const struct brk_key table[] = {
       js.limit_max_ack_pending) S(JS_LIMITS, COUNT, "max_request_batch", js.limit_max_request_batch)
         S(JS_LIMITS, DURATION, "duplicate_window", js.limit_duplicate_window_ns)
             W(JS_LIMITS, "max_ha_assets", "there are no replicated streams")
-                W(JS_LIMITS, "batch", "atomic batches have the limits of nats-server's defaults")};
+                W(JS_LIMITS, "batch", "atomic batches have the limits of nats-server's defaults")
+    /* --- flags */
+    S(FEATURES, BOOL, "js_ack_fc_v2", js.ack_fc_v2)};
 
 const struct brk_key *brk_key_table(size_t *count_out)
 {
@@ -186,7 +188,7 @@ const struct brk_key *brk_key_find(enum brk_key_block block, const char *key)
 const char *brk_key_block_name(enum brk_key_block block)
 {
     static const char *const names[] = {
-        "",          "authorization",   "user", "account", "account jetstream",
-        "jetstream", "jetstream.limits"};
+        "",          "authorization",    "user",         "account", "account jetstream",
+        "jetstream", "jetstream.limits", "feature_flags"};
     return names[block];
 }

@@ -22,6 +22,7 @@ enum brk_key_block {
     BRK_KEYS_ACCOUNT_JS,
     BRK_KEYS_JS,
     BRK_KEYS_JS_LIMITS,
+    BRK_KEYS_FEATURES,
     BRK_KEYS_BLOCKS
 };
 

@@ -562,6 +562,10 @@ static void custom_top(struct map *m, const struct brk_key *k, const struct brk_
         set_accounts(m, e);
     } else if (is_key(k, "store_dir")) {
         set_store_dir(m, e);
+    } else if (is_key(k, "feature_flags")) {
+        if (want(m, e, BRK_CONF_MAP)) {
+            walk(m, BRK_KEYS_FEATURES, e->value);
+        }
     } else {
         ASSERT(is_key(k, "jetstream"));
         set_switch(m, e, BRK_KEYS_JS, &m->o->js.enabled);
@@ -633,6 +637,7 @@ static void set_custom(struct map *m, const struct brk_key *k, const struct brk_
         custom_js(m, k, e);
         return;
     case BRK_KEYS_JS_LIMITS:
+    case BRK_KEYS_FEATURES:
     case BRK_KEYS_BLOCKS:
         break;
     }

@@ -8,6 +8,8 @@
 #include "broker/conf.h"
 #include "broker/js_int.h"
 
+#include <stdio.h>
+
 #include "engine/base/base.h"
 #include "engine/base/env.h"
 
@@ -16,11 +18,23 @@ struct ack_in {
     uint64_t deliveries, sseq, cseq;
 };
 
-/* v2 names our domain ("_" without one) and the account. */
-static bool is_ours(const struct js_account *ja, const struct brk_str *tok)
+static const char *domain_of(const struct js_account *ja)
 {
-    const char *domain = ja->js->d.opts->domain != NULL ? ja->js->d.opts->domain : "_";
-    return js_str_eq(tok[2], domain, strlen(domain)) && js_str_eq(tok[3], ja->hash, 8);
+    return ja->js->d.opts->domain != NULL ? ja->js->d.opts->domain : "_";
+}
+
+void js_v2_part(const struct js_account *ja, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (ja->js->d.opts->ack_fc_v2) {
+        (void)snprintf(out, size, "%s.%s.", domain_of(ja), ja->hash);
+    }
+}
+
+bool js_v2_is_ours(const struct js_account *ja, struct brk_str domain, struct brk_str hash)
+{
+    const char *ours = domain_of(ja);
+    return js_str_eq(domain, ours, strlen(ours)) && js_str_eq(hash, ja->hash, 8);
 }
 
 static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in *out)
@@ -34,7 +48,7 @@ static bool parse_subject(struct js_account *ja, struct brk_str s, struct ack_in
         tok[n++] = (struct brk_str){p, (size_t)(stop - p)};
         p = stop + 1;
     }
-    size_t at = n == 9 ? 2 : n >= 11 && is_ours(ja, tok) ? 4 : 0;
+    size_t at = n == 9 ? 2 : n >= 11 && js_v2_is_ours(ja, tok[2], tok[3]) ? 4 : 0;
     if (at == 0) {
         return false;
     }

@@ -182,9 +182,11 @@ static void take_names(struct js_consumer *c, const char *name, size_t n)
     const struct js_stream *s = c->stream;
     memcpy(c->name, name, n);
     c->name_len = n;
-    c->ack_head_len = 8 + s->name_len + 1 + n + 1;
+    char part[JS_NAME_MAX + 16];
+    js_v2_part(s->ja, part, sizeof part);
+    c->ack_head_len = 8 + strlen(part) + s->name_len + 1 + n + 1;
     c->ack_head = base_malloc(c->ack_head_len + 1);
-    (void)snprintf(c->ack_head, c->ack_head_len + 1, "$JS.ACK.%s.%s.", s->name, c->name);
+    (void)snprintf(c->ack_head, c->ack_head_len + 1, "$JS.ACK.%s%s.%s.", part, s->name, c->name);
 }
 
 struct js_consumer *js_consumer_attach(struct js_stream *s, struct store_cons *sc)

@@ -158,7 +158,7 @@ struct js_consumer {
     bool flow_control;
     uint64_t fc_window, fc_bytes,
         fc_sent_bytes; /* window; bytes out; of those, before the open request */
-    char fc_reply[64 + 2 * (JS_NAME_MAX + 1)]; /* the open request; "" = none */
+    char fc_reply[64 + 3 * (JS_NAME_MAX + 1)]; /* the open request; "" = none */
     uint32_t fc_next;
     uint64_t fc_asked_cseq; /* ack policy flow_control: what was out when a full one last asked */
     /* pace (js_pace.c) */
@@ -430,7 +430,7 @@ size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek 
 void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
                        size_t *len_out);
 #define JS_PIN_LEN 22u
-#define JS_ACK_SUBJECT_MAX (2 * (JS_NAME_MAX + 1) + 8 + 5 * 21)
+#define JS_ACK_SUBJECT_MAX (3 * (JS_NAME_MAX + 1) + 8 + 9 + 5 * 21)
 
 /* --- pull (js_pull.c) --- */
 void js_pull_request_cb(void *arg, const struct brk_msg *msg);
@@ -507,6 +507,10 @@ void js_push_tick(struct js_consumer *c);
 void js_push_fc_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 
 /* --- acks (js_ack.c) --- */
+/* "<domain>.<account hash>." of v2 subjects, or "" where v1 is handed out. */
+void js_v2_part(const struct js_account *ja, char *out, size_t size);
+/* The two tokens of a v2 subject behind $JS.ACK or $JS.FC name our domain and this account. */
+bool js_v2_is_ours(const struct js_account *ja, struct brk_str domain, struct brk_str hash);
 void js_ack_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 
 /* --- messages by request (js_get.c) --- */

@@ -67,8 +67,10 @@ static bool stalled(const struct js_consumer *c)
 
 static void ask_flow(struct js_consumer *c)
 {
-    int n = snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s.%s.%x", c->stream->name, c->name,
-                     ++c->fc_next);
+    char part[JS_NAME_MAX + 16];
+    js_v2_part(c->stream->ja, part, sizeof part);
+    int n = snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s%s.%s.%x", part, c->stream->name,
+                     c->name, ++c->fc_next);
     static const char text[] = "NATS/1.0 100 FlowControl Request\r\n\r\n";
     struct brk_msg m = {.subject = c->deliver,
                         .reply = {c->fc_reply, (size_t)n},
@@ -211,7 +213,7 @@ static struct js_consumer *find_fc(struct js_account *ja, struct brk_str s)
         tok[n++] = (struct brk_str){p, (size_t)(stop - p)};
         p = stop + 1;
     }
-    if (n != 5 && n != 7) {
+    if (n != 5 && (n != 7 || !js_v2_is_ours(ja, tok[2], tok[3]))) {
         return NULL;
     }
     struct js_stream *st = js_stream_find(ja, tok[n - 3]);

@@ -65,6 +65,7 @@ struct brk_js_opts {
     char *domain;    /* owned */
     int64_t max_memory_store; /* bytes; -1: 3/4 of the machine's memory */
     int64_t max_file_store;   /* bytes; -1: 3/4 of the free disk space */
+    bool ack_fc_v2;           /* ack and flow control subjects carry domain and account */
     bool sync_always; /* durable: acknowledge after the sync. Our default, and `sync_interval:
                          always` */
     int64_t sync_interval_ns;          /* relaxed, when sync_always is false: sync on this timer */

@@ -14,8 +14,8 @@
 static const char *shown_block(enum brk_key_block block)
 {
     static const char *const names[BRK_KEYS_BLOCKS] = {
-        "top level", "authorization",    "one user", "one account", "jetstream of an account",
-        "jetstream", "jetstream.limits",
+        "top level", "authorization",    "one user",      "one account", "jetstream of an account",
+        "jetstream", "jetstream.limits", "feature_flags",
     };
     return names[block];
 }
