@@ -4,7 +4,12 @@ $(BENCH_PROGS): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-.PHONY: bench bench-restart bench-progs
+$(B)/tests/bench/check: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+
+.PHONY: bench bench-restart bench-progs bench-check
+bench-check: $(B)/tests/bench/check ## instructions, allocations, env calls per message; RECORD=1 writes tests/bench/check.tsv
+	@command -v valgrind >/dev/null || sh tools/setup.sh ci
+	@python3 tests/bench/check.py $< $(if $(RECORD),--record)
 bench-progs: $(BENCH_PROGS)
 bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1]
 	@MILLRACE=$(BIN)/millrace LOAD=$(B)/tests/bench/load python3 tests/bench/bench.py --runs $(or $(RUNS),5) \
