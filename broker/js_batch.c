@@ -138,29 +138,55 @@ static void keep(struct js_stream *s, struct js_batch *b, const struct brk_msg *
 /* The batch as the store takes it. */
 struct commit {
     struct store_append *v; /* owned */
-    uint8_t **hdrs;         /* owned array of owned: header blocks that were changed */
-    size_t n, nhdrs;
+    uint8_t **copies;       /* owned array of owned: header blocks and payloads we made */
+    size_t n, ncopies;
+    bool again; /* a counter is being read from disk */
 };
 
 static void commit_fini(struct commit *c)
 {
-    for (size_t i = 0; i < c->nhdrs; i++) {
-        base_free(c->hdrs[i]);
+    for (size_t i = 0; i < c->ncopies; i++) {
+        base_free(c->copies[i]);
     }
-    base_free(c->hdrs);
+    base_free(c->copies);
     base_free(c->v);
 }
 
-/* Changed headers lie in js->edit only until the next message is read. */
-static void keep_edited(struct js *js, struct commit *c, struct store_append *a)
+static const uint8_t *copy_of(struct commit *c, const void *p, size_t len)
 {
-    if (a->hdr != (const uint8_t *)js->edit.buf) {
-        return;
+    uint8_t *copy = base_malloc(len);
+    memcpy(copy, p, len);
+    c->copies[c->ncopies++] = copy;
+    return copy;
+}
+
+/* Changed headers and sums lie in js only until the next message is read. */
+static void keep_changed(struct js *js, struct commit *c, struct store_append *a)
+{
+    if (a->hdr == (const uint8_t *)js->edit.buf) {
+        a->hdr = copy_of(c, a->hdr, a->hdr_len);
     }
-    uint8_t *copy = base_malloc(a->hdr_len);
-    memcpy(copy, a->hdr, a->hdr_len);
-    c->hdrs[c->nhdrs++] = copy;
-    a->hdr = copy;
+    if (a->data != NULL && a->data == (const uint8_t *)js->counter_buf) {
+        a->data = copy_of(c, a->data, a->data_len);
+    }
+}
+
+/* A counter adds to what the batch itself has made of its subject. */
+static bool count(struct js_stream *s, struct commit *c, const struct js_headers *h,
+                  struct store_append *a, struct brk_str reply)
+{
+    struct msg earlier = {0};
+    bool found = false;
+    for (size_t i = c->n; i-- > 0 && !found;) {
+        const struct store_append *b = &c->v[i];
+        found =
+            b->subject_len == a->subject_len && memcmp(b->subject, a->subject, a->subject_len) == 0;
+        earlier = (struct msg){
+            .hdr = b->hdr, .hdr_len = b->hdr_len, .data = b->data, .data_len = b->data_len};
+    }
+    enum js_counter r = js_counter_apply(s, h, found ? &earlier : NULL, a, reply);
+    c->again = r == JS_COUNTER_AGAIN;
+    return r == JS_COUNTER_OK;
 }
 
 /* False: refused, and answered. */
@@ -180,6 +206,9 @@ static bool add(struct js_stream *s, struct commit *c, struct store_append a, bo
     if (!js_pub_read_headers(s, &h, &a, reply)) {
         return false;
     }
+    if (s->counter && !count(s, c, &h, &a, reply)) {
+        return false;
+    }
     if (eob) { /* the last one that is stored says that the batch ends */
         if (a.hdr != (const uint8_t *)js->edit.buf) {
             js_hdr_edit_begin(&js->edit, a.hdr, a.hdr_len);
@@ -188,7 +217,7 @@ static bool add(struct js_stream *s, struct commit *c, struct store_append a, bo
         a.hdr = (const uint8_t *)js->edit.buf;
         a.hdr_len = (uint32_t)js->edit.len;
     }
-    keep_edited(js, c, &a);
+    keep_changed(js, c, &a);
     c->v[c->n++] = a;
     return true;
 }
@@ -198,7 +227,7 @@ static bool collect(struct js_stream *s, struct commit *c, const struct js_batch
 {
     size_t most = (size_t)b->n + 1;
     c->v = base_calloc(most, sizeof *c->v);
-    c->hdrs = base_calloc(most, sizeof *c->hdrs);
+    c->copies = base_calloc(2 * most, sizeof *c->copies);
     for (const struct js_batch_msg *m = b->first; m != NULL; m = m->next) {
         struct store_append a = {.subject = (const char *)m->bytes,
                                  .subject_len = m->subject_len,
@@ -286,8 +315,9 @@ static bool commit(struct js_stream *s, struct js_batch *b, const struct brk_msg
             js_ctx_free(js, ctx);
         }
     }
+    bool again = c.again || st == ST_FULL;
     commit_fini(&c);
-    if (st == ST_FULL) {
+    if (again) {
         return false;
     }
     drop(s, b);

@@ -168,7 +168,7 @@ static const struct json_field stream_fields[] = {
     {"consumer_limits", JSON_OBJECT, 0, NULL, &limits_schema},
     {"allow_msg_ttl", JSON_BOOL, F(allow_msg_ttl), NULL, NULL},
     {"subject_delete_marker_ttl", JSON_DURATION, F(marker_ttl), NULL, NULL},
-    {"allow_msg_counter", JSON_UNSERVED, 0, NULL, NULL},
+    {"allow_msg_counter", JSON_BOOL, F(allow_msg_counter), NULL, NULL},
     {"allow_atomic", JSON_BOOL, F(allow_atomic), NULL, NULL},
     {"allow_msg_schedules", JSON_UNSERVED, 0, NULL, NULL},
     {"persist_mode", JSON_CUSTOM, F(persist), get_persist, NULL},

@@ -53,17 +53,32 @@ static bool check_mirror(const struct stream_cfg *c, struct api_error *e)
            fail(e, "subject delete markers forbidden on mirrors");
 }
 
+static bool check_counter(const struct stream_cfg *c, struct api_error *e)
+{
+    const char *off = !c->allow_msg_counter       ? NULL
+                      : c->discard == DISCARD_NEW ? "counter stream cannot use discard new"
+                      : c->allow_msg_ttl          ? "counter stream cannot use message TTLs"
+                      : c->retention != RETENTION_LIMITS
+                          ? "counter stream can only use limits retention"
+                      : c->allow_msg_schedules ? "counter stream cannot use message schedules"
+                                               : NULL;
+    return off == NULL || fail(e, off);
+}
+
 bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *e)
 {
     if (c->allow_atomic && c->persist == PERSIST_ASYNC) {
         return fail(e, "async persist mode is not supported with atomic batch publish");
     }
-    return check_mirror(c, e) && check_markers(c, pedantic, e);
+    return check_counter(c, e) && check_mirror(c, e) && check_markers(c, pedantic, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,
                           struct api_error *e)
 {
+    if (old->allow_msg_counter != c->allow_msg_counter) {
+        return fail(e, "stream configuration update can not change message counter setting");
+    }
     if (old->allow_msg_ttl && !c->allow_msg_ttl) {
         return fail(e, "message TTL status can not be disabled");
     }

@@ -356,6 +356,14 @@ static bool store(struct js_stream *s, const struct brk_msg *m, const struct fas
     js_headers_read(&h, m->hdr, m->hdr_len);
     js->error_sink = &e;
     bool fine = js_pub_read_headers(s, &h, &a, m->reply);
+    if (fine && s->counter) {
+        enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
+        if (r == JS_COUNTER_AGAIN) {
+            js->error_sink = NULL;
+            return false;
+        }
+        fine = r == JS_COUNTER_OK;
+    }
     js->error_sink = NULL;
     if (fine) {
         a.verdict_now = &verdict;

@@ -21,6 +21,7 @@ static const struct {
     [JS_HDR_ROLLUP] = N("Nats-Rollup"),
     [JS_HDR_TTL] = N("Nats-TTL"),
     [JS_HDR_INCR] = N("Nats-Incr"),
+    [JS_HDR_COUNTER_SOURCES] = N("Nats-Counter-Sources"),
     [JS_HDR_BATCH_ID] = N("Nats-Batch-Id"),
     [JS_HDR_BATCH_SEQ] = N("Nats-Batch-Sequence"),
     [JS_HDR_BATCH_COMMIT] = N("Nats-Batch-Commit"),

@@ -90,7 +90,8 @@ struct js_stream {
     struct js_account *ja;   /* borrowed */
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
-    bool gone; /* not in the account's table any more */
+    bool gone;    /* not in the account's table any more */
+    bool counter; /* allow_msg_counter */
     bool no_ack, allow_rollup, allow_direct,
         sealed;            /* copies of the config, for the publish path */
     struct brk_sub **subs; /* owned: one per subject */
@@ -239,7 +240,10 @@ struct js {
     struct js_req *active;     /* requests under way; owned */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
-    uint32_t batch_count;         /* open atomic batches */
+    uint32_t batch_count; /* open atomic batches */
+    char *counter_buf;    /* owned: the payload of the counter that is being published */
+    size_t counter_cap;
+    struct brk_str counter_val;   /* its sum, in counter_buf */
     struct js_fast *fasts;        /* all fast-ingest batches; owned */
     uint32_t fast_count;          /* open ones */
     struct api_error *error_sink; /* NULL, or where an error of a publish goes instead */
@@ -382,6 +386,13 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
 /* A message of an atomic batch (js_batch.c). False: the journal window is full, try again. */
 bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct js_headers *h);
 void js_batch_drop_all(struct js_stream *s);
+/* Counters (js_counter.c). check: what the message says (API_OK: fine). apply: makes the payload in
+ * js->counter_buf; `earlier` is the subject's last message of the same batch, or NULL. */
+enum js_counter { JS_COUNTER_OK, JS_COUNTER_REFUSED, JS_COUNTER_AGAIN };
+enum api_err js_counter_check(const struct js_headers *h, const struct store_append *a);
+enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h,
+                                 const struct msg *earlier, struct store_append *a,
+                                 struct brk_str reply);
 /* A message whose reply ends in .$FI (js_fast.c). */
 bool js_fast_is(struct brk_str reply);
 bool js_fast_publish(struct js_stream *s, const struct brk_msg *m);

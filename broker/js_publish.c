@@ -91,6 +91,8 @@ void js_pool_fini(struct js *js)
     base_free(js->subject);
     base_free(js->resend_to);
     js->subject = js->resend_to = NULL;
+    base_free(js->counter_buf);
+    js->counter_buf = NULL;
 }
 
 /* --- answers
@@ -192,10 +194,27 @@ void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct stor
     }
 }
 
+static void answer_val(struct js_stream *s, const struct js_ctx *c, uint64_t seq)
+{
+    struct json_out j = {0};
+    json_out_begin(&j);
+    json_out_strn(&j, "stream", s->name, s->name_len);
+    json_out_u64(&j, "seq", seq);
+    json_out_strn(&j, "val", c->reply + c->reply_len, c->extra_len);
+    json_out_end(&j);
+    js_send(s->ja, (struct brk_str){c->reply, c->reply_len}, NULL, 0, j.buf, j.len);
+    json_out_fini(&j);
+}
+
 static void appended(void *arg, const struct store_append_result *r)
 {
     struct js_ctx *c = arg;
     struct js *js = c->ja->js;
+    if (c->extra_len > 0 && r->verdict == APPEND_STORED) {
+        answer_val(c->stream, c, r->seq);
+        js_ctx_free(js, c);
+        return;
+    }
     js_pub_verdict(c->stream, (struct brk_str){c->reply, c->reply_len}, r);
     js_ctx_free(js, c);
 }
@@ -214,9 +233,6 @@ static uint64_t expected(struct brk_str v)
 /* Headers that ask for a feature no stream of this version has. */
 static enum api_err disabled_feature(const struct js_headers *h)
 {
-    if (js_hdr_has(h, JS_HDR_INCR)) {
-        return API_MESSAGE_INCR_DISABLED;
-    }
     if (js_hdr_has(h, JS_HDR_SCHEDULE) || js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE)) {
         return API_MESSAGE_SCHEDULES_DISABLED;
     }
@@ -284,16 +300,23 @@ static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_appe
 bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
                          struct brk_str reply)
 {
-    if (h->have == 0) {
+    if (h->have == 0 && !s->counter) {
         return true;
+    }
+    enum api_err off = s->counter                   ? js_counter_check(h, a)
+                       : js_hdr_has(h, JS_HDR_INCR) ? API_MESSAGE_INCR_DISABLED
+                                                    : API_OK;
+    if (s->counter && off != API_OK) {
+        answer_id(s, reply, off);
+        return false;
     }
     if (js_hdr_has(h, JS_HDR_EXP_STREAM) &&
         !js_str_eq(h->value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
         answer_id(s, reply, API_STREAM_NOT_MATCH);
         return false;
     }
-    enum api_err off = js_hdr_has(h, JS_HDR_TTL) ? read_ttl(s, h, a) : API_OK;
-    off = off != API_OK ? off : disabled_feature(h);
+    enum api_err ttl = js_hdr_has(h, JS_HDR_TTL) ? read_ttl(s, h, a) : API_OK;
+    off = ttl != API_OK ? ttl : off != API_OK ? off : disabled_feature(h);
     if (off != API_OK) {
         answer_id(s, reply, off);
         return false;
@@ -355,7 +378,8 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     if (js_fast_is(m->reply)) {
         return js_fast_publish(s, m);
     }
-    if (m->hdr_len > 0) {
+    struct brk_str val = {0};
+    if (m->hdr_len > 0 || s->counter) {
         struct js_headers h;
         js_headers_read(&h, m->hdr, m->hdr_len);
         if (js_hdr_has(&h, JS_HDR_BATCH_ID)) {
@@ -364,9 +388,16 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
         if (!js_pub_read_headers(s, &h, &a, m->reply)) {
             return true;
         }
+        if (s->counter) {
+            enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
+            if (r != JS_COUNTER_OK) {
+                return r == JS_COUNTER_REFUSED;
+            }
+            val = js->counter_val;
+        }
     }
     bool ack = m->reply.n > 0 && !s->no_ack;
-    struct js_ctx *c = ack ? js_ctx_take(js, s->ja, s, m->reply) : NULL;
+    struct js_ctx *c = ack ? js_ctx_take2(js, s->ja, s, m->reply, val) : NULL;
     enum st st = js->ops->append(s->ss, &a, ack ? appended : NULL, c);
     if (st == ST_OK) {
         return true;

@@ -131,6 +131,7 @@ void js_stream_reload(struct js_stream *s)
     s->allow_rollup = c->allow_rollup;
     s->sealed = c->sealed;
     s->allow_direct = c->allow_direct;
+    s->counter = c->allow_msg_counter;
     if (!c->allow_atomic) {
         js_batch_drop_all(s);
     }

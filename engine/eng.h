@@ -210,6 +210,8 @@ uint64_t stream_op_source_seq(struct store_stream *s, const char *key, size_t ke
 void stream_op_skip(struct store_stream *s, uint64_t last_seq, store_done_fn fn, void *arg);
 enum st stream_op_append_batch(struct store_stream *s, const struct store_append *v, size_t n,
                                store_append_fn fn, void *arg);
+enum st stream_op_last_msg(struct store_stream *s, const char *subject, uint32_t len,
+                           struct msg *m_out);
 void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg);
 void stream_op_delete(struct store_stream *s, uint64_t seq, bool secure, store_done_fn fn,
                       void *arg);

@@ -279,6 +279,7 @@ static const struct store_ops ops = {
     .seq_skip = stream_op_skip,
     .source_seq = stream_op_source_seq,
     .get = stream_op_get,
+    .last_msg = stream_op_last_msg,
     .msg_delete = stream_op_delete,
     .purge = stream_op_purge,
     .cons_create = ddl_cons_create,

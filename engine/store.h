@@ -353,6 +353,11 @@ struct store_ops {
     /* The last sequence copied from a source, as of the newest record; key: engine/srcpos.h. */
     uint64_t (*source_seq)(struct store_stream *, const char *key, size_t key_len);
     void (*get)(struct store_stream *, const struct store_get *, store_get_fn, void *arg);
+    /* The last message of a literal subject, as of the newest record; valid until the next call on
+     * the stream or the end of the turn. ST_NOTFOUND; ST_CORRUPT; ST_AGAIN: it is being read from
+     * disk, ask again after the next poll. Nothing of it may leave before a barrier. */
+    enum st (*last_msg)(struct store_stream *, const char *subject, uint32_t subject_len,
+                        struct msg *m_out);
     void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
                        void *arg); /* ST_NOTFOUND */
     void (*purge)(struct store_stream *, const struct store_purge *, store_done_fn, void *arg);

@@ -123,6 +123,7 @@ struct store_stream {
         *blocks[4]; /* owned references: blocks read last, so that sequential readers find them */
     unsigned block_next;
     struct read_wait *reads;  /* owned: reads under way */
+    bool last_reading;        /* stream_op_last_msg waits for a block */
     struct get_op *gets;      /* gets under way (stream_ops.c) */
     struct stream_tap *tap;   /* counted; NULL: nobody listens (stream_tap.c) */
     struct eng_timer *expiry; /* owned; NULL until something is to expire */

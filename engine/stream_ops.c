@@ -131,6 +131,40 @@ void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_
     }
 }
 
+static void last_read(void *arg)
+{
+    struct store_stream *s = arg;
+    s->last_reading = false;
+}
+
+enum st stream_op_last_msg(struct store_stream *s, const char *subject, uint32_t len,
+                           struct msg *m_out)
+{
+    const struct sidx_entry *e = sidx_find(s->idx, subject, len);
+    if (e == NULL) {
+        return ST_NOTFOUND;
+    }
+    const uint8_t *p = tail_get(&s->tail, sidx_last(e), NULL);
+    if (p != NULL) {
+        return msg_get(p, get_u32le(p), m_out);
+    }
+    if (s->last_reading) {
+        return ST_AGAIN;
+    }
+    switch (stream_read(s, sidx_last(e), false, m_out, last_read, s)) {
+    case STREAM_READ_OK:
+        return ST_OK;
+    case STREAM_READ_PENDING:
+        s->last_reading = true;
+        return ST_AGAIN;
+    case STREAM_READ_GONE:
+        return ST_NOTFOUND;
+    case STREAM_READ_DAMAGED:
+    default:
+        return ST_CORRUPT;
+    }
+}
+
 /* The stream goes away: reads under way are answered. */
 void stream_fail_gets(struct store_stream *s)
 {

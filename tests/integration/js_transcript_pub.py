@@ -258,4 +258,64 @@ def fast(r):
         r.api("STREAM.DELETE." + name, quiet=True)
 
 
-ALL = [ttl, atomic, fast]
+def incr(r, v, subject="c.x", data="", **headers):
+    h = {"Nats-Incr": v} if v is not None else {}
+    h.update({k.replace("_", "-"): x for k, x in headers.items()})
+    m = r.try_request(subject, data, h or None)
+    r.say("incr", v, subject, repr(data), headers or "", "->",
+          "nothing" if isinstance(m, Exception) else m.data.decode())
+
+
+def counters(r):
+    """Counters (ADR-49): config, numbers, headers that do not go with them, batches."""
+    for cfg in ({"discard": "new"}, {"allow_msg_ttl": True}, {"retention": "interest"}, {"retention": "workqueue"},
+                {"subject_delete_marker_ttl": 1000000000}, {"allow_batched": True, "allow_atomic": True}):
+        config(r, "CREATE", "E", allow_msg_counter=True, **cfg)
+        r.api("STREAM.DELETE.E", quiet=True)
+    config(r, "CREATE", "A")
+    incr(r, "1", "a.x")
+    config(r, "UPDATE", "A", allow_msg_counter=True)
+    config(r, "CREATE", "C", allow_msg_counter=True)
+    config(r, "UPDATE", "C")
+    for v in ("1", "+1", "-1", "+0", "0", "-0", "5", "-10", "007", "+", "-", "", "x", "1.5", "1e3", " 3", "3 ", "0x10",
+              "1_000", "++1", "170141183460469231731687303715884105727", "1", "-340282366920938463463374607431768211456",
+              "9" * 60, "-" + "9" * 60, "1"):
+        incr(r, v)
+    incr(r, None)
+    incr(r, "1", data="x")
+    incr(r, None, data="x")
+    for h in ({"Nats_Rollup": "sub"}, {"Nats_Expected_Last_Sequence": "0"}, {"Nats_Expected_Last_Msg_Id": "x"},
+              {"Nats_Expected_Last_Subject_Sequence": "0"}, {"Nats_Expected_Stream": "C"}, {"Nats_Expected_Stream": "Z"},
+              {"Nats_Expected_Last_Subject_Sequence_Subject": "c.x"}, {"Nats_Msg_Id": "m"}, {"Nats_Msg_Id": "m"},
+              {"Nats_TTL": "5"}, {"X": "y", "Nats_Counter_Sources": '{"a":{"b":"1"}}'}, {"Z": "z"}):
+        incr(r, "1", **h)
+    last = r.api("STREAM.INFO.C", quiet=True)["state"]["last_seq"]
+    for seq in (1, 3, 9, last - 2, last - 1, last):
+        stored(r, "C", seq)
+    incr(r, "1", "c.y")
+    incr(r, "2", "c.y")
+    r.api("STREAM.MSG.DELETE.C", {"seq": last + 2}, quiet=True)
+    incr(r, "5", "c.y")
+    r.api("STREAM.PURGE.C", {"filter": "c.y"}, quiet=True)
+    incr(r, "4", "c.y")
+    r.stream("D", allow_msg_counter=True, allow_atomic=True, allow_batched=True)
+    for i, (subject, v) in enumerate((("d.x", "1"), ("d.x", "2"), ("d.y", "5"), ("d.x", "3"))):
+        batch(r, "b1", i + 1, subject, "1" if i == 3 else None, "", Nats_Incr=v)
+    for seq in range(1, 5):
+        stored(r, "D", seq)
+    batch(r, "b2", 1, "d.x", data="")
+    batch(r, "b2", 2, "d.x", "1", "", Nats_Incr="3")
+    batch(r, "b3", 1, "d.x", "1", "z", Nats_Incr="3")
+    batch(r, "b4", 1, "d.x", "1", "", Nats_Incr="x")
+    sid = r.c.sub("FI.>")
+    fast_step(r, sid, "q", 1, 2, subject="d.x", data="", Nats_Incr="7")
+    fast_step(r, sid, "q", 1, 2, subject="d.x", data="", Nats_Incr="x")
+    stored(r, "D", 5)
+    r.stream("G", allow_msg_counter=True, max_msg_size=45)
+    incr(r, "1", "g.x")
+    incr(r, "1" + "0" * 30, "g.x")
+    for name in "ACDG":
+        r.api("STREAM.DELETE." + name, quiet=True)
+
+
+ALL = [ttl, atomic, fast, counters]
