@@ -15,6 +15,37 @@ static void stream_name(char out[LIM_NAME_BYTES_MAX + 1], const char *bucket)
     (void)snprintf(out, LIM_NAME_BYTES_MAX + 1, KV_STREAM_PREFIX "%s", bucket);
 }
 
+struct first_subject {
+    char *prefix; /* owned: "$KV.<bucket>.", or NULL */
+};
+
+static bool take_prefix(void *arg, const char *subject, uint32_t len, uint64_t count)
+{
+    struct first_subject *f = arg;
+    (void)count;
+    const char *dot = len > sizeof KV_SUBJECT_PREFIX
+                          ? memchr(subject + sizeof KV_SUBJECT_PREFIX - 1, '.',
+                                   len - (sizeof KV_SUBJECT_PREFIX - 1))
+                          : NULL;
+    if (dot == NULL || strncmp(subject, KV_SUBJECT_PREFIX, sizeof KV_SUBJECT_PREFIX - 1) != 0) {
+        return true; /* not a key: another */
+    }
+    f->prefix = base_strndup(subject, (size_t)(dot + 1 - subject));
+    return false;
+}
+
+/* A mirror keeps its origin's subjects: what stands there tells the prefix. */
+static void take_mirror_prefix(struct kv *kv)
+{
+    struct first_subject f = {NULL};
+    kv->ops->stream_subjects(kv->s, NULL, 0, take_prefix, &f);
+    if (f.prefix != NULL) {
+        base_free(kv->prefix);
+        kv->prefix = f.prefix;
+        kv->prefix_len = strlen(f.prefix);
+    }
+}
+
 static struct kv *kv_make(const struct kv_home *home, const char *bucket, struct store_stream *s)
 {
     struct kv *kv = base_calloc(1, sizeof *kv);
@@ -30,6 +61,9 @@ static struct kv *kv_make(const struct kv_home *home, const char *bucket, struct
     const struct stream_cfg *cfg = kv->ops->stream_cfg(s);
     kv->mirror = cfg->mirror || cfg->nsubjects == 0;
     list_init(&kv->watches);
+    if (kv->mirror) {
+        take_mirror_prefix(kv);
+    }
     return kv;
 }
 

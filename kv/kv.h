@@ -60,7 +60,8 @@ typedef void (*kv_bucket_fn)(void *arg, enum st st, struct kv *kv, const struct 
  * later ST_EXISTS (the bucket, or a stream on its subjects), ST_UNSUPPORTED, ST_NOSPACE. */
 MUST_USE enum st kv_create(const struct kv_home *home, const struct kv_config *config,
                            kv_bucket_fn fn, void *arg, struct err *err);
-/* Opens a bucket that is there. ST_INVALID, ST_NOTFOUND. */
+/* Opens a bucket that is there. ST_INVALID, ST_NOTFOUND. A mirror of another bucket has that one's
+ * keys and is read only; an empty one shows keys after the next open. */
 MUST_USE enum st kv_open(const struct kv_home *home, const char *bucket, struct kv **kv_out,
                          struct err *err);
 /* Closes the handle and its watches. Operations under way are still completed. NULL is a no-op. */

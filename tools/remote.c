@@ -359,6 +359,30 @@ static void op_state(struct store_stream *s, struct stream_state *out)
     *out = s->state;
 }
 
+/* Waits for the server; the first page of subjects only. */
+static void op_subjects(struct store_stream *s, const char *filter, uint32_t filter_len,
+                        bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count),
+                        void *arg)
+{
+    struct err err;
+    json_object *ask = json_object_new_object(), *state, *subjects;
+    json_object_object_add(ask, "subjects_filter",
+                           filter_len > 0 ? json_object_new_string_len(filter, (int)filter_len)
+                                          : json_object_new_string(">"));
+    json_object *info = remote_ask(s->r, "STREAM.INFO.", s->cfg.name, ask, &err);
+    if (info != NULL && json_object_object_get_ex(info, "state", &state) &&
+        json_object_object_get_ex(state, "subjects", &subjects) &&
+        json_object_is_type(subjects, json_type_object)) {
+        json_object_object_foreach(subjects, key, value)
+        {
+            if (!fn(arg, key, (uint32_t)strlen(key), json_object_get_uint64(value))) {
+                break;
+            }
+        }
+    }
+    json_object_put(info);
+}
+
 /* A request about a stream, answered with its info. */
 struct stream_op {
     struct remote *r;
@@ -530,6 +554,7 @@ static const struct store_ops ops = {.stream_create = op_create,
                                      .stream_next = op_next,
                                      .stream_cfg = op_cfg,
                                      .stream_state = op_state,
+                                     .stream_subjects = op_subjects,
                                      .stream_barrier = op_barrier,
                                      .append = remote_append,
                                      .get = remote_get,

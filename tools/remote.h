@@ -1,11 +1,12 @@
 /* A server's JetStream as a store (engine/store.h), over Debian's libnats: so that kv/ and
  * objstore/ do online what they do on a directory, by the same code.
  *
- * It serves what those two call: streams (find, next, create, update, delete, state), append, get,
+ * It serves what those two call: streams (find, next, create, update, delete, state,
+ * subjects), append, get,
  * purge, consumers without acks (create, peek, take, delete). Other members of store_ops are NULL.
- * stream_find and stream_next wait for the server; everything else is submitted and completed as
- * store.h says, from poll and timers. Owner thread only; libnats's threads hand over through one
- * queue. */
+ * stream_find, stream_next and stream_subjects wait for the server; everything else is submitted
+ * and completed as store.h says, from poll and timers. Owner thread only; libnats's threads hand
+ * over through one queue. */
 #ifndef TOOLS_REMOTE_H
 #define TOOLS_REMOTE_H
 

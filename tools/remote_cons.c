@@ -8,6 +8,7 @@
 #include "tools/remote_int.h"
 
 #define PULL_EXPIRES_NS (30 * NS_PER_S)
+#define PULL_BYTES (8 * MIB)         /* asked for at once, about */
 #define PULL_LATE_NS (10 * NS_PER_S) /* after this much more, a request counts as lost */
 
 static size_t held(const struct store_cons *c)
@@ -23,20 +24,28 @@ static void tell_ready(struct store_cons *c)
     }
 }
 
+/* As many as PULL_BYTES hold, by what has come so far. */
+static unsigned batch_of(const struct store_cons *c)
+{
+    uint64_t n = c->msgs_seen == 0 ? REMOTE_BATCH : PULL_BYTES / (c->bytes_seen / c->msgs_seen);
+    return (unsigned)u64_min(u64_max(n, 16), REMOTE_BATCH_MAX);
+}
+
 static void ask(struct store_cons *c)
 {
     char subject[600], reply[128], json[96];
     struct remote *r = c->s->r;
+    unsigned batch = batch_of(c);
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", c->s->cfg.name,
                    c->name);
     (void)snprintf(reply, sizeof reply, "%s.c.%llu", r->inbox, (unsigned long long)c->id);
     if (c->no_wait) {
-        (void)snprintf(json, sizeof json, "{\"batch\":%u,\"no_wait\":true}", REMOTE_BATCH);
+        (void)snprintf(json, sizeof json, "{\"batch\":%u,\"no_wait\":true}", batch);
     } else {
-        (void)snprintf(json, sizeof json, "{\"batch\":%u,\"expires\":%lld}", REMOTE_BATCH,
+        (void)snprintf(json, sizeof json, "{\"batch\":%u,\"expires\":%lld}", batch,
                        PULL_EXPIRES_NS);
     }
-    c->outstanding = REMOTE_BATCH;
+    c->outstanding = c->asked = batch;
     c->deadline_ns =
         env_boot_ns(r->env) + (c->no_wait ? REMOTE_TIMEOUT_NS : PULL_EXPIRES_NS + PULL_LATE_NS);
     if (remote_publish(r, subject, reply, json) != ST_OK) {
@@ -46,7 +55,7 @@ static void ask(struct store_cons *c)
 
 static void ask_if_low(struct store_cons *c)
 {
-    if (c->outstanding == 0 && c->failed == ST_OK && held(c) < REMOTE_BATCH / 2) {
+    if (c->outstanding == 0 && c->failed == ST_OK && held(c) <= c->asked / 2) {
         ask(c);
     }
 }
@@ -96,7 +105,9 @@ void remote_cons_deliver(struct store_cons *c, natsMsg *m)
         return;
     }
     c->outstanding -= c->outstanding > 0;
-    if (c->held_at > 0 && c->held.len == c->held.cap) { /* make room at the end */
+    c->msgs_seen++;
+    c->bytes_seen += (uint64_t)natsMsg_GetDataLength(m) + 200; /* with subject, headers, overhead */
+    if (c->held_at > 0 && c->held.len == c->held.cap) {        /* make room at the end */
         memmove(c->held.items, c->held.items + c->held_at, held(c) * sizeof c->held.items[0]);
         c->held.len = held(c);
         c->held_at = 0;

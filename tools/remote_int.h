@@ -12,7 +12,8 @@
 #include "tools/remote.h"
 
 #define REMOTE_TIMEOUT_NS (10 * NS_PER_S) /* of a request */
-#define REMOTE_BATCH 128u                 /* messages asked for at once by a consumer */
+#define REMOTE_BATCH 64u                  /* messages a consumer asks for at first */
+#define REMOTE_BATCH_MAX 4000u
 
 struct remote;
 
@@ -84,10 +85,10 @@ struct store_cons {
     struct cons_events ev;
     bool attached, hungry, caught_up, no_wait;
     enum st failed;
-    uint64_t round;       /* of the pull request under way; 0 = none */
-    unsigned outstanding; /* messages it may still bring */
-    int64_t deadline_ns;  /* when it counts as lost */
-    VEC(natsMsg *) held;  /* owned */
+    unsigned asked, outstanding; /* messages it was for, and may still bring */
+    uint64_t msgs_seen, bytes_seen;
+    int64_t deadline_ns; /* when it counts as lost */
+    VEC(natsMsg *) held; /* owned */
     size_t held_at;
     char *hdr; /* owned: of the message peeked */
 };

@@ -484,6 +484,53 @@ static void test_bytes(void **state)
     world_fini(&w);
 }
 
+/* A mirror has its origin's subjects: read, never written. */
+static void on_made(void *arg, enum st st, struct store_stream *s, const struct err *err)
+{
+    (void)err;
+    assert_int_equal(st, ST_OK);
+    *(struct store_stream **)arg = s;
+}
+
+static void test_mirror(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err = {0};
+    uint64_t rev;
+    world_init(&w, false);
+    struct stream_cfg cfg;
+    struct store_stream *s = NULL;
+    stream_cfg_init(&cfg);
+    cfg.account = base_strdup("$G");
+    cfg.name = base_strdup("KV_COPY");
+    cfg.mirror = true;
+    cfg.max_msgs_per_subject = 3;
+    w.f.store->ops->stream_create(w.f.store, &cfg, on_made, &s);
+    stream_cfg_fini(&cfg);
+    drivefix_settle(&w.f);
+    assert_non_null(s);
+    for (uint64_t seq = 5; seq < 7; seq++) {
+        struct store_append a = {.subject = "$KV.ORIGIN.a.b",
+                                 .subject_len = 14,
+                                 .data = (const uint8_t *)(seq == 5 ? "x" : "y"),
+                                 .data_len = 1,
+                                 .at_seq = seq,
+                                 .at_time_ns = 1700000000 * NS_PER_S};
+        assert_int_equal(w.f.store->ops->append(s, &a, NULL, NULL), ST_OK);
+    }
+    drivefix_settle(&w.f);
+    struct kv *kv;
+    TEST_OK(kv_open(&w.home, "COPY", &kv, &err), &err);
+    expect(&w, kv, "a.b", "y");
+    history(&w, kv, "a.b", "a.b=x@5 a.b=y@6 ");
+    keys(&w, kv, "a.*", "a.b=@6 ");
+    TEST_ST(kv_sync_put(&w.f.drive, kv, "a.b", "z", 1, &rev, &err), ST_DENIED);
+    TEST_ST(kv_sync_purge_deletes(&w.f.drive, kv, 0, &rev, &err), ST_DENIED);
+    kv_close(kv);
+    world_fini(&w);
+}
+
 /* Keys that go by themselves, and the markers they leave. */
 static void test_ttl(void **state)
 {
@@ -520,7 +567,7 @@ int main(void)
         cmocka_unit_test(test_basics_real), cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_watch),       cmocka_unit_test(test_many),
         cmocka_unit_test(test_window),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_ttl),
+        cmocka_unit_test(test_ttl),         cmocka_unit_test(test_mirror),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
