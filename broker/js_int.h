@@ -251,8 +251,10 @@ struct js {
     struct brk_server *resting;   /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;      /* headers of the message that is being published */
     struct js_copier *copiers;    /* all; owned */
-    char *subject, *resend_to;    /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */
-    struct js_hdr_edit resend;    /* headers of what is republished */
+    struct js_direct *directs;    /* DIRECT.GETs of several messages; owned */
+    uint32_t directs_count;
+    char *subject, *resend_to; /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */
+    struct js_hdr_edit resend; /* headers of what is republished */
     bool started;
 };
 
@@ -525,6 +527,7 @@ bool js_v2_is_ours(const struct js_account *ja, struct brk_str domain, struct br
 void js_ack_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 
 /* --- messages by request (js_get.c) --- */
+void js_direct_fini(struct js *js);
 void js_direct_cb(void *arg, const struct brk_msg *msg); /* arg: js_stream */
 
 /* --- audit (js_audit.c) --- */

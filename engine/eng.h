@@ -222,6 +222,12 @@ void stream_op_barrier(struct store_stream *s, store_done_fn fn, void *arg);
 void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len,
                         bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count),
                         void *arg);
+size_t stream_op_seqs(struct store_stream *s, const char *filter, uint32_t len, uint64_t from,
+                      uint64_t *out, size_t max);
+uint64_t stream_op_count_from(struct store_stream *s, const char *filter, uint32_t len,
+                              uint64_t from);
+size_t stream_op_lasts(struct store_stream *s, char *const *filters, size_t n, uint64_t upto,
+                       uint64_t *out, size_t max);
 void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t max);
 
 /* --- ddl.c ------------------------------------------------------------------------------------ */

@@ -239,6 +239,7 @@ struct store_get {
     uint64_t seq;
     const char *subject;
     uint32_t subject_len;
+    int64_t since_ns; /* GET_NEXT_BY_SUBJ: only messages stored at this time or later; 0 = any */
 };
 /* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk),
  * ST_POISONED. */
@@ -328,6 +329,16 @@ struct store_ops {
                             bool (*fn)(void *arg, const char *subject, uint32_t len,
                                        uint64_t count),
                             void *arg);
+    /* The lowest live sequences >= from whose subject matches (filter_len 0: any), ascending, at
+     * most max; returns how many. And how many there are in all. */
+    size_t (*stream_seqs)(struct store_stream *, const char *filter, uint32_t filter_len,
+                          uint64_t from, uint64_t *out, size_t max);
+    uint64_t (*stream_count_from)(struct store_stream *, const char *filter, uint32_t filter_len,
+                                  uint64_t from);
+    /* Of each subject that matches one of the filters its newest message up to and with `upto`,
+     * ascending. Returns how many there are, which may be more than max. */
+    size_t (*stream_lasts)(struct store_stream *, char *const *filters, size_t n, uint64_t upto,
+                           uint64_t *out, size_t max);
     /* Appends the deleted sequences between first and last, at most max of them. */
     void (*stream_deleted)(struct store_stream *, struct seq_runs *out, uint64_t max);
     void *(*stream_user)(struct store_stream *); /* broker's pointer */

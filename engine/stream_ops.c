@@ -16,6 +16,8 @@ struct get_op {
     void *arg;
     bool reading;
     uint64_t seq, ticket;
+    int64_t since_ns;       /* not before this */
+    char *subject;          /* owned: what comes next must match; only with since_ns */
     struct jr_chunk *chunk; /* shared: holds m when it lies in the tail */
     struct block *block;    /* shared: ... in a segment */
     struct msg m;
@@ -54,17 +56,38 @@ static void get_done(void *arg, enum st st, uint64_t n, const struct err *err)
         jr_chunk_release(op->chunk);
     }
     block_release(op->block);
+    base_free(op->subject);
     base_free(op);
+}
+
+static uint64_t next_matching(const struct store_stream *s, const char *subject, size_t len,
+                              uint64_t from)
+{
+    bool any = len == 0 || (len == 1 && subject[0] == '>');
+    return any ? liveset_next(s->live, u64_max(from, 1))
+               : sidx_next_match(s->idx, subject, len, u64_max(from, 1));
 }
 
 static void get_read(void *arg)
 {
     struct get_op *op = arg;
     struct store_stream *s = op->s;
-    enum stream_read r = stream_read(s, op->seq, false, &op->m, get_read, op);
-    op->reading = r == STREAM_READ_PENDING;
-    if (op->reading) {
-        return;
+    enum stream_read r;
+    do {
+        r = stream_read(s, op->seq, op->since_ns != 0, &op->m, get_read, op);
+        op->reading = r == STREAM_READ_PENDING;
+        if (op->reading) {
+            return;
+        }
+        /* the index of times is exact to a block only */
+        bool older = op->since_ns != 0 && (r != STREAM_READ_OK || op->m.ts_ns < op->since_ns);
+        if (!older) {
+            break;
+        }
+        op->seq = next_matching(s, op->subject, strlen(op->subject), op->seq + 1);
+    } while (op->seq != 0);
+    if (op->seq == 0) {
+        r = STREAM_READ_GONE;
     }
     op->st = r == STREAM_READ_OK ? ST_OK : r == STREAM_READ_GONE ? ST_NOTFOUND : ST_CORRUPT;
     if (r == STREAM_READ_OK) {
@@ -96,8 +119,7 @@ static uint64_t find(const struct store_stream *s, const struct store_get *g)
         return any ? liveset_prev(s->live, s->last_seq)
                    : sidx_last_match(s->idx, g->subject, g->subject_len);
     case GET_NEXT_BY_SUBJ:
-        return any ? liveset_next(s->live, u64_max(g->seq, 1))
-                   : sidx_next_match(s->idx, g->subject, g->subject_len, u64_max(g->seq, 1));
+        return next_matching(s, g->subject, g->subject_len, g->seq);
     }
     return 0;
 }
@@ -115,8 +137,14 @@ static struct get_op *get_make(struct store_stream *s, void *arg)
 void stream_op_get(struct store_stream *s, const struct store_get *g, store_get_fn fn, void *arg)
 {
     struct get_op *op = get_make(s, arg);
+    struct store_get from = *g;
+    if (g->since_ns != 0) {
+        from.seq = u64_max(g->seq, stream_seq_at_time(s, g->since_ns));
+        op->since_ns = g->since_ns;
+        op->subject = base_strndup(g->subject_len > 0 ? g->subject : "", g->subject_len);
+    }
     op->fn = fn;
-    op->seq = find(s, g);
+    op->seq = find(s, &from);
     /* An answer rests on the newest append only when it shows it; else on the newest removal that
      * could have uncovered it. */
     op->ticket = stream_ticket(s) == 0      ? 0
@@ -371,6 +399,70 @@ void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len
 {
     struct subjects_arg a = {fn, arg};
     sidx_match(s->idx, filter, len, NULL, 0, each_subject, &a);
+}
+
+size_t stream_op_seqs(struct store_stream *s, const char *filter, uint32_t len, uint64_t from,
+                      uint64_t *out, size_t max)
+{
+    size_t n = 0;
+    if (len > 0 && !(len == 1 && filter[0] == '>')) {
+        struct sidx_filter f = {filter, len};
+        return sidx_collect(s->idx, &f, 1, u64_max(from, 1), out, max);
+    }
+    for (uint64_t seq = liveset_next(s->live, u64_max(from, 1)); seq != 0 && n < max;
+         seq = liveset_next(s->live, seq + 1)) {
+        out[n++] = seq;
+    }
+    return n;
+}
+
+uint64_t stream_op_count_from(struct store_stream *s, const char *filter, uint32_t len,
+                              uint64_t from)
+{
+    if (len > 0 && !(len == 1 && filter[0] == '>')) {
+        struct sidx_filter f = {filter, len};
+        return sidx_count_from(s->idx, &f, 1, from);
+    }
+    return from > s->last_seq ? 0 : liveset_rank(s->live, from, s->last_seq + 1);
+}
+
+struct lasts {
+    uint64_t upto, *out;
+    size_t n, max;
+    char *const *filters; /* those before the one that is walked */
+    size_t before;
+};
+
+static bool each_last(void *arg, const struct sidx_entry *e)
+{
+    struct lasts *l = arg;
+    size_t len;
+    const char *subject = sidx_subject(e, &len);
+    for (size_t i = 0; i < l->before; i++) {
+        if (subject_match(subject, len, l->filters[i], strlen(l->filters[i]))) {
+            return true; /* counted with that one */
+        }
+    }
+    uint64_t seq = sidx_prev(e, l->upto);
+    if (seq != 0 && l->n < l->max) {
+        l->out[l->n] = seq;
+    }
+    l->n += seq != 0;
+    return l->n <= l->max;
+}
+
+size_t stream_op_lasts(struct store_stream *s, char *const *filters, size_t n, uint64_t upto,
+                       uint64_t *out, size_t max)
+{
+    struct lasts l = {.upto = upto, .out = out, .max = max, .filters = filters};
+    for (size_t i = 0; i < n && l.n <= max; i++) {
+        l.before = i;
+        if (subject_valid(filters[i], strlen(filters[i]))) {
+            sidx_match(s->idx, filters[i], strlen(filters[i]), NULL, 0, each_last, &l);
+        }
+    }
+    qsort(out, l.n < max ? l.n : max, sizeof *out, by_seq);
+    return l.n;
 }
 
 void stream_op_deleted(struct store_stream *s, struct seq_runs *out, uint64_t max)

@@ -76,7 +76,7 @@ static enum st start(struct kv *kv, const char *key, uint64_t revision, kv_entry
     struct read_op *r = base_malloc(sizeof *r);
     *r = (struct read_op){kv_acquire(kv), fn, arg, subject, len, revision};
     struct store_get g = {revision != 0 ? GET_BY_SEQ : GET_LAST_BY_SUBJ, revision, subject,
-                          (uint32_t)len};
+                          (uint32_t)len, 0};
     kv->ops->get(kv->s, &g, on_get, r);
     return ST_OK;
 }

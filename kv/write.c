@@ -124,7 +124,7 @@ static void on_appended(void *arg, const struct store_append_result *r)
         return;
     }
     if (lost && w->create) {
-        struct store_get g = {GET_LAST_BY_SUBJ, 0, w->subject, (uint32_t)w->subject_len};
+        struct store_get g = {GET_LAST_BY_SUBJ, 0, w->subject, (uint32_t)w->subject_len, 0};
         w->kv->ops->get(w->kv->s, &g, on_present, w);
         return;
     }

@@ -76,7 +76,7 @@ void obj_meta_read(struct obj_bucket *b, const char *name, obj_info_fn fn, void 
     struct meta_read *r = base_malloc(sizeof *r);
     *r = (struct meta_read){obj_acquire(b), base_strdup(name), fn, arg};
     char *subject = obj_meta_subject(b, name);
-    struct store_get g = {GET_LAST_BY_SUBJ, 0, subject, (uint32_t)strlen(subject)};
+    struct store_get g = {GET_LAST_BY_SUBJ, 0, subject, (uint32_t)strlen(subject), 0};
     b->ops->get(b->s, &g, on_meta, r);
     base_free(subject);
 }

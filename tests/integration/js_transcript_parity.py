@@ -268,4 +268,73 @@ def subjects(r):
     other.end()
 
 
-ALL = [limits, silence, config, subjects]
+DIRECT = [
+    {"seq": 1}, {"seq": 3}, {"seq": 0}, {}, "", "{", "x", {"seq": 100}, {"last_by_subj": "S.a"}, {"last_by_subj": "S.zz"},
+    {"last_by_subj": "S.*"}, {"last_by_subj": ">"}, {"last_by_subj": "a..b"}, {"next_by_subj": "S.b"},
+    {"next_by_subj": "S.b", "seq": 6}, {"next_by_subj": "S.*", "seq": 3}, {"next_by_subj": ">", "seq": 13},
+    {"seq": 1, "last_by_subj": "S.a"}, {"last_by_subj": "S.a", "next_by_subj": "S.b"}, {"seq": 1, "no_hdr": True}, {"foo": 1},
+    {"seq": "1"}, {"batch": 3}, {"batch": 3, "seq": 1}, {"batch": 3, "seq": 3}, {"batch": 30, "seq": 10},
+    {"batch": 3, "seq": 100}, {"batch": 3, "next_by_subj": "S.a"}, {"batch": 3, "next_by_subj": "S.a", "seq": 5},
+    {"batch": 3, "next_by_subj": "zz"}, {"batch": 2, "last_by_subj": "S.a"}, {"batch": 0, "seq": 1}, {"batch": -1, "seq": 1},
+    {"batch": 1, "seq": 1}, {"batch": 3, "seq": 1, "no_hdr": True}, {"batch": 5, "seq": 1, "max_bytes": 60},
+    {"batch": 5, "seq": 1, "max_bytes": 1}, {"batch": 5, "seq": 1, "max_bytes": -1}, {"seq": 1, "max_bytes": 10},
+    {"max_bytes": 100}, {"multi_last": ["S.a"]}, {"multi_last": ["S.a", "S.b"]}, {"multi_last": ["S.>"]},
+    {"multi_last": ["S.a", "S.*"]}, {"multi_last": ["zz"]}, {"multi_last": []}, {"multi_last": [""]},
+    {"multi_last": ["S.>"], "batch": 2}, {"multi_last": ["S.>"], "up_to_seq": 7}, {"multi_last": ["S.>"], "up_to_seq": 2},
+    {"multi_last": ["S.>"], "up_to_seq": 1000}, {"multi_last": ["S.>"], "seq": 11}, {"multi_last": ["S.>"], "batch": 2, "seq": 11},
+    {"multi_last": ["S.>"], "max_bytes": 5}, {"multi_last": ["S.>"], "last_by_subj": "S.a"}, {"multi_last": ["a..b"]},
+    {"up_to_seq": 5}, {"seq": 1, "up_to_seq": 5, "batch": 10}, {"multi_last": ["S.>"], "no_hdr": True},
+    {"multi_last": ["S.>"], "batch": 1, "up_to_seq": 8, "seq": 7}, {"start_time": "T6"}, {"start_time": "T6", "batch": 2},
+    {"start_time": "T6", "seq": 2, "batch": 2}, {"start_time": "T6", "next_by_subj": "S.a", "batch": 2},
+    {"start_time": "T6", "next_by_subj": "S.a"}, {"start_time": "T6", "last_by_subj": "S.a"},
+    {"start_time": "2001-01-01T00:00:00Z", "batch": 2}, {"start_time": "2101-01-01T00:00:00Z", "batch": 2},
+    {"start_time": "2101-01-01T00:00:00Z"}, {"multi_last": ["S.>"], "up_to_time": "T6"},
+    {"multi_last": ["S.>"], "up_to_time": "2101-01-01T00:00:00Z"}, {"multi_last": ["S.>"], "up_to_time": "2001-01-01T00:00:00Z"},
+    {"multi_last": ["S.>"], "up_to_time": "T6", "up_to_seq": 5}, {"multi_last": ["S.>"], "start_time": "T6"},
+    {"start_time": "x", "batch": 2}]
+
+
+def direct(r):
+    """Direct get whole (ADR-31): by sequence, subject, time; batches, last of several subjects."""
+    for storage in ("file", "memory"):
+        name, s = "D" + storage[0], "d" + storage[0]
+        r.api("STREAM.CREATE." + name, {"name": name, "subjects": [s + ".>"], "storage": storage, "allow_direct": True}, quiet=True)
+        for i in range(12):
+            r.c.request("%s.%s" % (s, "abc"[i % 3]), "m%d" % i, {"A": "b"} if i % 4 == 0 else None)
+        t6 = r.api("STREAM.MSG.GET." + name, {"seq": 6}, quiet=True)["message"]["time"]
+        r.api("STREAM.MSG.DELETE." + name, {"seq": 3}, quiet=True)
+
+        def get(body, suffix=""):
+            text = (json.dumps(body) if isinstance(body, dict) else body).replace("S.", s + ".").replace("T6", t6)
+            inbox, sid = r.c.new_inbox()
+            r.c.pub("$JS.API.DIRECT.GET." + name + suffix, text, inbox)
+            r.say("get", suffix, text)
+            while True:
+                m = r.c.next(sid, 2)
+                r.show("   ", m)
+                code = m.status()
+                more = '"batch"' in text and '"batch": 0' not in text or '"multi_last": ["' in text
+                if not more or code is not None:
+                    break
+            r.c.unsub(sid)
+
+        for body in DIRECT:
+            get(body)
+        for suffix, body in ((".S.a", ""), (".S.zz", ""), (".S.a", "x"), (".S.a", {"seq": 1}), (".S.*", ""), (".S.a", "{}"),
+                             (".S.a", {"batch": 2})):
+            get(body, suffix.replace("S.", s + "."))
+        for i in range(1030):
+            r.c.pub("%s.k.%d" % (s, i), "x")
+        r.c.request("%s.k.0" % s, "x")
+        get({"multi_last": ["S.k.*"]})
+        get({"multi_last": ["S.k.*"], "batch": 2})
+        get({"batch": 200, "seq": 1, "next_by_subj": "S.k.*"})
+        for body in ({"batch": 3, "seq": 1}, {"multi_last": ["S.a"]}, {"seq": 1, "up_to_seq": 4}, {"seq": 1, "max_bytes": 4}):
+            r.api("STREAM.MSG.GET." + name, body)
+        r.api("STREAM.PURGE." + name, quiet=True)
+        for body in ({"batch": 3, "seq": 1}, {"multi_last": ["S.a"]}, {"batch": 3, "next_by_subj": "S.a"}, {"last_by_subj": ">"}):
+            get(body)
+        r.api("STREAM.DELETE." + name, quiet=True)
+
+
+ALL = [limits, silence, config, subjects, direct]

@@ -149,7 +149,7 @@ static struct got get(struct world *w, struct store_stream *s, enum get_kind kin
                       const char *subject)
 {
     struct got g = {0};
-    struct store_get q = {kind, seq, subject, (uint32_t)strlen(subject)};
+    struct store_get q = {kind, seq, subject, (uint32_t)strlen(subject), 0};
     w->store->ops->get(s, &q, on_get, &g);
     spin(w);
     assert_int_equal(g.calls, 1);

@@ -113,7 +113,7 @@ static struct store_append_result copy(struct world *w, struct store_stream *s, 
 static struct got get(struct world *w, struct store_stream *s, uint64_t seq)
 {
     struct got g = {0};
-    struct store_get q = {GET_BY_SEQ, seq, "", 0};
+    struct store_get q = {GET_BY_SEQ, seq, "", 0, 0};
     w->store->ops->get(s, &q, on_get, &g);
     for (int i = 0; i < 20 && g.calls == 0; i++) {
         spin(w);
