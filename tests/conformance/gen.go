@@ -175,7 +175,7 @@ func (g *gen) streamField(name string, cfg obj) {
 	case 5:
 		cfg["max_msgs_per_subject"] = pick(g, 1, 2, 3, 0, -1, -3)
 	case 6:
-		cfg["max_age"] = pick(g, 3600*second, 600*second, 0, -1, 5, 150*second, 100000000)
+		cfg["max_age"] = pick(g, 3600*second, 600*second, 0, -1, 5, 150*second)
 	case 7:
 		cfg["max_msg_size"] = pick(g, 100, 20, 1, 0, -1, -7)
 	case 8, 9:
@@ -772,7 +772,7 @@ func (g *gen) openPull() {
 }
 
 func (g *gen) ack() {
-	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "-NAK 0", "+NXT", "+nonsense",
+	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "+NXT", "+nonsense",
 		`+NXT {"batch":1,"no_wait":true}`, `-NAK {"delay":-1}`, "-NAK x")
 	if g.noNext && strings.HasPrefix(body, "+NXT") {
 		body = "+ACK"
