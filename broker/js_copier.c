@@ -23,6 +23,10 @@ void js_copier_unref(struct js_copier *c)
     if (c->next != NULL) {
         c->next->prev = c->prev;
     }
+    for (size_t i = 0; i < c->origin.transforms.n; i++) {
+        js_xform_destroy(c->xforms[i]);
+    }
+    base_free(c->xforms);
     struct json_structs one = {base_malloc(sizeof c->origin), 1};
     memcpy(one.v, &c->origin, sizeof c->origin);
     json_structs_fini(&one, &js_source_type);
@@ -146,6 +150,9 @@ static bool parse_reply(struct brk_str s, uint64_t *sseq, uint64_t *cseq, uint64
 static void sign_of_life(struct js_copier *c)
 {
     c->last_ms = js_now_ms(c->js);
+    if (js_copier_resetting(c)) {
+        return;
+    }
     c->fails = 0;
     c->err = (struct api_error){0};
     if (c->state != COPIER_RUN) {
@@ -195,11 +202,21 @@ static void on_deliver(void *arg, const struct brk_msg *m)
         return;
     }
     if (!begins(m->reply, "$JS.ACK.", 8)) {
-        on_status(c, m);
+        if (!js_copier_resetting(c)) {
+            on_status(c, m);
+        }
         return;
     }
-    if (!parse_reply(m->reply, &sseq, &cseq, &ts, &pending) || cseq != c->cseq + 1 ||
-        !js_copier_take(c, m, sseq, (int64_t)ts)) {
+    bool read = parse_reply(m->reply, &sseq, &cseq, &ts, &pending);
+    if (js_copier_resetting(c)) {
+        if (read && cseq == 1) { /* perhaps it is done: from the start */
+            js_copier_rewind(c);
+        }
+        if (!read || cseq != c->cseq + 1) {
+            return;
+        }
+    }
+    if (!read || cseq != c->cseq + 1 || !js_copier_take(c, m, sseq, (int64_t)ts)) {
         js_copier_again(c, NULL);
         return;
     }
@@ -217,7 +234,7 @@ static void on_deliver(void *arg, const struct brk_msg *m)
 struct answer {
     struct api_error err;
     int64_t err_code, code;
-    char *description, *name, *durable; /* owned */
+    char *description, *name, *durable, *ack; /* owned */
     uint64_t sseq, cseq;
 };
 static const struct json_field error_fields[] = {
@@ -235,6 +252,7 @@ static const struct json_schema delivered_schema = {"SequenceInfo", "server.Sequ
                                                     delivered_fields, ARRAY_LEN(delivered_fields)};
 static const struct json_field config_fields[] = {
     {"durable_name", JSON_STRING, offsetof(struct answer, durable), NULL, NULL},
+    {"ack_policy", JSON_STRING, offsetof(struct answer, ack), NULL, NULL},
 };
 static const struct json_schema config_schema = {"ConsumerConfig", "server.ConsumerConfig",
                                                  config_fields, ARRAY_LEN(config_fields)};
@@ -257,7 +275,15 @@ static void refused(struct js_copier *c, const struct answer *a)
 
 static void accepted(struct js_copier *c, const struct answer *a)
 {
-    if (a->name != NULL) {
+    bool given = c->origin.consumer.n > 0;
+    if (given && (a->ack == NULL || strcmp(a->ack, "flow_control") != 0)) {
+        struct api_error e;
+        api_error_set(&e, c->mirror ? API_MIRROR_CONSUMER_REQUIRES_ACK_FC
+                                    : API_SOURCE_CONSUMER_REQUIRES_ACK_FC);
+        js_copier_again(c, &e);
+        return;
+    }
+    if (a->name != NULL && !given) { /* else it is not ours to delete */
         (void)snprintf(c->consumer, sizeof c->consumer, "%.*s", (int)JS_NAME_MAX, a->name);
     }
     c->durable = a->durable != NULL && a->durable[0] != '\0';
@@ -268,6 +294,7 @@ static void accepted(struct js_copier *c, const struct answer *a)
         js_copier_skip(c, a->sseq);
     }
     sign_of_life(c);
+    js_copier_retry(c); /* what came before the answer */
 }
 
 static void on_answer(void *arg, const struct brk_msg *m)
@@ -295,6 +322,7 @@ static void on_answer(void *arg, const struct brk_msg *m)
     base_free(a.description);
     base_free(a.name);
     base_free(a.durable);
+    base_free(a.ack);
 }
 
 static void put_start(struct js_copier *c, struct json_out *j)
@@ -312,6 +340,32 @@ static void put_start(struct js_copier *c, struct json_out *j)
     }
 }
 
+/* The one filter of the copier; NULL: none, or several. */
+static const char *only_filter(const struct js_copier *c)
+{
+    const struct js_origin *o = &c->origin;
+    const char *s = o->transforms.n == 1 ? js_origin_transform(o, 0)->src : o->filter;
+    return o->transforms.n < 2 && s != NULL && s[0] != '\0' ? s : NULL;
+}
+
+static void put_filters(const struct js_copier *c, struct json_out *j)
+{
+    const struct js_origin *o = &c->origin;
+    if (only_filter(c) != NULL) {
+        json_out_str(j, "filter_subject", only_filter(c));
+    }
+    if (o->transforms.n < 2) {
+        return;
+    }
+    json_out_array(j, "filter_subjects");
+    for (size_t i = 0; i < o->transforms.n; i++) {
+        const char *s = js_origin_transform(o, i)->src;
+        s = s != NULL && s[0] != '\0' ? s : ">";
+        json_out_val_str(j, s, strlen(s));
+    }
+    json_out_array_end(j);
+}
+
 static void put_request(struct js_copier *c, struct json_out *j, const char *name,
                         const char *deliver)
 {
@@ -323,9 +377,7 @@ static void put_request(struct js_copier *c, struct json_out *j, const char *nam
     json_out_str(j, "ack_policy", "none");
     json_out_i64(j, "ack_wait", 22 * 3600 * NS_PER_S);
     json_out_i64(j, "max_deliver", 1);
-    if (c->origin.filter != NULL && c->origin.filter[0] != '\0') {
-        json_out_str(j, "filter_subject", c->origin.filter);
-    }
+    put_filters(c, j);
     json_out_str(j, "replay_policy", "instant");
     json_out_bool(j, "flow_control", true);
     json_out_str(j, "deliver_subject", deliver);
@@ -348,7 +400,10 @@ static void subscribe(struct js_copier *c, char *deliver, size_t size, char *rep
     char id[23];
     const struct js_external *x = js_origin_external(&c->origin);
     const char *kind = c->mirror ? "M" : "S";
-    if (x != NULL && x->deliver != NULL && x->deliver[0] != '\0') {
+    const struct js_origin_consumer *k = js_origin_consumer(&c->origin);
+    if (k != NULL) {
+        (void)snprintf(deliver, size, "%s", k->deliver);
+    } else if (x != NULL && x->deliver != NULL && x->deliver[0] != '\0') {
         (void)snprintf(deliver, size, "%s.%s.%s", x->deliver, kind, rand8(c, id));
     } else {
         (void)snprintf(deliver, size, "$JS.%s.%s", kind, rand8(c, id));
@@ -359,28 +414,43 @@ static void subscribe(struct js_copier *c, char *deliver, size_t size, char *rep
     c->reply_sub = brk_isub_create(c->ja->acc, js_str(reply), (struct brk_str){0}, on_answer, c);
 }
 
+static void send(struct js_copier *c, const char *subject, int len, const char *reply,
+                 const struct json_out *j, size_t size)
+{
+    if (len > 0 && (size_t)len < size) {
+        struct brk_msg m = {.subject = {subject, (size_t)len},
+                            .reply = js_str(reply),
+                            .payload = (const uint8_t *)j->buf,
+                            .payload_len = j->len};
+        (void)brk_publish(c->ja->acc, &m);
+    }
+}
+
+/* A consumer that somebody made begins again behind what it knows to be stored; else one is made.
+ */
 static void start(struct js_copier *c)
 {
     char name[JS_NAME_MAX + 1], deliver[512], reply[64], subject[1024];
+    const struct js_origin_consumer *k = js_origin_consumer(&c->origin);
+    const char *filter = only_filter(c);
     struct json_out j = {0};
+    int len;
     unsubscribe(c);
     js_copier_rewind(c);
-    consumer_name(c, name, sizeof name);
     subscribe(c, deliver, sizeof deliver, reply, sizeof reply);
-    const char *filter = c->origin.filter;
-    bool filtered = filter != NULL && filter[0] != '\0';
-    int len = snprintf(subject, sizeof subject, "%s.CONSUMER.CREATE.%s.%s%s%s", api_prefix(c),
-                       c->origin.name, name, filtered ? "." : "", filtered ? filter : "");
-    put_request(c, &j, name, deliver);
+    if (k != NULL) {
+        len = snprintf(subject, sizeof subject, "%s.CONSUMER.RESET.%s.%s", api_prefix(c),
+                       c->origin.name, k->name);
+    } else {
+        consumer_name(c, name, sizeof name);
+        put_request(c, &j, name, deliver);
+        len =
+            snprintf(subject, sizeof subject, "%s.CONSUMER.CREATE.%s.%s%s%s", api_prefix(c),
+                     c->origin.name, name, filter != NULL ? "." : "", filter != NULL ? filter : "");
+    }
     c->state = COPIER_ASK;
     brk_timer_start(c->timer, JS_COPIER_ASK_MS, 0);
-    if (len > 0 && (size_t)len < sizeof subject) {
-        struct brk_msg m = {.subject = {subject, (size_t)len},
-                            .reply = js_str(reply),
-                            .payload = (const uint8_t *)j.buf,
-                            .payload_len = j.len};
-        (void)brk_publish(c->ja->acc, &m);
-    }
+    send(c, subject, len, reply, &j, sizeof subject);
     json_out_fini(&j);
 }
 
@@ -411,17 +481,19 @@ static void on_timer(void *arg)
 /* --- the copiers of a stream ------------------------------------------------------------------ */
 
 /* What the header of its messages says, and the key of the position: the name (with a hash of the
- * prefix it lives behind), filters and destinations. */
+ * prefix it lives behind and the consumer, where they are given), filters and destinations. */
 static void name_source(struct js_copier *c)
 {
     const struct js_origin *o = &c->origin;
     const struct js_external *x = js_origin_external(o);
     struct json_out name = {0}, rest = {0}, key = {0};
     json_out_raw(&name, o->name, strlen(o->name));
-    if (x != NULL && x->api != NULL && x->api[0] != '\0') {
+    const struct js_origin_consumer *k = js_origin_consumer(o);
+    if ((x != NULL && x->api != NULL && x->api[0] != '\0') || k != NULL) {
+        uint64_t h = x != NULL && x->api != NULL ? js_name_hash(x->api, strlen(x->api)) : 0;
+        h ^= k != NULL ? js_name_hash(k->name, strlen(k->name)) : 0;
         char hash[20];
-        int n = snprintf(hash, sizeof hash, ":%08llx",
-                         (unsigned long long)(js_name_hash(x->api, strlen(x->api)) & 0xffffffffu));
+        int n = snprintf(hash, sizeof hash, ":%08llx", (unsigned long long)(h & 0xffffffffu));
         json_out_raw(&name, hash, (size_t)n);
     }
     json_out_raw(&rest, " ", 1);
@@ -439,6 +511,18 @@ static void name_source(struct js_copier *c)
     c->source_tail = json_out_take(&rest, &n);
 }
 
+static void make_xforms(struct js_copier *c)
+{
+    size_t n = c->origin.transforms.n;
+    c->xforms = n > 0 ? base_calloc(n, sizeof *c->xforms) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        const struct js_transform *t = js_origin_transform(&c->origin, i);
+        char why[256];
+        (void)js_xform_create(t->src != NULL ? t->src : "", t->dest != NULL ? t->dest : "",
+                              &c->xforms[i], why);
+    }
+}
+
 /* Takes the origin over. */
 static struct js_copier *make(struct js_stream *s, struct js_origin *o, char *key, bool mirror)
 {
@@ -453,6 +537,7 @@ static struct js_copier *make(struct js_stream *s, struct js_origin *o, char *ke
     c->key = key;
     c->mirror = mirror;
     name_source(c);
+    make_xforms(c);
     c->last_ms = -1;
     c->next = js->copiers;
     if (js->copiers != NULL) {
@@ -549,7 +634,7 @@ void js_copiers_retry(struct js *js)
     struct js_copier *next;
     for (struct js_copier *c = js->copiers; c != NULL; c = next) {
         next = c->next;
-        if (c->held_first != NULL && c->stream != NULL && !c->broken) {
+        if (c->held_first != NULL && c->stream != NULL && !c->broken && !js_copier_resetting(c)) {
             js_copier_retry(c);
         }
     }

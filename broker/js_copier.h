@@ -27,6 +27,7 @@
 
 #include "broker/js_hdr_edit.h"
 #include "broker/js_int.h"
+#include "broker/js_xform.h"
 
 #define JS_COPIER_HEARTBEAT_NS NS_PER_S
 #define JS_COPIER_IDLE_NS (10 * NS_PER_S) /* inactive threshold of its consumer */
@@ -76,8 +77,9 @@ struct js_copier {
     /* Of a source, owned: the position's key, and what stands in the header before and behind the
      * sequence. */
     char *source_key, *source_head, *source_tail;
-    uint64_t submitted, done;                   /* appends */
-    bool broken;                                /* an append was refused */
+    struct js_xform **xforms; /* owned: one for each transform of the origin; NULL: only filters */
+    uint64_t submitted, done; /* appends */
+    bool broken;              /* an append was refused */
     char fc_reply[JS_COPIER_REPLY_MAX];         /* flow control request to answer; "" = none */
     uint64_t fc_at;                             /* once this many appends are done */
     uint64_t fc_cseq, fc_sseq;                  /* the last message before it */
@@ -85,6 +87,13 @@ struct js_copier {
     struct copier_held *held_first, *held_last; /* owned */
     size_t held_bytes;
 };
+
+/* The reset of a consumer that somebody made is under way: what comes may be from before it, and
+ * waits for the answer. */
+static inline bool js_copier_resetting(const struct js_copier *c)
+{
+    return c->origin.consumer.n > 0 && c->reply_sub != NULL;
+}
 
 /* --- js_copier_store.c --- */
 /* A message of the origin. False: broken off, start anew. */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "engine/base/base.h"
+#include "engine/base/env.h"
+#include "engine/base/subject.h"
 
 static struct store_stream *store_of(const struct js_copier *c)
 {
@@ -176,11 +178,36 @@ static void mark_source(struct js_copier *c, const struct brk_msg *m, uint64_t s
     a->expected_source_seq = c->tip;
 }
 
+/* The subject it is stored under. */
+static struct brk_str subject_of(struct js_copier *c, struct brk_str subject,
+                                 char out[JS_XFORM_SUBJECT_MAX])
+{
+    uint32_t random;
+    size_t n;
+    for (size_t i = 0; i < c->origin.transforms.n; i++) {
+        const char *src = js_origin_transform(&c->origin, i)->src;
+        src = src != NULL && src[0] != '\0' ? src : ">";
+        if (!subject_match(subject.p, subject.n, src, strlen(src))) {
+            continue;
+        }
+        env_random(c->js->d.env, &random, sizeof random);
+        bool changed =
+            c->xforms[i] != NULL && js_xform_apply(c->xforms[i], subject, random, out, &n);
+        return changed && subject_literal(out, n) ? (struct brk_str){out, n} : subject;
+    }
+    return subject;
+}
+
 /* False: the journal window is full. */
 static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
 {
-    struct store_append a = {.subject = m->subject.p,
-                             .subject_len = (uint32_t)m->subject.n,
+    char other[JS_XFORM_SUBJECT_MAX];
+    if (sseq <= c->tip) {
+        return true; /* there already */
+    }
+    struct brk_str subject = subject_of(c, m->subject, other);
+    struct store_append a = {.subject = subject.p,
+                             .subject_len = (uint32_t)subject.n,
                              .hdr = m->hdr,
                              .hdr_len = (uint32_t)m->hdr_len,
                              .data = m->payload,
@@ -241,10 +268,8 @@ static bool hold(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, in
 
 bool js_copier_take(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
 {
-    if (sseq <= c->tip && c->held_first == NULL) {
-        return true; /* there already */
-    }
-    return (c->held_first == NULL && append(c, m, sseq, ts_ns)) || hold(c, m, sseq, ts_ns);
+    return (c->held_first == NULL && !js_copier_resetting(c) && append(c, m, sseq, ts_ns)) ||
+           hold(c, m, sseq, ts_ns);
 }
 
 void js_copier_retry(struct js_copier *c)

@@ -1,6 +1,7 @@
 #include "broker/js_origin.h"
 
 #include "broker/js_config.h"
+#include "broker/js_xform.h"
 #include "engine/base/base.h"
 #include "engine/base/subject.h"
 
@@ -213,9 +214,11 @@ static bool fail(struct api_error *e, enum api_err id)
     return false;
 }
 
+enum { PREFIX_MAX = 255 }; /* bytes of a prefix or deliver subject in a config */
+
 static bool literal(const char *s)
 {
-    return subject_literal(s, strlen(s));
+    return strlen(s) <= PREFIX_MAX && subject_literal(s, strlen(s));
 }
 
 static bool check_external(const struct js_origin *o, struct api_error *e)
@@ -258,6 +261,49 @@ static bool check_consumer(const struct js_origin *o, enum api_err id, struct ap
     return true;
 }
 
+static bool overlaps_another(const struct js_origin *o, size_t i)
+{
+    for (size_t k = 0; k < o->transforms.n; k++) {
+        const char *a = js_origin_transform(o, i)->src, *b = js_origin_transform(o, k)->src;
+        a = given(a) ? a : ">";
+        b = given(b) ? b : ">";
+        if (k != i && subject_valid(b, strlen(b)) && subject_overlap(a, strlen(a), b, strlen(b))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Each has a filter of its own; no message may match two. */
+static bool check_transforms(const struct js_origin *o, bool mirror, struct api_error *e)
+{
+    for (size_t i = 0; i < o->transforms.n; i++) {
+        const struct js_transform *t = js_origin_transform(o, i);
+        struct js_xform *x = NULL;
+        char why[256];
+        enum js_xform_fault fault = js_xform_create(text(t->src), text(t->dest), &x, why);
+        js_xform_destroy(x);
+        if (fault == JS_XFORM_BAD_SOURCE) {
+            api_error_set2(
+                e, mirror ? API_MIRROR_INVALID_SUBJECT_FILTER : API_SOURCE_INVALID_SUBJECT_FILTER,
+                why, NULL);
+            return false;
+        }
+        if (fault != JS_XFORM_OK) {
+            api_error_set2(e,
+                           mirror ? API_MIRROR_INVALID_TRANSFORM_DESTINATION
+                                  : API_SOURCE_INVALID_TRANSFORM_DESTINATION,
+                           why, NULL);
+            return false;
+        }
+        if (overlaps_another(o, i)) {
+            return fail(e, mirror ? API_MIRROR_OVERLAPPING_SUBJECT_FILTERS
+                                  : API_SOURCE_OVERLAPPING_SUBJECT_FILTERS);
+        }
+    }
+    return true;
+}
+
 static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
                          const struct stream_cfg *c, struct api_error *e)
 {
@@ -289,12 +335,8 @@ static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
                        m->filter);
         return false;
     }
-    if (m->transforms.n > 0 || m->consumer.n > 0) {
-        api_error_text(e, API_STREAM_INVALID_CONFIG, "mirror.%s is not served yet by this version",
-                       m->consumer.n > 0 ? "consumer" : "subject_transforms");
-        return false;
-    }
-    return check_external(m, e) && check_consumer(m, API_MIRROR_DURABLE_CONSUMER_CFG_INVALID, e);
+    return check_transforms(m, true, e) && check_external(m, e) &&
+           check_consumer(m, API_MIRROR_DURABLE_CONSUMER_CFG_INVALID, e);
 }
 
 /* What tells sources of the same stream apart. */
@@ -308,6 +350,11 @@ static void put_identity(struct json_out *j, const struct js_origin *o)
     js_origin_put_filters(j, o, false);
     json_out_raw(j, " ", 1);
     js_origin_put_filters(j, o, true);
+    if (o->consumer.n > 0) {
+        const struct js_origin_consumer *c = o->consumer.v;
+        json_out_raw(j, " ", 1);
+        json_out_raw(j, text(c->name), strlen(text(c->name)));
+    }
 }
 
 static bool twice(const struct js_origins *o, size_t i)
@@ -338,12 +385,8 @@ static bool check_source(const struct js_origin *x, struct api_error *e)
                        x->filter);
         return false;
     }
-    if (x->transforms.n > 0 || x->consumer.n > 0) {
-        api_error_text(e, API_STREAM_INVALID_CONFIG, "sources.%s is not served yet by this version",
-                       x->consumer.n > 0 ? "consumer" : "subject_transforms");
-        return false;
-    }
-    return check_external(x, e) && check_consumer(x, API_SOURCE_DURABLE_CONSUMER_CFG_INVALID, e);
+    return check_transforms(x, false, e) && check_external(x, e) &&
+           check_consumer(x, API_SOURCE_DURABLE_CONSUMER_CFG_INVALID, e);
 }
 
 bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, struct api_error *e)

@@ -50,6 +50,10 @@ static inline const struct js_external *js_origin_external(const struct js_origi
 {
     return o->external.n > 0 ? o->external.v : NULL;
 }
+static inline const struct js_origin_consumer *js_origin_consumer(const struct js_origin *o)
+{
+    return o->consumer.n > 0 ? o->consumer.v : NULL;
+}
 static inline const struct js_transform *js_origin_transform(const struct js_origin *o, size_t i)
 {
     return (const struct js_transform *)o->transforms.v + i;

@@ -266,6 +266,59 @@ def work_queue(srv):
             c.api("STREAM.DELETE." + name)
 
 
+def transforms(srv):
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "O", subjects=["o.>"])
+        create(c, "T1", sources=[{"name": "O", "subject_transforms": [{"src": "o.a", "dest": "p"}, {"src": "o.b", "dest": ""}]}])
+        a = create(c, "T2", mirror={"name": "O", "subject_transforms": [
+            {"src": "o.a", "dest": "p"}, {"src": "o.b.*", "dest": "q.{{wildcard(1)}}"}]})
+        assert a["mirror"]["subject_transforms"][0] == {"src": "o.a", "dest": "p"}, a["mirror"]
+        create(c, "T3", sources=[{"name": "O", "subject_transforms": [{"src": "o.>", "dest": "p.>"}]}])
+        for s in ("o.a", "o.b", "o.b.x", "o.c"):
+            publish(c, s)
+        until("all", lambda: [state(c, s)["messages"] for s in ("T1", "T2", "T3")] == [2, 2, 4])
+
+        def shown(s):
+            return [(m["subject"], (headers(m) or [""])[0]) for m in (get(c, s, i) for i in range(1, 5)) if m]
+        h = "Nats-Stream-Source: O "
+        assert shown("T1") == [("p", h + "1 o.a\fo.b p\f> o.a"), ("o.b", h + "2 o.a\fo.b p\f> o.b")], shown("T1")
+        assert shown("T2") == [("p", ""), ("q.x", "")] and state(c, "T2")["last_seq"] == 3, shown("T2")
+        assert shown("T3") == [("p." + s, h + "%d o.> p.> o.%s" % (i + 1, s)) for i, s in enumerate(("a", "b", "b.x", "c"))]
+        for name in ("T1", "T2", "T3", "O"):
+            c.api("STREAM.DELETE." + name)
+
+
+def given_consumer(srv):
+    """A consumer of the origin that somebody made (ADR-60)."""
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "W", subjects=["w.>"], retention="workqueue")
+        k = {"name": "d", "durable_name": "d", "ack_policy": "flow_control", "deliver_subject": "dd", "flow_control": True,
+             "idle_heartbeat": 1000000000}
+        a = c.api("CONSUMER.CREATE.W.d", {"stream_name": "W", "config": k})
+        assert "error" not in a, a
+        flood(c, "w.%d", 0, 50)
+        create(c, "S", sources=[{"name": "W", "consumer": {"name": "d", "deliver_subject": "dd"}}])
+        until("copied", lambda: state(c, "S")["messages"] == 50)
+        until("acknowledged", lambda: state(c, "W")["messages"] == 0)
+        flood(c, "w.%d", 0, 50)
+    srv.restart()
+    with natsraw.Conn(port=srv.port) as c:
+        flood(c, "w.%d", 0, 50)
+        until("copied", lambda: state(c, "S")["messages"] == 150)
+        until("acknowledged", lambda: state(c, "W")["messages"] == 0)
+        c.api("STREAM.DELETE.S")
+        assert c.api("CONSUMER.NAMES.W")["consumers"] == ["d"]  # not ours to delete
+        create(c, "L", subjects=["l"])
+        publish(c, "l")
+        c.api("CONSUMER.CREATE.L.n", {"stream_name": "L", "config": dict(k, name="n", durable_name="n", ack_policy="none",
+                                                                         deliver_subject="nn")})
+        create(c, "M", mirror={"name": "L", "consumer": {"name": "n", "deliver_subject": "nn"}})
+        e = until("the error", lambda: info(c, "M")["mirror"].get("error"))
+        assert e["err_code"] == 10214 and state(c, "M")["messages"] == 0, e
+        for name in ("M", "L", "W"):
+            c.api("STREAM.DELETE." + name)
+
+
 def sources_killed(srv):
     """Two origins, one of them twice, under kills: each message is there once, in order."""
     with natsraw.Conn(port=srv.port) as c:
@@ -318,6 +371,26 @@ REFUSED = [
      "subject filter 'o..a' for the mirror invalid subject"),
     (dict(mirror={"name": "O", "filter_subject": "o.a", "subject_transforms": [{"src": "o.>", "dest": "p.>"}]}), 400, 10150,
      "mirror with multiple subject transforms cannot also have a single subject filter"),
+    (dict(mirror={"name": "O", "subject_transforms": [{"src": "o.*", "dest": "p.{{wildcard(2)}}"}]}), 400, 10154,
+     "mirror transform: invalid mapping destination: wildcard index out of range in {{wildcard(2)}}: [2]"),
+    (dict(mirror={"name": "O", "subject_transforms": [{"src": "o..", "dest": "p"}]}), 400, 10151,
+     "mirror transform source: invalid subject o.."),
+    (dict(mirror={"name": "O", "subject_transforms": [{"src": "o.>", "dest": "p.>"}, {"src": "o.a", "dest": "q"}]}), 400, 10152,
+     "mirror subject filters can not overlap"),
+    (dict(sources=[{"name": "O", "subject_transforms": [{"src": "o.>", "dest": "p.>"}, {"src": "o.a", "dest": "q"}]}]), 400,
+     10147, "source filters can not overlap"),
+    (dict(sources=[{"name": "O", "subject_transforms": [{"src": "o.>", "dest": "p.>"}, {"src": "o..", "dest": "z"}]}]), 400,
+     10145, "source transform source: invalid subject o.."),
+    (dict(sources=[{"name": "O", "subject_transforms": [{"src": "o.>", "dest": "p"}]}]), 400, 10146,
+     "source transform: invalid subject"),
+    (dict(sources=[{"name": "O", "filter_subject": "o.a", "subject_transforms": [{"src": "o.>", "dest": "p.>"}]}]), 400, 10144,
+     "source with multiple subject transforms cannot also have a single subject filter"),
+    (dict(mirror={"name": "O", "consumer": {"name": "d"}}), 400, 10213, "stream mirror consumer config is invalid"),
+    (dict(mirror={"name": "O", "opt_start_seq": 3, "consumer": {"name": "d", "deliver_subject": "dd"}}), 400, 10213,
+     "stream mirror consumer config is invalid"),
+    (dict(sources=[{"name": "O", "consumer": {"name": "d", "deliver_subject": "d.>"}}]), 400, 10215,
+     "stream source consumer config is invalid"),
+    (dict(mirror={"name": "O"}, allow_atomic=True), 400, 10198, "stream mirrors can not also use atomic publishing"),
     (dict(mirror={"name": "O", "external": {"api": "$JS.API", "deliver": "dd"}}), 400, 10021,
      "stream external api prefix $JS.API must not overlap with $JS.API"),
     (dict(mirror={"name": "O", "external": {"api": "$JS..API", "deliver": "dd"}}), 500, 10052,
@@ -439,7 +512,7 @@ def command_line(srv):
         cli.sh("nats stream rm %s -f" % name)
 
 
-ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, work_queue, refusals, killed,
+ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, given_consumer, refusals, killed,
        sources_killed, command_line]
 
 
