@@ -250,6 +250,8 @@ void js_stop(struct js *js)
         }
         ja->stopped = true;
     }
+    js_snapshots_stop(js);
+    js_restores_stop(js);
 }
 
 static void account_destroy(struct js_account *ja)
@@ -269,6 +271,8 @@ void js_destroy(struct js *js)
         return;
     }
     js_stop(js);
+    js_snapshots_fini(js);
+    js_restores_fini(js);
     js_publish_fini(js);
     while (js->run_first != NULL) {
         struct js_consumer *c = js->run_first;

@@ -195,3 +195,69 @@ void js_adv_api_limit(struct js *js, struct js_account *ja)
     json_out_u64(&a.j, "dropped", js->dropped);
     send(ja, &a);
 }
+
+/* --- snapshots and restores ------------------------------------------------------------------- */
+
+static bool begin_snap(struct js_account *ja, struct adv *a, const char *type, const char *what,
+                       const char *stream)
+{
+    if (!begin(ja, a, type, what, stream, NULL)) {
+        return false;
+    }
+    names(a, stream, NULL);
+    return true;
+}
+
+static void put_client(struct adv *a, const char *client)
+{
+    if (client != NULL) {
+        json_out_key(&a->j, "client");
+        json_out_raw(&a->j, client, strlen(client));
+        a->j.comma = true;
+    }
+}
+
+void js_adv_snapshot_create(struct js_account *ja, const char *stream, const char *client,
+                            const struct stream_state *st)
+{
+    struct adv a;
+    if (begin_snap(ja, &a, "snapshot_create", "STREAM.SNAPSHOT_CREATE", stream)) {
+        js_put_snap_state(&a.j, st);
+        put_client(&a, client);
+        send(ja, &a);
+    }
+}
+
+void js_adv_snapshot_complete(struct js_account *ja, const char *stream, const char *client,
+                              int64_t begun_ns)
+{
+    struct adv a;
+    if (begin_snap(ja, &a, "snapshot_complete", "STREAM.SNAPSHOT_COMPLETE", stream)) {
+        json_out_time(&a.j, "start", begun_ns);
+        json_out_time(&a.j, "end", env_real_ns(ja->js->d.env));
+        put_client(&a, client);
+        send(ja, &a);
+    }
+}
+
+void js_adv_restore_create(struct js_account *ja, const char *stream, const char *client)
+{
+    struct adv a;
+    if (begin_snap(ja, &a, "restore_create", "STREAM.RESTORE_CREATE", stream)) {
+        put_client(&a, client);
+        send(ja, &a);
+    }
+}
+
+void js_adv_restore_complete(struct js_account *ja, const char *stream, const char *client,
+                             int64_t begun_ns, uint64_t bytes)
+{
+    struct adv a;
+    if (begin_snap(ja, &a, "restore_complete", "STREAM.RESTORE_COMPLETE", stream)) {
+        json_out_time(&a.j, "start", begun_ns);
+        json_out_time(&a.j, "end", env_real_ns(ja->js->d.env));
+        json_out_u64(&a.j, "bytes", bytes);
+        put_client(&a, client);
+        send(ja, &a);
+    }
+}

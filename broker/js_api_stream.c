@@ -659,3 +659,38 @@ void js_h_stream_purge(struct js_req *r)
     }
     base_free(b.filter);
 }
+
+/* --- for snapshots and restores --------------------------------------------------------------- */
+
+bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c)
+{
+    if (subjects_taken(r, c, NULL)) {
+        api_error_set(&r->err, API_STREAM_SUBJECT_OVERLAP);
+        return false;
+    }
+    return reservation_fits(r, c, NULL);
+}
+
+void js_put_stream_info(struct js *js, struct json_out *j, struct store_stream *ss)
+{
+    put_info(js, j, ss);
+}
+
+void js_put_snap_state(struct json_out *j, const struct stream_state *st)
+{
+    json_out_open(j, "state");
+    json_out_u64(j, "messages", st->msgs);
+    json_out_u64(j, "bytes", st->bytes);
+    json_out_u64(j, "first_seq", st->last_seq == 0 ? 0 : st->first_seq);
+    json_out_time(j, "first_ts", st->msgs == 0 ? 0 : st->first_ts_ns);
+    json_out_u64(j, "last_seq", st->last_seq);
+    json_out_time(j, "last_ts", st->last_ts_ns);
+    if (st->nsubjects != 0) {
+        json_out_u64(j, "num_subjects", st->nsubjects);
+    }
+    if (st->ndeleted != 0) {
+        json_out_u64(j, "num_deleted", st->ndeleted);
+    }
+    json_out_u64(j, "consumer_count", st->nconsumers);
+    json_out_end(j);
+}

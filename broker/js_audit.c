@@ -22,7 +22,8 @@ void js_audit_begin(struct js_req *r, const struct brk_conn *from)
 {
     struct js_account *ja = r->ja;
     struct json_out j = {0};
-    if (from == NULL || !brk_account_has_interest(ja->acc, topic)) {
+    bool told = r->route->fn == js_h_stream_snapshot || r->route->fn == js_h_stream_restore;
+    if (from == NULL || (!told && !brk_account_has_interest(ja->acc, topic))) {
         return;
     }
     json_out_begin(&j);

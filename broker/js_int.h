@@ -59,6 +59,8 @@ struct js_consumer;
 struct js_copier;
 struct js_req;
 struct js_route;
+struct js_snapshot;
+struct js_restore;
 
 struct js_api_sub {
     struct js_account *ja;        /* borrowed */
@@ -236,8 +238,11 @@ struct js {
     uint64_t runs;                 /* looks at inboxes and clients; what was seen holds for one */
     struct brk_timer *store_timer; /* owned */
     struct js_ctx *free_ctx;
-    struct js_ctx_slab *slabs; /* owned */
-    struct js_req *active;     /* requests under way; owned */
+    struct js_ctx_slab *slabs;     /* owned */
+    struct js_req *active;         /* requests under way; owned */
+    struct js_snapshot *snapshots; /* owned */
+    struct js_restore *restores;   /* owned */
+    uint32_t snapshots_count, restores_count;
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
     uint32_t batch_count; /* open atomic batches */
@@ -529,6 +534,28 @@ void js_ack_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 /* --- messages by request (js_get.c) --- */
 void js_direct_fini(struct js *js);
 void js_direct_cb(void *arg, const struct brk_msg *msg); /* arg: js_stream */
+
+/* --- snapshots (js_snapshot.c), restores (js_restore.c) --- */
+void js_h_stream_snapshot(struct js_req *r);
+void js_h_stream_restore(struct js_req *r);
+void js_snapshots_stop(struct js *js); /* before the store is closed */
+void js_snapshots_fini(struct js *js);
+void js_restores_stop(struct js *js);
+void js_restores_fini(struct js *js);
+/* Subjects are free and max_bytes fits; else r->err says why not. */
+bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c);
+/* Members of stream info behind `type`, as an answer to create has them. */
+void js_put_stream_info(struct js *js, struct json_out *j, struct store_stream *ss);
+/* The member `state` as a snapshot's answer has it. */
+void js_put_snap_state(struct json_out *j, const struct stream_state *st);
+/* client: who asked, as JSON; may be NULL. */
+void js_adv_snapshot_create(struct js_account *ja, const char *stream, const char *client,
+                            const struct stream_state *st);
+void js_adv_snapshot_complete(struct js_account *ja, const char *stream, const char *client,
+                              int64_t begun_ns);
+void js_adv_restore_create(struct js_account *ja, const char *stream, const char *client);
+void js_adv_restore_complete(struct js_account *ja, const char *stream, const char *client,
+                             int64_t begun_ns, uint64_t bytes);
 
 /* --- audit (js_audit.c) --- */
 /* Notes who asks, when somebody listens to the audit. */

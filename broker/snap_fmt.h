@@ -7,9 +7,10 @@
  *
  * A block is a row of records, little-endian: length u32 (highest bit: there are headers), sequence
  * u64, time i64 (unix ns), subject length u16, subject, with headers: their length u32 and they,
- * payload, HighwayHash-64 u64 over sequence, time, subject length, subject, headers, payload. Bit 63
- * of the sequence: erased in its place; bit 62: a tombstone, the message of that sequence (in this
- * or an earlier block) is gone. The hash's key is the SHA-256 of "<stream>-<n>"; of a meta.inf, of
+ * payload, HighwayHash-64 u64 over sequence, time, subject length, subject, headers, payload. Bit
+ * 63 of the sequence: erased in its place; bit 62: a tombstone, the message of that sequence (in
+ * this or an earlier block) is gone. The hash's key is the SHA-256 of "<stream>-<n>"; of a
+ * meta.inf, of
  * "<stream>" or "<stream>/<consumer>".
  *
  * o.dat: 22, 2 (magic, version), then varints: floor cseq, floor sseq, delivered cseq, delivered
@@ -41,7 +42,7 @@ void snap_key_block(const char *stream, uint64_t block_no, uint8_t key[SNAP_KEY_
 void snap_sum_text(const uint8_t key[SNAP_KEY_SIZE], const void *p, size_t n, char out[17]);
 
 /* --- records --- */
-#define SNAP_REC_MIN 30u                       /* without subject and payload */
+#define SNAP_REC_MIN 30u /* without subject and payload */
 #define SNAP_REC_MAX (160u * 1024u * 1024u)
 #define SNAP_ERASED ((uint64_t)1 << 63)
 #define SNAP_TOMBSTONE ((uint64_t)1 << 62)

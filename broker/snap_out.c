@@ -90,8 +90,8 @@ static void last(struct snap_out *o)
     const struct snap_info *i = o->ops->snap_info(o->snap);
     const struct seq_runs *d = &i->deleted;
     uint64_t seq = i->state.last_seq;
-    bool gone = i->state.msgs == 0 ||
-                (d->n > 0 && d->v[d->n - 1].first + d->v[d->n - 1].count == seq + 1);
+    bool gone =
+        i->state.msgs == 0 || (d->n > 0 && d->v[d->n - 1].first + d->v[d->n - 1].count == seq + 1);
     if (seq > 0 && gone) {
         uint8_t key[SNAP_KEY_SIZE];
         struct msg m = {.seq = seq, .ts_ns = i->state.last_ts_ns};

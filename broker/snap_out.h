@@ -28,8 +28,8 @@ struct snap_out {
     struct snap_buf block, tar;
 };
 void snap_out_fini(struct snap_out *o); /* not the snapshot */
-/* Makes some more bytes. ST_OK: o->out may have grown. ST_NOTFOUND: that was all. ST_CORRUPT, ST_IO:
- * a message cannot be read. */
+/* Makes some more bytes. ST_OK: o->out may have grown. ST_NOTFOUND: that was all. ST_CORRUPT,
+ * ST_IO: a message cannot be read. */
 MUST_USE enum st snap_out_more(struct snap_out *o, struct err *err);
 
 #endif

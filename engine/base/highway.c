@@ -87,7 +87,8 @@ static void rest(struct highway *h)
     for (size_t i = 0; i < 4; i++) {
         h->v0[i] += ((uint64_t)n << 32) + n;
         uint32_t lo = (uint32_t)h->v1[i], hi = (uint32_t)(h->v1[i] >> 32);
-        h->v1[i] = (uint64_t)(lo << n | lo >> (32 - n)) | (uint64_t)(hi << n | hi >> (32 - n)) << 32;
+        h->v1[i] = (uint64_t)(lo << n | lo >> (32 - n)) | (uint64_t)(hi << n | hi >> (32 - n))
+                                                              << 32;
     }
     memcpy(p, h->part, whole);
     if ((n & 16) != 0) {

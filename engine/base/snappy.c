@@ -314,8 +314,8 @@ static enum st content(struct s2_reader *r, size_t len, const uint8_t **raw, siz
 
 static bool identifies(const struct s2_reader *r, size_t len)
 {
-    return len == 6 && (memcmp(r->part + 4, "sNaPpY", 6) == 0 ||
-                        memcmp(r->part + 4, "S2sTwO", 6) == 0);
+    return len == 6 &&
+           (memcmp(r->part + 4, "sNaPpY", 6) == 0 || memcmp(r->part + 4, "S2sTwO", 6) == 0);
 }
 
 enum st s2_read(struct s2_reader *r, const uint8_t **in, size_t *n, const uint8_t **raw_out,

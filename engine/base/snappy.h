@@ -6,9 +6,9 @@
 
 #include "engine/base/base.h"
 
-#define SNAPPY_RAW_MAX 65536u               /* of a block we write */
-#define SNAPPY_HEAD_SIZE 10u                /* stream identifier */
-#define S2_RAW_MAX (4u * 1024u * 1024u)     /* of a frame we read */
+#define SNAPPY_RAW_MAX 65536u           /* of a block we write */
+#define SNAPPY_HEAD_SIZE 10u            /* stream identifier */
+#define S2_RAW_MAX (4u * 1024u * 1024u) /* of a frame we read */
 #define S2_STORED_MAX (S2_RAW_MAX + S2_RAW_MAX / 6 + 64u)
 
 static inline size_t snappy_bound(size_t n)

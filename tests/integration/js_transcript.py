@@ -658,8 +658,7 @@ def advisories(r):
 def unserved(r):
     """What is known and not served: our own text."""
     r.stream("S", allow_direct=True)
-    for what in ("STREAM.SNAPSHOT.S", "STREAM.RESTORE.S",
-                 "META.LEADER.STEPDOWN", "SERVER.REMOVE", "ACCOUNT.PURGE.x", "NO.SUCH.REQUEST"):
+    for what in ("META.LEADER.STEPDOWN", "SERVER.REMOVE", "ACCOUNT.PURGE.x", "NO.SUCH.REQUEST"):
         r.api(what)
     for body in ({"batch": 3, "seq": 1}, {"multi_last": ["s.>"]}, {"seq": 1, "start_time": "2020-01-01T00:00:00Z"}):
         r.api("DIRECT.GET.S", body)

@@ -20,10 +20,10 @@ static size_t make(uint8_t *p, uint64_t seed)
     size_t n = prng_below(&r, seed % 3 == 0 ? 40 : SNAPPY_RAW_MAX + 1);
     uint64_t kind = prng_below(&r, 4), alphabet = 1 + prng_below(&r, 255);
     for (size_t i = 0; i < n; i++) {
-        p[i] = kind == 0                                ? (uint8_t)prng_next(&r)
-               : kind == 1                              ? (uint8_t)prng_below(&r, alphabet)
-               : i > 100 && prng_below(&r, 30) != 0     ? p[i - 1 - prng_below(&r, 2) * 97]
-                                                        : (uint8_t)prng_next(&r);
+        p[i] = kind == 0                            ? (uint8_t)prng_next(&r)
+               : kind == 1                          ? (uint8_t)prng_below(&r, alphabet)
+               : i > 100 && prng_below(&r, 30) != 0 ? p[i - 1 - prng_below(&r, 2) * 97]
+                                                    : (uint8_t)prng_next(&r);
     }
     return n;
 }
@@ -46,8 +46,7 @@ static void there_and_back(void **state)
         }
         if (their_uncompress != NULL) {
             size_t out_len = SNAPPY_RAW_MAX + 1;
-            assert_int_equal(
-                their_uncompress((const char *)packed, m, (char *)back, &out_len), 0);
+            assert_int_equal(their_uncompress((const char *)packed, m, (char *)back, &out_len), 0);
             assert_int_equal(out_len, n);
             assert_memory_equal(in, back, n);
             size_t their_len = snappy_bound(SNAPPY_RAW_MAX);
@@ -65,9 +64,9 @@ static void repeats(void **state)
 {
     (void)state;
     /* "abcd", copy 4 from 4, repeat of 4+0, 8+1 (one byte), 260+0 (two bytes), 65540+0 (three) */
-    static const uint8_t in[] = {0xf4 + 0, 0x83, 0x04, 3 << 2, 'a',  'b',  'c',  'd',  0x01, 4,
-                                 0x01,     0x00, 0x15, 0x00,   0x01, 0x19, 0x00, 0x00, 0x00, 0x1d,
-                                 0x00,     0x00, 0x00, 0x00};
+    static const uint8_t in[] = {0xf4 + 0, 0x83, 0x04, 3 << 2, 'a',  'b',  'c',  'd',
+                                 0x01,     4,    0x01, 0x00,   0x15, 0x00, 0x01, 0x19,
+                                 0x00,     0x00, 0x00, 0x1d,   0x00, 0x00, 0x00, 0x00};
     size_t len = 4 + 4 + 4 + 9 + 260 + 65540, got, head;
     uint8_t fixed[sizeof in];
     memcpy(fixed, in, sizeof in);
