@@ -332,7 +332,7 @@ def api(s):
         same(got["error"]["err_code"], 10025, str(got))
         for what, body, code in (("STREAM.MSG.GET.S", "{\"seq\":\"x\"}", 10025), ("STREAM.PURGE.S", "{\"keep\":-1}", 10025),
                                  ("STREAM.MSG.DELETE.S", "{\"seq\":0}", 10057), ("STREAM.MSG.GET.S", "", 10003),
-                                 ("STREAM.CREATE.S", "{\"name\":\"S\",\"placement\":{\"cluster\":\"x\"}}", 10052)):
+                                 ("STREAM.CREATE.S", "{\"name\":\"S\",\"placement\":{\"cluster\":\"x\"}}", 10058)):
             got = c.api(what, body)
             assert "error" in got and code == got["error"]["err_code"], "%s %s: %r" % (what, body, got)
         same(c.api("STREAM.NAMES")["streams"], ["S"], "streams")
