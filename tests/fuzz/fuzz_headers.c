@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         int64_t ttl_s;
         (void)store_ttl_parse(h.value[i].p, h.value[i].n, &ttl_s);
     }
+    (void)js_level_too_high(data, size);
     struct brk_str v;
     if (js_header_find(data, size, "Nats-Last-Stream", &v) &&
         (v.p < (const char *)data || v.p + v.n > (const char *)data + size)) {
