@@ -91,7 +91,7 @@ static void refuses_all(void **state)
     refused(&f, &d, APPEND_MAX_MSGS_PER_SUBJECT, 2);
     d.n = 0;
     for (int i = 0; i < 5; i++) {
-        char subject[8];
+        char subject[24];
         snprintf(subject, sizeof subject, "s.%d", i);
         add(&d, subject, "1");
     }
