@@ -67,9 +67,19 @@ void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bo
     json_out_end(j);
 }
 
+/* The consumer of a request that may have no body; NULL: answered. */
+static struct js_consumer *bare_consumer(struct js_req *r)
+{
+    if (!js_req_empty(r)) {
+        js_req_fail_with(r, API_NOT_EMPTY_REQUEST);
+        return NULL;
+    }
+    return js_req_consumer(r);
+}
+
 void js_h_consumer_info(struct js_req *r)
 {
-    struct js_consumer *c = js_req_consumer(r);
+    struct js_consumer *c = bare_consumer(r);
     if (c == NULL) {
         return;
     }
@@ -162,7 +172,7 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 
 void js_h_consumer_delete(struct js_req *r)
 {
-    struct js_consumer *c = js_req_consumer(r);
+    struct js_consumer *c = bare_consumer(r);
     if (c == NULL) {
         return;
     }

@@ -584,7 +584,7 @@ static bool check_priority(struct cons_cfg *c, struct api_error *e)
 
 /* Acknowledged by flow control: what another stream reads by. Some of it is filled in, whatever the
  * request says. */
-static bool check_flow_ack(struct cons_cfg *c, struct api_error *e)
+static bool check_flow_ack(struct cons_cfg *c, bool pedantic, struct api_error *e)
 {
     if (c->ack != ACK_FLOW_CONTROL) {
         return true;
@@ -601,6 +601,12 @@ static bool check_flow_ack(struct cons_cfg *c, struct api_error *e)
     if (c->max_deliver > 0) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_NO_MAX_DELIVER);
     }
+    if (pedantic && !c->flow_control) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_FC);
+    }
+    if (pedantic && c->heartbeat_ns != JS_FC_HEARTBEAT_NS) {
+        return fail_cfg(e, "flow control ack policy heartbeat needs to be 1s");
+    }
     c->flow_control = true;
     c->heartbeat_ns = JS_FC_HEARTBEAT_NS;
     return true;
@@ -608,7 +614,7 @@ static bool check_flow_ack(struct cons_cfg *c, struct api_error *e)
 
 static int64_t default_ack_pending(const struct js_limits *server, const struct js_cons_limits *lim)
 {
-    if (lim->max_ack_pending > 0) {
+    if (lim->max_ack_pending != 0) {
         return lim->max_ack_pending;
     }
     bool low = server->max_ack_pending > 0 && server->max_ack_pending < JS_MAX_ACK_PENDING_DEFAULT;
@@ -630,7 +636,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
     if (c->max_ack_pending < -1) {
         c->max_ack_pending = -1;
     }
-    if (c->max_ack_pending == 0 && (c->ack != ACK_NONE || lim->max_ack_pending > 0)) {
+    if (c->max_ack_pending == 0 && (c->ack != ACK_NONE || lim->max_ack_pending != 0)) {
         c->max_ack_pending = default_ack_pending(server, lim);
     }
     if (c->deliver_subject == NULL && c->max_waiting <= 0) {
@@ -669,6 +675,9 @@ static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream
     }
     if (c->max_waiting != 0) {
         return fail(e, API_CONSUMER_PUSH_MAX_WAITING);
+    }
+    if (c->ack == ACK_NONE && c->max_ack_pending > 0) {
+        return fail(e, API_CONSUMER_MAX_PENDING_ACK_POLICY_REQUIRED);
     }
     if (c->heartbeat_ns != 0 && c->heartbeat_ns < JS_HEARTBEAT_MIN_NS) {
         return fail(e, API_CONSUMER_SMALL_HEARTBEAT);
@@ -709,7 +718,8 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
     if (cl->max_ack_pending > 0 && (most == 0 || cl->max_ack_pending < most)) {
         most = cl->max_ack_pending;
     }
-    if (most > 0 && c->ack != ACK_NONE && c->max_ack_pending > most) {
+    bool counts = c->ack != ACK_NONE || cl->max_ack_pending > 0;
+    if (most > 0 && counts && c->max_ack_pending > most) {
         api_error_setf(e, API_CONSUMER_MAX_PENDING_ACK_EXCESS, "%lld", (long long)most);
         return false;
     }
@@ -775,13 +785,42 @@ static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
+/* What the defaults would put right without a word, pedantic refuses. */
+static bool check_pedantic(const struct cons_cfg *c, struct api_error *e)
+{
+    const char *wrong = NULL;
+    if (c->nbackoff > 0 && c->ack_wait_ns != c->backoff_ns[0]) {
+        wrong = "first backoff value has to equal batch AckWait";
+    } else if (c->max_deliver < -1) {
+        wrong = "max_deliver must be set to -1";
+    } else if (c->max_ack_pending < -1) {
+        wrong = "max_ack_pending must be set to -1";
+    } else if (c->max_waiting < 0) {
+        wrong = "max_waiting must not be negative";
+    } else if (c->max_batch < 0) {
+        wrong = "max_batch must not be negative";
+    } else if (c->max_bytes < 0) {
+        wrong = "max_bytes must not be negative";
+    } else if (c->max_expires_ns < 0) {
+        wrong = "max_expires must not be negative";
+    } else if (c->inactive_threshold_ns < 0) {
+        wrong = "inactive_threshold must not be negative";
+    }
+    if (wrong != NULL) {
+        api_error_set2(e, API_PEDANTIC, wrong, NULL);
+    }
+    return wrong == NULL;
+}
+
 bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
                        const struct js_limits *lim, struct api_error *e)
 {
     struct cons_cfg *c = &r->cfg;
     struct js_cons_limits cl;
     js_stream_limits(stream, &cl);
-    if (!check_cons_values(c, e) || !check_flow_ack(c, e) || !check_priority(c, e)) {
+    c->heartbeat_ns = i64_max(c->heartbeat_ns, 0);
+    if (!check_cons_values(c, e) || (r->pedantic && !check_pedantic(c, e)) ||
+        !check_flow_ack(c, r->pedantic, e) || !check_priority(c, e)) {
         return false;
     }
     bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, e) : check_pull(c, e);

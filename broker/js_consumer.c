@@ -282,7 +282,11 @@ void js_consumer_queue_run(struct js_consumer *c)
 
 static bool run(struct js_consumer *c, unsigned budget)
 {
-    if (c->gone || c->stream->ja->stopped || js_paused(c)) {
+    if (c->gone || c->stream->ja->stopped) {
+        return false;
+    }
+    if (js_paused(c)) {
+        js_pull_while_paused(c);
         return false;
     }
     return c->push ? js_push_run(c, budget) : js_pull_run(c, budget);

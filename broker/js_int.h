@@ -461,6 +461,8 @@ void js_pull_drop_all(struct js_consumer *c, const char *status);
 uint32_t js_pull_waiting(struct js_consumer *c);
 
 void js_pull_status_pending(struct js_consumer *c, const struct js_wait *w, const char *status);
+/* A paused consumer: who does not wait is told that there is nothing. */
+void js_pull_while_paused(struct js_consumer *c);
 void js_wait_free(struct js_wait *w);
 struct js_wait *js_wait_pop(struct js_consumer *c); /* the first, taken out */
 void js_wait_push(struct js_consumer *c, struct js_wait *w);

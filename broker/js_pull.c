@@ -266,6 +266,11 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     return true;
 }
 
+void js_pull_while_paused(struct js_consumer *c)
+{
+    nothing_now(c, ST_NOTFOUND);
+}
+
 bool js_pull_usable(struct js_consumer *c, struct js_wait *w, bool *slow)
 {
     struct js *js = c->stream->ja->js;
@@ -394,6 +399,18 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
     return true;
 }
 
+/* A request without a body, or of a number only, names no group: all but pinned consumers take it,
+ * as upstream. */
+static bool plain_ok(struct js_consumer *c, struct brk_str reply, struct pull_body *b)
+{
+    if (c->priority == PRIORITY_PINNED || c->priority == PRIORITY_NONE) {
+        return within_limits(c, reply, b);
+    }
+    b->group = base_strdup(
+        c->stream->ja->js->ops->cons_cfg(c->sc)->priority_groups[0]); /* as good as any */
+    return within_limits(c, reply, b);
+}
+
 /* The body: empty, a number, or an object. False: refused. */
 static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p, size_t len,
                       struct pull_body *b)
@@ -408,7 +425,7 @@ static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p
         if (js_parse_u64((struct brk_str){p, len}, &n) && n > 0 && n <= INT32_MAX) {
             b->batch = (int64_t)n;
         }
-        return within_limits(c, reply, b);
+        return plain_ok(c, reply, b);
     }
     struct json_in doc = {0};
     struct json_decode d = {0};
