@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/opts.h"
 #include "broker/htab.h"
 #include "broker/interest.h"
 
@@ -32,7 +33,8 @@ struct brk_account {
     struct htab_node by_name;  /* in server->accounts */
     char *name;                /* owned */
     bool jetstream;            /* enabled for this account */
-    bool system;               /* $SYS */
+    struct brk_js_account_limits js_limits;
+    bool system; /* $SYS */
     struct brk_interest interest;
     struct brk_conn *conns; /* client connections, by conn->acc_next; borrowed */
     uint64_t conns_count;

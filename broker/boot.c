@@ -105,6 +105,7 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     b->js = js_create(&deps);
     for (struct brk_account *a = brk_account_first(server); a != NULL; a = a->next) {
         a->jetstream = brk_opts_account_jetstream(server->opts, a->name);
+        a->js_limits = brk_opts_account_limits(server->opts, a->name);
     }
     server->jetstream = true;
     js_start(b->js, brk_account_first(server));

@@ -109,20 +109,14 @@ static const struct brk_key table[] = {
                     W(ACCOUNT, "msg_trace|trace_dest", "message paths are not traced")
     /* --- JetStream in one account */
     C(ACCOUNT_JS, "enabled|enable") C(ACCOUNT_JS, "disabled|disable")
-        R(ACCOUNT_JS, "max_memory|max_mem|mem|memory", "start without limits on the account")
-            R(ACCOUNT_JS, "max_store|max_file|max_disk|store|disk",
-              "start without limits on the account")
-                R(ACCOUNT_JS, "max_streams|streams", "start without limits on the account")
-                    R(ACCOUNT_JS, "max_consumers|consumers", "start without limits on the account")
-                        R(ACCOUNT_JS, "max_bytes_required|max_stream_bytes|max_bytes",
-                          "start without limits on the account")
-                            R(ACCOUNT_JS, "mem_max_stream_bytes|memory_max_stream_bytes",
-                              "start without limits on the account")
-                                R(ACCOUNT_JS, "disk_max_stream_bytes|store_max_stream_bytes",
-                                  "start without limits on the account")
-                                    R(ACCOUNT_JS, "max_ack_pending",
-                                      "start without limits on the account")
-                                        W(ACCOUNT_JS, "cluster_traffic", "there is no cluster")
+        C(ACCOUNT_JS, "max_memory|max_mem|mem|memory")
+            C(ACCOUNT_JS, "max_store|max_file|max_disk|store|disk")
+                C(ACCOUNT_JS, "max_streams|streams") C(ACCOUNT_JS, "max_consumers|consumers")
+                    C(ACCOUNT_JS, "max_bytes_required|max_stream_bytes|max_bytes")
+                        C(ACCOUNT_JS, "mem_max_stream_bytes|memory_max_stream_bytes")
+                            C(ACCOUNT_JS, "disk_max_stream_bytes|store_max_stream_bytes")
+                                C(ACCOUNT_JS, "max_ack_pending")
+                                    W(ACCOUNT_JS, "cluster_traffic", "there is no cluster")
     /* --- JetStream */
     C(JS, "enabled|enable") C(JS, "disabled|disable") S(JS, BOOL, "strict", js.strict)
         C(JS, "store_dir|store|storedir") C(JS, "sync_interval|sync") S(

@@ -601,6 +601,34 @@ static void custom_account(struct map *m, const struct brk_key *k, const struct 
     }
 }
 
+static void custom_account_js(struct map *m, const struct brk_key *k,
+                              const struct brk_conf_entry *e)
+{
+    struct brk_js_account_limits *l = &m->o->accounts[m->account].limits;
+    if (is_key(k, "enabled") || is_key(k, "disabled")) {
+        set_enabled(m, e, is_key(k, "enabled"));
+    } else if (is_key(k, "max_memory")) {
+        want_size(m, e, &l->max_memory);
+    } else if (is_key(k, "max_store")) {
+        want_size(m, e, &l->max_store);
+    } else if (is_key(k, "max_streams")) {
+        want_range(m, e, -1, INT64_MAX, &l->max_streams);
+    } else if (is_key(k, "max_consumers")) {
+        want_range(m, e, -1, INT64_MAX, &l->max_consumers);
+    } else if (is_key(k, "max_ack_pending")) {
+        want_range(m, e, -1, INT64_MAX, &l->max_ack_pending);
+    } else if (is_key(k, "mem_max_stream_bytes")) {
+        want_size(m, e, &l->memory_max_stream_bytes);
+    } else if (is_key(k, "disk_max_stream_bytes")) {
+        want_size(m, e, &l->store_max_stream_bytes);
+    } else {
+        ASSERT(is_key(k, "max_bytes_required"));
+        if (want(m, e, BRK_CONF_BOOL)) {
+            l->max_bytes_required = e->value->u.b;
+        }
+    }
+}
+
 static void custom_js(struct map *m, const struct brk_key *k, const struct brk_conf_entry *e)
 {
     if (is_key(k, "enabled") || is_key(k, "disabled")) {
@@ -631,7 +659,7 @@ static void set_custom(struct map *m, const struct brk_key *k, const struct brk_
         custom_account(m, k, e);
         return;
     case BRK_KEYS_ACCOUNT_JS:
-        set_enabled(m, e, is_key(k, "enabled"));
+        custom_account_js(m, k, e);
         return;
     case BRK_KEYS_JS:
         custom_js(m, k, e);

@@ -100,6 +100,7 @@ static void store_turn(void *arg)
 {
     struct js *js = arg;
     js->ops->turn(js->store);
+    js->turns++;
     arm_store_timer(js);
 }
 

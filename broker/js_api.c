@@ -482,6 +482,7 @@ bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
 void js_h_info(struct js_req *r)
 {
     struct store_usage u = {0};
+    const struct brk_js_account_limits *l = &r->ja->acc->js_limits;
     struct json_out *j = js_req_begin(r);
     r->js->ops->usage(r->js->store, r->ja->acc->name, &u);
     json_out_u64(j, "memory", u.mem_bytes);
@@ -491,14 +492,14 @@ void js_h_info(struct js_req *r)
     json_out_u64(j, "streams", u.streams);
     json_out_u64(j, "consumers", u.consumers);
     json_out_open(j, "limits");
-    json_out_i64(j, "max_memory", -1);
-    json_out_i64(j, "max_storage", -1);
-    json_out_i64(j, "max_streams", -1);
-    json_out_i64(j, "max_consumers", -1);
-    json_out_i64(j, "max_ack_pending", -1);
-    json_out_i64(j, "memory_max_stream_bytes", -1);
-    json_out_i64(j, "storage_max_stream_bytes", -1);
-    json_out_bool(j, "max_bytes_required", false);
+    json_out_i64(j, "max_memory", l->max_memory);
+    json_out_i64(j, "max_storage", l->max_store);
+    json_out_i64(j, "max_streams", l->max_streams);
+    json_out_i64(j, "max_consumers", l->max_consumers);
+    json_out_i64(j, "max_ack_pending", l->max_ack_pending);
+    json_out_i64(j, "memory_max_stream_bytes", l->memory_max_stream_bytes);
+    json_out_i64(j, "storage_max_stream_bytes", l->store_max_stream_bytes);
+    json_out_bool(j, "max_bytes_required", l->max_bytes_required);
     json_out_end(j);
     json_out_open(j, "api");
     json_out_u64(j, "level", 0);

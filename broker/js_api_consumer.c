@@ -321,6 +321,8 @@ static bool check_count(struct js_req *r, struct js_stream *s)
 {
     const struct store_ops *ops = r->js->ops;
     int64_t most = ops->stream_cfg(s->ss)->max_consumers;
+    int64_t account = r->ja->acc->js_limits.max_consumers;
+    most = account > 0 && (most <= 0 || account < most) ? account : most;
     uint64_t n = 0;
     struct store_cons *sc = NULL;
     while (most > 0 && (sc = ops->cons_next_of(s->ss, sc)) != NULL) {
@@ -334,7 +336,12 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     const struct store_ops *ops = r->js->ops;
     struct js_consumer *old = q->cfg.name == NULL ? NULL : js_consumer_find(s, js_str(q->cfg.name));
     make_name(r, s, &q->cfg);
-    if (!js_cons_req_check(q, ops->stream_cfg(s->ss), &r->js->lim, &r->err)) {
+    struct js_limits lim = r->js->lim;
+    int64_t account = r->ja->acc->js_limits.max_ack_pending;
+    if (account > 0 && (lim.max_ack_pending <= 0 || account < lim.max_ack_pending)) {
+        lim.max_ack_pending = account;
+    }
+    if (!js_cons_req_check(q, ops->stream_cfg(s->ss), &lim, &r->err)) {
         js_req_fail(r);
         return;
     }

@@ -206,7 +206,7 @@ void js_h_stream_info(struct js_req *r)
                                                     : (size_t)b.offset;
     struct json_out *j = js_req_begin(r);
     json_out_u64(j, "total", subjects.n);
-    json_out_u64(j, "offset", subjects.n > 0 ? from : 0);
+    json_out_u64(j, "offset", subjects.n > 0 && b.offset > 0 ? (uint64_t)b.offset : 0);
     json_out_u64(j, "limit", subjects.n > 0 ? JS_SUBJECTS_PAGE : 0);
     put_config(r->js, j, s->ss);
     put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
@@ -357,22 +357,53 @@ static bool subjects_taken(struct js_req *r, const struct stream_cfg *c,
     return false;
 }
 
-/* What max_bytes promises must fit into the server's limits. False: *err is set. */
-static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
-                             const struct store_stream *self)
+/* How many bytes max_bytes may promise: to one account, or (NULL) on the server. */
+static bool reserve(struct js_req *r, const struct stream_cfg *c, const char *account, int64_t most,
+                    const struct store_stream *self)
 {
-    int64_t most =
-        c->storage == STORAGE_MEMORY ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes;
-    if (c->max_bytes <= 0 || most <= 0) {
-        return true;
-    }
-    int64_t taken = js_reserved(r->js, NULL, c->storage, self);
-    if (taken <= most && c->max_bytes <= most - taken) {
+    int64_t taken = most <= 0 ? 0 : js_reserved(r->js, account, c->storage, self);
+    if (most <= 0 || (taken <= most && c->max_bytes <= most - taken)) {
         return true;
     }
     api_error_set(&r->err, c->storage == STORAGE_MEMORY ? API_MEMORY_RESOURCES_EXCEEDED
                                                         : API_STORAGE_RESOURCES_EXCEEDED);
     return false;
+}
+
+/* What max_bytes promises must fit into the limits of account and server. False: *err is set. */
+static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
+                             const struct store_stream *self)
+{
+    const struct brk_js_account_limits *l = &r->ja->acc->js_limits;
+    bool memory = c->storage == STORAGE_MEMORY;
+    int64_t one = memory ? l->memory_max_stream_bytes : l->store_max_stream_bytes;
+    if (c->max_bytes <= 0) {
+        if (l->max_bytes_required) {
+            api_error_set(&r->err, API_STREAM_MAX_BYTES_REQUIRED);
+        }
+        return !l->max_bytes_required;
+    }
+    if (one > 0 && c->max_bytes > one) {
+        api_error_set(&r->err, API_STREAM_MAX_STREAM_BYTES_EXCEEDED);
+        return false;
+    }
+    return reserve(r, c, r->ja->acc->name, memory ? l->max_memory : l->max_store, self) &&
+           reserve(r, c, NULL, memory ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes, self);
+}
+
+static bool stream_count_fits(struct js_req *r)
+{
+    int64_t most = r->ja->acc->js_limits.max_streams;
+    struct store_usage u = {0};
+    if (most < 0) {
+        return true;
+    }
+    r->js->ops->usage(r->js->store, r->ja->acc->name, &u);
+    if (u.streams >= (uint64_t)most) {
+        api_error_set(&r->err, API_MAXIMUM_STREAMS_LIMIT);
+        return false;
+    }
+    return true;
 }
 
 static const struct stream_cfg *find_cfg(void *arg, const char *name)
@@ -466,7 +497,7 @@ void js_h_stream_create(struct js_req *r)
         js_req_fail_with(r, API_STREAM_NAME_EXIST);
     } else if (subjects_taken(r, &q.cfg, NULL)) {
         js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
-    } else if (!reservation_fits(r, &q.cfg, NULL)) {
+    } else if (!stream_count_fits(r) || !reservation_fits(r, &q.cfg, NULL)) {
         js_req_fail(r);
     } else {
         r->js->ops->stream_create(r->js->store, &q.cfg, created, r);

@@ -82,6 +82,8 @@ struct js_account {
     size_t request_bytes;                /* of those that wait or run */
     uint32_t changing; /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
+    struct store_usage used; /* as of used_turn, and what was published since */
+    uint64_t used_turn;
     bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing
                       else is served */
     bool stopped;
@@ -256,6 +258,7 @@ struct js {
     struct brk_server *resting;   /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;      /* headers of the message that is being published */
     struct js_copier *copiers;    /* all; owned */
+    uint64_t turns;               /* of the store */
     struct js_direct *directs;    /* DIRECT.GETs of several messages; owned */
     uint32_t directs_count;
     char *subject, *resend_to; /* owned: JS_XFORM_SUBJECT_MAX bytes each, once they are used */

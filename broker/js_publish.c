@@ -362,6 +362,32 @@ struct store_append js_pub_append_of(const struct brk_msg *m)
                                  .data_len = (uint32_t)m->payload_len};
 }
 
+/* The sums of an account that has limits are made once a turn; what is published in between is
+ * added, what goes meanwhile is not taken off. */
+static bool account_has_room(struct js_stream *s, const struct brk_msg *m)
+{
+    struct js_account *ja = s->ja;
+    struct js *js = ja->js;
+    const struct brk_js_account_limits *l = &ja->acc->js_limits;
+    if (l->max_memory < 0 && l->max_store < 0) {
+        return true;
+    }
+    if (ja->used_turn != js->turns + 1) {
+        ja->used_turn = js->turns + 1;
+        js->ops->usage(js->store, ja->acc->name, &ja->used);
+    }
+    bool memory = js->ops->stream_cfg(s->ss)->storage == STORAGE_MEMORY;
+    int64_t most = memory ? l->max_memory : l->max_store;
+    uint64_t size = memory ? msg_memory_size(m->subject.n, m->hdr_len, m->payload_len)
+                           : msg_logical_size(m->subject.n, m->hdr_len, m->payload_len);
+    uint64_t *used = memory ? &ja->used.mem_bytes : &ja->used.file_bytes;
+    if (most >= 0 && *used + size > (uint64_t)most) {
+        return false;
+    }
+    *used += size;
+    return true;
+}
+
 /* False: the journal window is full, nothing was taken. */
 static bool append(struct js_stream *s, const struct brk_msg *m)
 {
@@ -373,6 +399,10 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     }
     if (m->hdr_len > JS_HEADER_MAX) {
         answer_id(s, m->reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
+        return true;
+    }
+    if (!account_has_room(s, m)) {
+        answer_id(s, m->reply, API_ACCOUNT_RESOURCES_EXCEEDED);
         return true;
     }
     if (js_fast_is(m->reply)) {

@@ -115,7 +115,7 @@ struct brk_account_opt *brk_opts_add_account(struct brk_opts *o, const char *nam
 {
     o->accounts = base_realloc(o->accounts, (o->accounts_count + 1) * sizeof *o->accounts);
     struct brk_account_opt *a = &o->accounts[o->accounts_count++];
-    *a = (struct brk_account_opt){.name = base_strdup(name)};
+    *a = (struct brk_account_opt){.name = base_strdup(name), .limits = brk_js_no_limits()};
     return a;
 }
 
@@ -171,6 +171,12 @@ bool brk_opts_account_jetstream(const struct brk_opts *o, const char *account)
     }
     const struct brk_account_opt *a = brk_opts_account(o, account);
     return a != NULL && a->jetstream;
+}
+
+struct brk_js_account_limits brk_opts_account_limits(const struct brk_opts *o, const char *account)
+{
+    const struct brk_account_opt *a = brk_opts_account(o, account);
+    return a != NULL ? a->limits : brk_js_no_limits();
 }
 
 bool brk_pass_is_bcrypt(const char *pass)

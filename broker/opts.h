@@ -50,11 +50,26 @@ struct brk_user_opt {
     char *account; /* owned; BRK_ACC_GLOBAL for users of `authorization` */
 };
 
+/* What an account's `jetstream { }` block allows it. -1: no limit. */
+struct brk_js_account_limits {
+    int64_t max_memory, max_store; /* bytes of all streams */
+    int64_t max_streams;
+    int64_t max_consumers; /* of each stream */
+    int64_t max_ack_pending;
+    int64_t memory_max_stream_bytes, store_max_stream_bytes; /* a stream's max_bytes */
+    bool max_bytes_required;
+};
+static inline struct brk_js_account_limits brk_js_no_limits(void)
+{
+    return (struct brk_js_account_limits){-1, -1, -1, -1, -1, -1, -1, false};
+}
+
 /* One account of `accounts { }`. $G and the system account stand here only when the file names
  * them. */
 struct brk_account_opt {
     char *name;     /* owned */
     bool jetstream; /* `jetstream: enabled` stands in the account */
+    struct brk_js_account_limits limits;
 };
 
 struct brk_js_opts {
@@ -148,6 +163,7 @@ bool brk_opts_auth_required(const struct brk_opts *);
 /* True when JetStream is on in this account: it is on in the server and either the account asks for
  * it, or the account is $G and the file defines no account of its own (upstream's rule). */
 bool brk_opts_account_jetstream(const struct brk_opts *, const char *account);
+struct brk_js_account_limits brk_opts_account_limits(const struct brk_opts *, const char *account);
 /* True for text that is a bcrypt hash ($2a$..., $2b$..., $2x$..., $2y$...). */
 bool brk_pass_is_bcrypt(const char *pass);
 

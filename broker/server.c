@@ -109,6 +109,7 @@ static void make_accounts(struct brk_server *s)
     }
     for (struct brk_account *a = s->accounts_first; a != NULL; a = a->next) {
         a->jetstream = !a->system && brk_opts_account_jetstream(o, a->name);
+        a->js_limits = brk_opts_account_limits(o, a->name);
     }
 }
 
