@@ -198,7 +198,7 @@ ef_publish(struct ef *f, const char *subject, const char *hdr, const char *data,
 static inline const char *ef_get(struct ef *f, uint64_t seq)
 {
     struct ef_got g = {.f = f};
-    struct store_get q = {GET_BY_SEQ, seq, "", 0};
+    struct store_get q = {GET_BY_SEQ, seq, "", 0, 0};
     f->store->ops->get(f->s, &q, ef_on_get, &g);
     ef_spin(f);
     assert_int_equal(g.calls, 1);
