@@ -317,9 +317,6 @@ static const char *const bad[][2] = {
      "do anything"},
     {"accounts { A { limits {} } }",
      "t.conf:1:16: \"limits\" is not served yet; remove it to start without limits on the account"},
-    {"accounts { A { jetstream { max_mem: 1 } } }",
-     "t.conf:1:28: \"max_mem\" is not served yet; remove it to start without limits on the "
-     "account"},
 };
 
 static void each_bad_file_has_its_error(void **state)
