@@ -15,6 +15,7 @@
 
 struct drivefix {
     bool real;
+    bool roomy; /* simulated, with a journal of the usual size */
     struct env *env;
     struct env_sim *sim; /* NULL: real */
     char *dir;           /* real: owned */
@@ -84,16 +85,17 @@ static inline void drivefix_open_store(struct drivefix *f)
                          .max_mem_bytes = UINT64_MAX,
                          .doorbell = drivefix_ring,
                          .doorbell_arg = f->bell,
-                         .journal_file_min_bytes = f->real ? 0 : 64 * KIB,
-                         .journal_file_max_bytes = f->real ? 0 : 256 * KIB,
-                         .journal_window_bytes = f->real ? 0 : MIB};
+                         .journal_file_min_bytes = f->real || f->roomy ? 0 : 64 * KIB,
+                         .journal_file_max_bytes = f->real || f->roomy ? 0 : 256 * KIB,
+                         .journal_window_bytes = f->real || f->roomy ? 0 : MIB};
     TEST_OK(eng_open(f->env, &o, &f->store, &err), &err);
     f->drive.store = f->store;
 }
 
-static inline void drivefix_init(struct drivefix *f, bool real, uint64_t seed)
+static inline void drivefix_init_as(struct drivefix *f, bool real, bool roomy, uint64_t seed)
 {
     memset(f, 0, sizeof *f);
+    f->roomy = roomy;
     struct drivefix_bell *b = base_calloc(1, sizeof *b);
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->cond, NULL);
@@ -110,6 +112,11 @@ static inline void drivefix_init(struct drivefix *f, bool real, uint64_t seed)
     f->drive.wait = real ? drivefix_wait_real : drivefix_wait_sim;
     f->drive.arg = f;
     drivefix_open_store(f);
+}
+
+static inline void drivefix_init(struct drivefix *f, bool real, uint64_t seed)
+{
+    drivefix_init_as(f, real, false, seed);
 }
 
 static inline void drivefix_fini(struct drivefix *f)
