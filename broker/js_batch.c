@@ -316,6 +316,11 @@ static bool commit(struct js_stream *s, struct js_batch *b, const struct brk_msg
         }
     }
     bool again = c.again || st == ST_FULL;
+    for (size_t i = 0; i < c.n && st == ST_OK; i++) {
+        if ((c.v[i].flags & MSG_SCHED) != 0) {
+            js_sched_note(s, &c.v[i]);
+        }
+    }
     commit_fini(&c);
     if (again) {
         return false;

@@ -170,7 +170,7 @@ static const struct json_field stream_fields[] = {
     {"subject_delete_marker_ttl", JSON_DURATION, F(marker_ttl), NULL, NULL},
     {"allow_msg_counter", JSON_BOOL, F(allow_msg_counter), NULL, NULL},
     {"allow_atomic", JSON_BOOL, F(allow_atomic), NULL, NULL},
-    {"allow_msg_schedules", JSON_UNSERVED, 0, NULL, NULL},
+    {"allow_msg_schedules", JSON_BOOL, F(allow_msg_schedules), NULL, NULL},
     {"persist_mode", JSON_CUSTOM, F(persist), get_persist, NULL},
     {"allow_batched", JSON_BOOL, F(allow_batched), NULL, NULL},
     {"metadata", JSON_MAP, F(metadata), NULL, NULL},

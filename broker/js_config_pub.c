@@ -65,12 +65,32 @@ static bool check_counter(const struct stream_cfg *c, struct api_error *e)
     return off == NULL || fail(e, off);
 }
 
+static bool check_schedules(struct stream_cfg *c, bool pedantic, struct api_error *e)
+{
+    if (!c->allow_msg_schedules) {
+        return true;
+    }
+    if (c->discard == DISCARD_NEW) {
+        return fail(e, "message scheduling cannot use discard new");
+    }
+    if (c->allow_rollup && c->deny_purge) {
+        return fail(e, "roll-ups require the purge permission");
+    }
+    if (!c->allow_rollup && pedantic) {
+        return fail(e, "message scheduling cannot be set if roll-ups are disabled");
+    }
+    c->allow_rollup = true;
+    c->deny_purge = false;
+    return true;
+}
+
 bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *e)
 {
     if (c->allow_atomic && c->persist == PERSIST_ASYNC) {
         return fail(e, "async persist mode is not supported with atomic batch publish");
     }
-    return check_counter(c, e) && check_mirror(c, e) && check_markers(c, pedantic, e);
+    return check_counter(c, e) && check_mirror(c, e) && check_markers(c, pedantic, e) &&
+           check_schedules(c, pedantic, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,
@@ -78,6 +98,9 @@ bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *o
 {
     if (old->allow_msg_counter != c->allow_msg_counter) {
         return fail(e, "stream configuration update can not change message counter setting");
+    }
+    if (old->allow_msg_schedules && !c->allow_msg_schedules) {
+        return fail(e, "message schedules can not be disabled");
     }
     if (old->allow_msg_ttl && !c->allow_msg_ttl) {
         return fail(e, "message TTL status can not be disabled");

@@ -373,6 +373,9 @@ static bool store(struct js_stream *s, const struct brk_msg *m, const struct fas
             ctx_done(c, b);
             return false;
         }
+        if ((a.flags & MSG_SCHED) != 0) {
+            js_sched_note(s, &a);
+        }
     }
     uint64_t expected = b->n + 1;
     b->n = f->seq;

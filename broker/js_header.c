@@ -27,6 +27,10 @@ static const struct {
     [JS_HDR_BATCH_COMMIT] = N("Nats-Batch-Commit"),
     [JS_HDR_SCHEDULE] = N("Nats-Schedule"),
     [JS_HDR_SCHEDULE_TIME_ZONE] = N("Nats-Schedule-Time-Zone"),
+    [JS_HDR_SCHEDULE_TARGET] = N("Nats-Schedule-Target"),
+    [JS_HDR_SCHEDULE_SOURCE] = N("Nats-Schedule-Source"),
+    [JS_HDR_SCHEDULE_TTL] = N("Nats-Schedule-TTL"),
+    [JS_HDR_SCHEDULE_ROLLUP] = N("Nats-Schedule-Rollup"),
     [JS_HDR_SCHEDULE_NEXT] = N("Nats-Schedule-Next"),
     [JS_HDR_SCHEDULER] = N("Nats-Scheduler"),
     [JS_HDR_REQUIRED_LEVEL] = N("Nats-Required-Api-Level"),
@@ -50,6 +54,7 @@ static void one_line(struct js_headers *h, const char *p, size_t n)
         if ((h->have >> i & 1u) != 0) {
             return;
         }
+        h->seen |= 1u << i;
         const char *v = colon + 1;
         const char *end = p + n;
         while (v < end && *v == ' ') {
@@ -65,7 +70,7 @@ static void one_line(struct js_headers *h, const char *p, size_t n)
 
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len)
 {
-    h->have = 0;
+    h->have = h->seen = 0;
     const char *p = (const char *)hdr;
     const char *end = p + len;
     const char *nl = len == 0 ? NULL : memchr(p, '\n', len); /* the version line */

@@ -28,6 +28,10 @@ enum js_hdr {
     JS_HDR_BATCH_COMMIT,
     JS_HDR_SCHEDULE,
     JS_HDR_SCHEDULE_TIME_ZONE,
+    JS_HDR_SCHEDULE_TARGET,
+    JS_HDR_SCHEDULE_SOURCE,
+    JS_HDR_SCHEDULE_TTL,
+    JS_HDR_SCHEDULE_ROLLUP,
     JS_HDR_SCHEDULE_NEXT,
     JS_HDR_SCHEDULER,
     JS_HDR_REQUIRED_LEVEL,
@@ -35,6 +39,7 @@ enum js_hdr {
 };
 
 struct js_headers {
+    uint32_t seen;                      /* the same, also where the value is empty */
     uint32_t have;                      /* bit per enum js_hdr */
     struct brk_str value[JS_HDR_COUNT]; /* borrowed from the block */
 };

@@ -94,8 +94,14 @@ struct js_stream {
     struct js_account *ja;   /* borrowed */
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
-    bool gone;    /* not in the account's table any more */
-    bool counter; /* allow_msg_counter */
+    bool gone;                     /* not in the account's table any more */
+    bool counter;                  /* allow_msg_counter */
+    bool schedules;                /* allow_msg_schedules */
+    struct htab scheds;            /* js_sched.c: subjects with a schedule */
+    struct brk_timer *sched_timer; /* owned; NULL until needed */
+    int64_t sched_at_ms;
+    char **sched_scan; /* owned: subjects still to be looked at */
+    size_t sched_scan_n;
     bool no_ack, allow_rollup, allow_direct,
         sealed;            /* copies of the config, for the publish path */
     struct brk_sub **subs; /* owned: one per subject */
@@ -403,6 +409,12 @@ enum api_err js_counter_check(const struct js_headers *h, const struct store_app
 enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h,
                                  const struct msg *earlier, struct store_append *a,
                                  struct brk_str reply);
+/* Schedules (js_sched.c). read: what a publish asks for; may change its headers (js->edit). note: a
+ * schedule was stored, or perhaps. start: looks for those that are there. */
+enum api_err js_sched_read(struct js_stream *s, const struct js_headers *h, struct store_append *a);
+void js_sched_note(struct js_stream *s, const struct store_append *a);
+void js_sched_start(struct js_stream *s);
+void js_sched_drop_all(struct js_stream *s);
 /* A message whose reply ends in .$FI (js_fast.c). */
 bool js_fast_is(struct brk_str reply);
 bool js_fast_publish(struct js_stream *s, const struct brk_msg *m);

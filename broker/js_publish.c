@@ -230,18 +230,6 @@ static uint64_t expected(struct brk_str v)
     return js_parse_u64(v, &n) ? n : UINT64_MAX;
 }
 
-/* Headers that ask for a feature no stream of this version has. */
-static enum api_err disabled_feature(const struct js_headers *h)
-{
-    if (js_hdr_has(h, JS_HDR_SCHEDULE) || js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE)) {
-        return API_MESSAGE_SCHEDULES_DISABLED;
-    }
-    if (js_hdr_has(h, JS_HDR_SCHEDULE_NEXT) || js_hdr_has(h, JS_HDR_SCHEDULER)) {
-        return API_MESSAGE_SCHEDULES_SCHEDULER_INVALID;
-    }
-    return API_OK;
-}
-
 /* A message never lives shorter than the marker that may follow it; where a subject keeps one
  * message only it may, as upstream has it. */
 static enum api_err read_ttl(struct js_stream *s, const struct js_headers *h,
@@ -316,7 +304,7 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
         return false;
     }
     enum api_err ttl = js_hdr_has(h, JS_HDR_TTL) ? read_ttl(s, h, a) : API_OK;
-    off = ttl != API_OK ? ttl : off != API_OK ? off : disabled_feature(h);
+    off = ttl != API_OK ? ttl : off != API_OK ? off : js_sched_read(s, h, a);
     if (off != API_OK) {
         answer_id(s, reply, off);
         return false;
@@ -430,6 +418,9 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     struct js_ctx *c = ack ? js_ctx_take2(js, s->ja, s, m->reply, val) : NULL;
     enum st st = js->ops->append(s->ss, &a, ack ? appended : NULL, c);
     if (st == ST_OK) {
+        if ((a.flags & MSG_SCHED) != 0) {
+            js_sched_note(s, &a);
+        }
         return true;
     }
     if (c != NULL) {

@@ -132,6 +132,12 @@ void js_stream_reload(struct js_stream *s)
     s->sealed = c->sealed;
     s->allow_direct = c->allow_direct;
     s->counter = c->allow_msg_counter;
+    if (c->allow_msg_schedules && !s->schedules) {
+        js_sched_start(s);
+    } else if (!c->allow_msg_schedules) {
+        js_sched_drop_all(s);
+    }
+    s->schedules = c->allow_msg_schedules;
     if (!c->allow_atomic) {
         js_batch_drop_all(s);
     }
@@ -176,6 +182,7 @@ struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *s
 
 void js_stream_silence(struct js_stream *s)
 {
+    js_sched_drop_all(s);
     drop_subjects(s);
     drop_direct(s);
     drop_mirror_direct(s);
@@ -199,6 +206,7 @@ void js_stream_detach(struct js_stream *s)
     drop_mirror_direct(s);
     js_copiers_stop(s);
     js_batch_drop_all(s);
+    js_sched_drop_all(s);
     js_fast_drop_all(s);
     js_subjects_stop(s);
     htab_del(&s->ja->streams, &s->by_name);

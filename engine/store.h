@@ -218,6 +218,8 @@ struct store_append {
      * expected_source_seq, or not below the header's sequence, it is WRONG_LAST_SEQ. */
     bool has_expected_source_seq;
     uint64_t expected_source_seq;
+    const char *purge_subject; /* NULL, or: what this literal subject holds goes with it */
+    uint32_t purge_subject_len;
     enum append_verdict *verdict_now; /* NULL, or: filled in before the call returns ST_OK */
 };
 struct store_append_result {

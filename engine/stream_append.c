@@ -434,6 +434,18 @@ static enum st write_checked(struct store_stream *s, const struct store_append *
     return st;
 }
 
+/* The schedule that made this message goes with it. */
+static void evict_purged(struct store_stream *s, const struct store_append *a, struct evict *ev)
+{
+    const struct sidx_entry *entry =
+        a->purge_subject != NULL ? sidx_find(s->idx, a->purge_subject, a->purge_subject_len) : NULL;
+    for (uint64_t i = 0; entry != NULL && i < sidx_count(entry); i++) {
+        if (!seq_runs_has(&ev->runs, sidx_nth(entry, i))) {
+            evict_seq(s, ev, sidx_nth(entry, i));
+        }
+    }
+}
+
 enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8_t rec_flags,
                      bool own, struct store_append_result *r)
 {
@@ -448,6 +460,7 @@ enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8
         }
     }
     if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, own, size, &ev, r)) {
+        evict_purged(s, a, &ev);
         st = write_checked(s, a, &ev, rec_flags, own, &r->seq);
     }
     seq_runs_fini(&ev.runs);

@@ -318,4 +318,69 @@ def counters(r):
         r.api("STREAM.DELETE." + name, quiet=True)
 
 
-ALL = [ttl, atomic, fast, counters]
+def schedule(r, what, subject="s.a", data="d", **headers):
+    h = {"Nats-Schedule": what} if what is not None else {}
+    h.update({k.replace("_", "-"): v for k, v in headers.items()})
+    m = r.try_request(subject, data, h)
+    r.say("schedule", subject, h, "->", "nothing" if isinstance(m, Exception) else m.data.decode())
+
+
+def schedules(r):
+    """Schedules (ADR-51): config, what is refused, what they make. Other time zones than UTC are not served."""
+    far, t = "@at 2130-01-01T00:00:00Z", {"Nats_Schedule_Target": "s.t"}
+    for cfg in ({}, {"pedantic": True}, {"pedantic": True, "allow_rollup_hdrs": True}, {"deny_purge": True},
+                {"deny_purge": True, "allow_rollup_hdrs": True}, {"retention": "workqueue"}, {"discard": "new"}):
+        config(r, "CREATE", "E", allow_msg_schedules=True, **cfg)
+        r.api("STREAM.DELETE.E", quiet=True)
+    config(r, "CREATE", "A")
+    schedule(r, far, "a.x", Nats_Schedule_Target="a.y")
+    for h in ({"Nats_Schedule_Target": "a.y"}, {"Nats_Schedule_TTL": "5"}, {"Nats_Schedule_Next": "purge"},
+              {"Nats_Scheduler": "a.z"}, {"Nats_Scheduler": "a.z", "Nats_Schedule_Next": "purge"}):
+        schedule(r, None, "a.x", **h)
+    config(r, "UPDATE", "A", allow_msg_schedules=True)
+    config(r, "UPDATE", "A")
+    schedule(r, far, "a.x", Nats_Schedule_Target="a.y", Nats_Schedule_TTL="5")
+    config(r, "CREATE", "S", allow_msg_schedules=True, allow_msg_ttl=True)
+    for p in (far, "@at x", "@at", "2030-01-01T00:00:00Z", "@every 1h", "@every 999ms", "@every", "@yearly", "@reboot",
+              "* * * * *", "0 0 5 1 1 7", "0 0 5 31 2 *", "0 0 5 1 jan *", "60 * * * * *", "0 0 0 1 1 SUN,TUE", ""):
+        schedule(r, p, "s.p", **t)
+    for v in (None, "s.*", "s t", "x.y", "s.a", "s..t"):
+        schedule(r, far, **({"Nats_Schedule_Target": v} if v else {}))
+    for v in ("5", "0", "x", "never"):
+        schedule(r, far, Nats_Schedule_TTL=v, **t)
+    for v in ("sub", "all"):
+        schedule(r, far, Nats_Schedule_Rollup=v, **t)
+        schedule(r, far, Nats_Rollup=v, **t)
+    for v in ("s.q", "s.*", "s.a", "s.t", "x.y"):
+        schedule(r, far, Nats_Schedule_Source=v, **t)
+    for v in ("UTC", "+02:00", "", "utc", "Nowhere/City"):
+        schedule(r, "0 0 5 1 1 *", Nats_Schedule_Time_Zone=v, **t)
+        schedule(r, far, Nats_Schedule_Time_Zone=v, **t)
+    schedule(r, None, "s.n", Nats_Schedule_Time_Zone="UTC", **t)
+    for n, s in (("purge", None), (None, "s.a"), ("purge", "s.n"), ("purge", "s.*"), ("x", "s.a"), ("purge", "s.z"),
+                 ("purge", "nope.x"), ("purge", "s.a")):
+        h = {"Nats_Schedule_Next": n, "Nats_Scheduler": s}
+        schedule(r, None, "s.z", **{k: v for k, v in h.items() if v})
+    schedule(r, None, "s.gone", Nats_Schedule_Next="purge", Nats_Scheduler="s.p")
+    last = r.api("STREAM.INFO.S", quiet=True)["state"]["last_seq"]
+    for seq in range(last - 3, last + 1):
+        stored(r, "S", seq)
+    r.consumer("S", "w", durable_name=None, ack_policy="none", deliver_subject="made", filter_subject="s.t.>",
+               deliver_policy="new")
+    sid = r.c.sub("made")
+    schedule(r, "@at 2020-01-01T00:00:00Z", "s.past", "body", Nats_Schedule_Target="s.t.1", Nats_Schedule_TTL="5m",
+             Nats_Schedule_Rollup="sub", X="y", Nats_TTL="100", Nats_Msg_Id="m")
+    r.drain(sid, 1.5, 1)
+    stored(r, "S", last + 1)
+    r.c.request("s.src", "sample", {"Hdr": "src", "Nats-Msg-Id": "k", "Nats-TTL": "50"})
+    schedule(r, "@every 1s", "s.samp", "own", Nats_Schedule_Source="s.src", Nats_Schedule_Target="s.t.2", C="d")
+    r.drain(sid, 2.5, 2)
+    r.api("STREAM.PURGE.S", {"filter": "s.samp"}, quiet=True)
+    r.drain(sid, 0.3, 2)
+    schedule(r, "* * * * * *", "s.every", "own", Nats_Schedule_Source="s.none", Nats_Schedule_Target="s.t.3", E="f")
+    r.drain(sid, 2.5, 1)
+    for name in "AS":
+        r.api("STREAM.DELETE." + name, quiet=True)
+
+
+ALL = [ttl, atomic, fast, counters, schedules]

@@ -225,12 +225,51 @@ static void too_large(void **state)
     ef_fini(&f);
 }
 
+/* What a schedule makes and the schedule's end are one record. */
+static void takes_another_subject_along(void **state)
+{
+    struct ef f;
+    struct draft d = {.n = 0};
+    struct ef_got g = {0};
+    (void)state;
+    ef_init(&f, 7, NULL);
+    (void)ef_publish(&f, "sched", NULL, "1", 0);
+    (void)ef_publish(&f, "other", NULL, "2", 0);
+    (void)ef_publish(&f, "sched", NULL, "3", 0);
+    struct store_append *a = add(&d, "target", "made");
+    a->purge_subject = "sched";
+    a->purge_subject_len = 5;
+    assert_int_equal(f.store->ops->append(f.s, a, ef_on_append, &g), ST_OK);
+    ef_spin(&f);
+    assert_int_equal(g.append.seq, 4);
+    for (int how = EF_CLEAN; how <= EF_POWER; how++) {
+        ef_restart(&f, (enum ef_end)how);
+        assert_int_equal(ef_state(&f).msgs, 2);
+        assert_null(ef_get(&f, 1));
+        assert_null(ef_get(&f, 3));
+        assert_string_equal(ef_get(&f, 4), "made");
+    }
+    struct msg m;
+    assert_int_equal(f.store->ops->last_msg(f.s, "sched", 5, &m), ST_NOTFOUND);
+    enum st st = ST_AGAIN;
+    for (int i = 0; i < 50 && st == ST_AGAIN; i++) {
+        st = f.store->ops->last_msg(f.s, "target", 6, &m);
+        ef_spin(&f);
+    }
+    assert_int_equal(st, ST_OK);
+    ef_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stores_all),         cmocka_unit_test(refuses_all),
-        cmocka_unit_test(expectations),       cmocka_unit_test(seen_whole),
-        cmocka_unit_test(memory_streams_too), cmocka_unit_test(too_large),
+        cmocka_unit_test(stores_all),
+        cmocka_unit_test(refuses_all),
+        cmocka_unit_test(expectations),
+        cmocka_unit_test(seen_whole),
+        cmocka_unit_test(memory_streams_too),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(takes_another_subject_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
