@@ -248,7 +248,7 @@ BAD_CONFIGS = (
     ("tls { cert_file: x }\n", r'bad\.conf:1:1: "tls" is not served yet; remove it to start without TLS'),
     ("cluster { port: -1 }\n", r'bad\.conf:1:1: "cluster" is not served yet'),
     ("authorization { users: [ {user: a, password: b, permissions: { publish: x } } ] }\n", r'bad\.conf:1:\d+: "permissions"'),
-    ("accounts { A { jetstream: { max_mem: 1M } } }\n", r"bad\.conf:1:\d+: "),
+    ("accounts { A { jetstream: { max_mem: lots } } }\n", r"bad\.conf:1:\d+: "),
     ("accounts { A { users: [ {user: x, password: y} ] }, B { users: [ {user: x, password: z} ] } }\n", r"x"),
     ("\x00\x01\x02\n", r"bad\.conf:1:\d+: "),
     ("{" * 5000 + "\n", r"bad\.conf:\d+:\d+: "),
