@@ -40,7 +40,14 @@ func generate(r *rand.Rand, steps int) []step {
 	return g.steps
 }
 
-func (g *gen) add(s step)              { g.steps = append(g.steps, s) }
+func (g *gen) add(s step) {
+	// a copy has time to come before it is looked at
+	if g.theme != nil && len(g.theme.streams) > 1 && strings.Contains(s.subject, "S1") && (len(g.steps) == 0 || g.steps[len(g.steps)-1].op != "sleep") {
+		g.steps = append(g.steps, step{op: "sleep", n: 200})
+	}
+	g.steps = append(g.steps, s)
+}
+
 func (g *gen) api(what, body string)   { g.add(step{op: "api", subject: api + what, body: body}) }
 func (g *gen) chance(percent int) bool { return g.r.IntN(100) < percent }
 
@@ -679,12 +686,8 @@ func (g *gen) consumerCreate() {
 	g.api(subject, g.body(o))
 }
 
-// keepFilters leaves a consumer's filters as they are where messages wait for consumers: see DIFFERENCES.md.
+// keepFilters leaves a consumer's filters as they are in an update: see DIFFERENCES.md.
 func (g *gen) keepFilters(s, name string, cfg obj) {
-	r := g.streams[s]["retention"]
-	if r == nil || r == "limits" {
-		return
-	}
 	for _, f := range []string{"filter_subject", "filter_subjects"} {
 		delete(cfg, f)
 		if v, ok := g.consumers[s+" "+name][f]; ok {
