@@ -142,7 +142,7 @@ struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct 
     return c;
 }
 
-static bool same_filters(const struct cons_cfg *a, const struct cons_cfg *b)
+bool cons_same_filters(const struct cons_cfg *a, const struct cons_cfg *b)
 {
     bool same = a->nfilters == b->nfilters;
     for (size_t i = 0; i < a->nfilters && same; i++) {
@@ -155,7 +155,7 @@ void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg, uint32_t cfg
 {
     struct cons_cfg copy;
     cons_cfg_copy(&copy, cfg);
-    bool same = same_filters(&c->cfg, &copy);
+    bool same = cons_same_filters(&c->cfg, &copy);
     cons_cfg_fini(&c->cfg);
     c->cfg = copy;
     c->cfg_version = cfg_version;

@@ -345,8 +345,12 @@ void ddl_cons_update(struct store_cons *c, const struct cons_cfg *cfg, store_con
         refuse(s->eng, w, st);
         return;
     }
+    bool same = cons_same_filters(cons_op_cfg(c), cfg);
     cons_set_cfg(c, cfg, head.cfg_version);
     cons_flush(c);
+    if (!same) {
+        cons_release_unwanted(s); /* it may want less now */
+    }
     eng_wait_own(s->eng, s->ticket, ddl_done, w, ST_OK, 0);
 }
 

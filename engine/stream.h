@@ -233,6 +233,7 @@ void eng_undefer(struct eng *e,
  * has logged CFG); else empty, to be filled by cons_load / replay. Owned by the stream. */
 struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct cons_cfg *cfg,
                              uint32_t cfg_version, int64_t created_ns, bool fresh);
+bool cons_same_filters(const struct cons_cfg *a, const struct cons_cfg *b);
 void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg,
                   uint32_t cfg_version); /* update; copies */
 void cons_free(

@@ -347,6 +347,30 @@ static void release_goes_in_steps(void **state_)
     finish(&w);
 }
 
+/* A filter that takes in less: what nobody wants any more goes, what is pending stays. */
+static void narrowed_filter_releases(void **state_)
+{
+    (void)state_;
+    struct world w;
+    struct stream_state st;
+    struct cons_cfg cfg;
+    make_stream(&w, RETENTION_INTEREST, -1);
+    make_cons(&w, "c", ">");
+    publish(&w, "a", 3, 0);
+    publish(&w, "b", 2, 0);
+    take(&w, 1);
+    cons_cfg_copy(&cfg, w.store->ops->cons_cfg(w.c));
+    base_free(cfg.filters[0]);
+    cfg.filters[0] = base_strdup("b");
+    w.store->ops->cons_update(w.c, &cfg, on_cons, &w);
+    cons_cfg_fini(&cfg);
+    spin(&w);
+    w.store->ops->stream_state(w.s, &st);
+    assert_int_equal(st.msgs, 3);
+    expect(&w, 1, 1, 0, 1, 2);
+    finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +380,7 @@ int main(void)
         cmocka_unit_test(purge_tells_nobody),
         cmocka_unit_test(what_is_waited_for),
         cmocka_unit_test(release_goes_in_steps),
+        cmocka_unit_test(narrowed_filter_releases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
