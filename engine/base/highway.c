@@ -57,6 +57,9 @@ static void packet(struct highway *h, const uint8_t p[32])
 void highway_add(struct highway *h, const void *data, size_t len)
 {
     const uint8_t *p = data;
+    if (len == 0) {
+        return; /* data may be NULL */
+    }
     if (h->npart > 0) {
         size_t n = 32 - h->npart < len ? 32 - h->npart : len;
         if (n > 0) {

@@ -190,6 +190,7 @@ def refused():
         _, chunks, end, _ = snapshot(c, "S", ack=False, chunk_size=1024, window_size=2048)
         assert len(chunks) == 2 and end.startswith(b"NATS/1.0 408 No Flow Response"), (chunks, end)
         _, _, _, data = snapshot(c, "S")
+        sound = content(c, "S")
 
         def rest(name, config, number, text, d=data):
             a = restore(c, name, config, d)
@@ -207,7 +208,11 @@ def refused():
         rest("S", cfg, 10062, "restore failed: s2: corrupt input", b"")
         for i in range(0, len(data), max(1, len(data) // 60)):
             a = restore(c, "S", cfg, data[:i] + bytes([data[i] ^ 16]) + data[i + 1:])
-            assert a["error"]["err_code"] == 10062, (i, a)
+            if "error" in a:
+                assert a["error"]["err_code"] == 10062, (i, a)
+            else:  # another way to say the same bytes: a copy from elsewhere in a run
+                assert content(c, "S") == sound, i
+                c.api("STREAM.DELETE.S")
         assert "error" in c.api("STREAM.INFO.S")
         assert "error" not in restore(c, "S", dict(cfg, max_msgs=5, description="new"), data)
         assert state(c, "S")["messages"] == 5
