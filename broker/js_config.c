@@ -303,10 +303,6 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
         return false;
     }
     if (!check_first_seq(c, e) || !check_window(r, lim, e) ||
-        (c->allow_msg_counter && r->origins.sources.n > 0 &&
-         !fail_cfg(e, "counters with sources are not served yet by this version")) ||
-        (c->allow_msg_schedules && r->origins.sources.n > 0 &&
-         !fail(e, API_SOURCE_WITH_MSG_SCHEDULES)) ||
         !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(r, e) ||
         !check_subjects(c, e) || !js_extra_check(&r->extra, c, r->pedantic, e)) {
         return false;

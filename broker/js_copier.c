@@ -27,6 +27,7 @@ void js_copier_unref(struct js_copier *c)
         js_xform_destroy(c->xforms[i]);
     }
     base_free(c->xforms);
+    js_hdr_edit_fini(&c->block);
     struct json_structs one = {base_malloc(sizeof c->origin), 1};
     memcpy(one.v, &c->origin, sizeof c->origin);
     json_structs_fini(&one, &js_source_type);

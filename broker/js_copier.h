@@ -74,6 +74,8 @@ struct js_copier {
     /* Of a mirror: the stream's last sequence; of a source: the stream's position in it. As it is
      * once all that was submitted is stored. */
     uint64_t tip;
+    uint64_t source_seq;      /* the same of the last message that was submitted, not passed over */
+    struct js_hdr_edit block; /* of a counter's message, before its source is marked */
     /* Of a source, owned: the position's key, and what stands in the header before and behind the
      * sequence. */
     char *source_key, *source_head, *source_tail;
@@ -109,6 +111,11 @@ void js_copier_rewind(struct js_copier *c);
 uint64_t js_copier_start_seq(const struct js_copier *c);
 /* The origin has nothing up to this sequence. */
 void js_copier_skip(struct js_copier *c, uint64_t sseq);
+
+/* The headers of a counter's message from a source as this stream stores it (js_counter_source.c).
+ * REFUSED: it is none. AGAIN: what it comes on top of is being read. */
+enum js_counter js_counter_from_source(struct js_copier *c, const struct brk_msg *m,
+                                       struct brk_str stored_as, struct js_hdr_edit *out);
 
 /* --- js_copier.c --- */
 void js_copier_unref(struct js_copier *c);

@@ -39,6 +39,7 @@ void js_copier_rewind(struct js_copier *c)
     } else {
         c->tip = c->js->ops->source_seq(store_of(c), c->source_key, strlen(c->source_key));
     }
+    c->source_seq = c->tip;
     c->sseq = 0;
     c->cseq = 0;
     c->broken = false;
@@ -175,7 +176,7 @@ static void mark_source(struct js_copier *c, const struct brk_msg *m, uint64_t s
     a->hdr_len = (uint32_t)e->len;
     a->flags |= MSG_SOURCED;
     a->has_expected_source_seq = true;
-    a->expected_source_seq = c->tip;
+    a->expected_source_seq = c->source_seq;
 }
 
 /* The subject it is stored under. */
@@ -198,7 +199,15 @@ static struct brk_str subject_of(struct js_copier *c, struct brk_str subject,
     return subject;
 }
 
-/* False: the journal window is full. */
+/* The payload of a counter's message. False: the subject holds no number. */
+static bool add_up(struct js_copier *c, struct store_append *a)
+{
+    struct js_headers h;
+    js_headers_read(&h, a->hdr, a->hdr_len);
+    return js_counter_apply(c->stream, &h, NULL, a, (struct brk_str){0}) == JS_COUNTER_OK;
+}
+
+/* False: the journal window is full, or what it rests on is being read. */
 static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, int64_t ts_ns)
 {
     char other[JS_XFORM_SUBJECT_MAX];
@@ -206,6 +215,18 @@ static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, 
         return true; /* there already */
     }
     struct brk_str subject = subject_of(c, m->subject, other);
+    bool counter = !c->mirror && c->stream->counter;
+    struct brk_msg copy = *m;
+    if (counter) {
+        enum js_counter is = js_counter_from_source(c, m, subject, &c->block);
+        if (is != JS_COUNTER_OK) {
+            c->tip = is == JS_COUNTER_REFUSED ? sseq : c->tip; /* passed over */
+            return is == JS_COUNTER_REFUSED;
+        }
+        copy.hdr = (const uint8_t *)c->block.buf;
+        copy.hdr_len = c->block.len;
+        m = &copy;
+    }
     struct store_append a = {.subject = subject.p,
                              .subject_len = (uint32_t)subject.n,
                              .hdr = m->hdr,
@@ -220,6 +241,10 @@ static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, 
     } else {
         mark_source(c, m, sseq, &a);
     }
+    if (counter && !add_up(c, &a)) {
+        c->tip = sseq;
+        return true;
+    }
     if (a.hdr_len > 0) {
         read_headers(c, &a);
     }
@@ -230,6 +255,7 @@ static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, 
         return false;
     }
     c->submitted++;
+    c->source_seq = sseq;
     c->tip = sseq;
     return true;
 }

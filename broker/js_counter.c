@@ -39,8 +39,7 @@ static const struct json_field value_fields[] = {
 static const struct json_schema value_schema = {"CounterValue", "server.CounterValue", value_fields,
                                                 ARRAY_LEN(value_fields)};
 
-/* The number in {"val":"..."}, to be freed. NULL: there is none. */
-static char *value_of(const uint8_t *data, size_t len)
+char *js_counter_value(const uint8_t *data, size_t len)
 {
     struct json_in doc = {0};
     struct json_decode d = {0};
@@ -111,7 +110,7 @@ enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h
         return JS_COUNTER_AGAIN;
     }
     if (st == ST_OK) {
-        value = value_of(last.data, last.data_len);
+        value = js_counter_value(last.data, last.data_len);
         keep_sources(js, h, &last, a);
     } else if (st == ST_NOTFOUND) {
         value = base_strdup("0");

@@ -405,6 +405,8 @@ void js_batch_drop_all(struct js_stream *s);
 /* Counters (js_counter.c). check: what the message says (API_OK: fine). apply: makes the payload in
  * js->counter_buf; `earlier` is the subject's last message of the same batch, or NULL. */
 enum js_counter { JS_COUNTER_OK, JS_COUNTER_REFUSED, JS_COUNTER_AGAIN };
+/* The number in {"val":"..."}, to be freed. NULL: there is none. */
+char *js_counter_value(const uint8_t *data, size_t len);
 enum api_err js_counter_check(const struct js_headers *h, const struct store_append *a);
 enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h,
                                  const struct msg *earlier, struct store_append *a,

@@ -288,6 +288,49 @@ def transforms(srv):
             c.api("STREAM.DELETE." + name)
 
 
+def counters(srv):
+    """What comes from several sources is added up, also over kills; what is no counter is passed over."""
+    with natsraw.Conn(port=srv.port) as c:
+        for n in ("a", "b"):
+            create(c, n.upper(), subjects=[n + ".>"], allow_msg_counter=True)
+        create(c, "N", subjects=["n.>"])
+        create(c, "S", subjects=["s.>"], allow_msg_counter=True, sources=[
+            {"name": "A", "subject_transforms": [{"src": "a.>", "dest": "s.>"}]},
+            {"name": "B", "subject_transforms": [{"src": "b.>", "dest": "s.>"}]}, {"name": "N"}])
+
+        def total(want):
+            def at():
+                m = c.api("STREAM.MSG.GET.S", {"last_by_subj": "s.x"}).get("message")
+                return m if m and json.loads(base64.b64decode(m["data"])) == {"val": want} else None
+            return until("the sum " + want, at)
+        for subject, incr, want in (("a.x", "5", "5"), ("a.x", "+2", "7"), ("b.x", "10", "17"), ("s.x", "1", "18"),
+                                    ("a.x", "-3", "15"), ("b.x", "99999999999999999999", "100000000000000000014")):
+            publish(c, subject, "", {"Nats-Incr": incr})
+            m = total(want)
+        assert sorted(headers(m)) == [
+            'Nats-Counter-Sources: {"A":{"a.x":"4"},"B":{"b.x":"100000000000000000009"}}', "Nats-Incr: 99999999999999999999",
+            "Nats-Stream-Source: B 2 b.> s.> b.x"], headers(m)
+        publish(c, "n.x", "no counter")
+        publish(c, "a.x", "", {"Nats-Incr": "1"})
+        total("100000000000000000015")
+        publish(c, "n.x", "", None)
+        for _ in range(200):
+            c.pub("a.x", "", hdr={"Nats-Incr": "1"})
+            c.pub("b.x", "", hdr={"Nats-Incr": "-1"})
+        c.ping()
+    srv.restart()
+    with natsraw.Conn(port=srv.port) as c:
+        def val(s, subject):
+            m = c.api("STREAM.MSG.GET." + s, {"last_by_subj": subject})["message"]
+            return int(json.loads(base64.b64decode(m["data"]))["val"])
+        publish(c, "a.x", "", {"Nats-Incr": "7"})
+        until("the sum of both and the own one",
+              lambda: val("S", "s.x") == val("A", "a.x") + val("B", "b.x") + 1)
+        assert c.api("STREAM.INFO.S", {"subjects_filter": "n.>"})["state"].get("subjects") is None
+        for name in ("S", "A", "B", "N"):
+            c.api("STREAM.DELETE." + name)
+
+
 def given_consumer(srv):
     """A consumer of the origin that somebody made (ADR-60)."""
     with natsraw.Conn(port=srv.port) as c:
@@ -512,7 +555,7 @@ def command_line(srv):
         cli.sh("nats stream rm %s -f" % name)
 
 
-ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, given_consumer, refusals, killed,
+ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, counters, given_consumer, refusals, killed,
        sources_killed, command_line]
 
 
