@@ -502,7 +502,7 @@ void js_h_info(struct js_req *r)
     json_out_bool(j, "max_bytes_required", l->max_bytes_required);
     json_out_end(j);
     json_out_open(j, "api");
-    json_out_u64(j, "level", 0);
+    json_out_u64(j, "level", JS_API_LEVEL);
     json_out_u64(j, "total", r->ja->api_total);
     json_out_u64(j, "errors", r->ja->api_errors);
     if (r->ja->api_inflight > 1) {

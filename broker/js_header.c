@@ -99,7 +99,7 @@ bool js_level_too_high(const uint8_t *hdr, size_t len)
     if (!js_hdr_has(&h, JS_HDR_REQUIRED_LEVEL)) {
         return false;
     }
-    return !js_parse_u64(h.value[JS_HDR_REQUIRED_LEVEL], &level) || level > 0;
+    return !js_parse_u64(h.value[JS_HDR_REQUIRED_LEVEL], &level) || level > JS_API_LEVEL;
 }
 
 bool js_parse_u64(struct brk_str s, uint64_t *out)

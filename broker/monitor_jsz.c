@@ -7,6 +7,7 @@
  * that went meanwhile is left out. Ours stands in members named `millrace`: beside a stream's
  * config its durability and damage, at the end the store. */
 #include "broker/js.h"
+#include "broker/js_header.h"
 #include "broker/monitor_int.h"
 #include "engine/base/base.h"
 
@@ -79,7 +80,7 @@ static void put_stats(struct mon_job *job, const struct brk_account *acc,
     json_out_u64(j, "accounts", acc == NULL ? js_accounts(job->m) : 0);
     json_out_u64(j, "ha_assets", 0);
     json_out_open(j, "api");
-    json_out_u64(j, "level", 0);
+    json_out_u64(j, "level", JS_API_LEVEL);
     json_out_u64(j, "total", f->api_total);
     json_out_u64(j, "errors", f->api_errors);
     if (f->api_inflight > 0) {
@@ -220,7 +221,7 @@ static enum mon_step put_disabled(struct mon_job *job)
         json_out_u64(j, zeros[i], 0);
     }
     json_out_open(j, "api");
-    json_out_u64(j, "level", 0);
+    json_out_u64(j, "level", JS_API_LEVEL);
     json_out_u64(j, "total", none.api_total);
     json_out_u64(j, "errors", none.api_errors);
     json_out_end(j);
