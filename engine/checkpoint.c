@@ -815,7 +815,11 @@ static void begin_lap(struct eng *e, bool final)
             freeze(e, s);
         }
     }
-    k->running_requests = k->requests;
+    struct ckpt_request **tail = &k->running_requests; /* behind those of a lap that was cut short */
+    while (*tail != NULL) {
+        tail = &(*tail)->next;
+    }
+    *tail = k->requests;
     k->requests = NULL;
 }
 

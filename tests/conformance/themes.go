@@ -121,7 +121,7 @@ func (g *gen) listen() {
 }
 
 func (g *gen) schedule() {
-	kv := []string{"Nats-Schedule", pick(g, "@at 2040-01-01T00:00:00Z", "@every 1h", "@hourly", "0 0 0 1 1 *", "x", "@every 1ms", "@at x", "@daily", "* * *", "@at 2020-01-01T00:00:00Z")}
+	kv := []string{"Nats-Schedule", pick(g, "@at 2040-01-01T00:00:00Z", "@every 1h", "@hourly", "0 0 0 1 1 *", "x", "@every 1ms", "@at x", "@daily", "* * *", "@at 2041-01-01T00:00:00Z")} // a past time fires at a moment of its own
 	if g.chance(90) {
 		kv = append(kv, "Nats-Schedule-Target", pick(g, "s0.target", "s0.target", "x.y", "s0.*", ""))
 	}
