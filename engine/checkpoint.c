@@ -815,7 +815,8 @@ static void begin_lap(struct eng *e, bool final)
             freeze(e, s);
         }
     }
-    struct ckpt_request **tail = &k->running_requests; /* behind those of a lap that was cut short */
+    struct ckpt_request **tail =
+        &k->running_requests; /* behind those of a lap that was cut short */
     while (*tail != NULL) {
         tail = &(*tail)->next;
     }
