@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "engine/quarantine.h"
+
 struct check {
     struct eng *e;
     eng_finding_fn fn;
@@ -107,6 +109,34 @@ static enum st check_journal(struct check *k, struct err *err)
     return st;
 }
 
+enum st eng_quarantine(struct store *store, bool remove, eng_quarantined_fn fn, void *arg,
+                       struct err *err)
+{
+    struct eng *e = eng_of(store);
+    struct quarantine_list l;
+    enum st st = remove ? quarantine_empty(e->env, e->root, &l, err)
+                        : quarantine_list(e->env, e->root, &l, err);
+    if (st == ST_OK) {
+        for (size_t i = 0; i < l.n; i++) {
+            fn(arg, l.v[i].name, l.v[i].bytes, l.v[i].since_ns);
+        }
+        quarantine_list_fini(&l);
+    }
+    return st;
+}
+
+static enum st check_quarantine(struct check *k, struct err *err)
+{
+    struct quarantine_list l;
+    enum st st = quarantine_list(k->e->env, k->e->root, &l, err);
+    if (st == ST_OK) {
+        k->out->quarantine_files = l.n;
+        k->out->quarantine_bytes = l.bytes;
+        quarantine_list_fini(&l);
+    }
+    return st;
+}
+
 enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_check_report *out,
                   struct err *err)
 {
@@ -122,6 +152,9 @@ enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_
     }
     if (st == ST_OK) {
         st = check_journal(&k, err);
+    }
+    if (st == ST_OK) {
+        st = check_quarantine(&k, err);
     }
     if (st == ST_OK) {
         /* Everything is loaded; the files are verified with nobody else on them. */

@@ -265,9 +265,8 @@ static void flush_unit(struct eng *e, struct ckpt_unit *u, uint64_t generation)
 static void write_units(struct eng *e)
 {
     struct ckpt *k = e->ckpt;
-    uint64_t generation = cat_generation(e->cat) + 1;
     for (size_t i = 0; i < k->nunits; i++) {
-        flush_unit(e, &k->units[i], generation);
+        flush_unit(e, &k->units[i], k->generation);
     }
 }
 
@@ -804,6 +803,9 @@ static void begin_lap(struct eng *e, bool final)
             cons_flush(e->by_name[i]->cons[c]);
         }
     }
+    /* A compaction under way may commit before this lap does: what a crash then leaves of the lap
+     * must not pass for files of an older generation. */
+    k->generation = cat_generation(e->cat) + 1 + (compact_idle(e) ? 0 : 1);
     jw_seal(e->jw);
     k->freeze_ticket = jw_open_ticket(e->jw) - 1;
     for (size_t i = 0; i < e->ngids; i++) {

@@ -65,6 +65,7 @@ struct ckpt {
     struct ckpt_unit *units; /* owned */
     size_t nunits, cap;
     uint64_t freeze_ticket;
+    uint64_t generation; /* new files say it: no commit before this lap's own can reach it */
     struct cat_txn *txn; /* owned */
     uint64_t checkpoint_lsn, new_checkpoint_lsn, end_lsn;
     enum st commit_st;

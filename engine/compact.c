@@ -402,6 +402,11 @@ bool compact_committing(const struct eng *e)
     return phase == COMPACT_COMMITTING || phase == COMPACT_COMMITTED;
 }
 
+bool compact_idle(const struct eng *e)
+{
+    return atomic_load_explicit(&e->compact->phase, memory_order_acquire) == COMPACT_IDLE;
+}
+
 static void idle(struct eng *e)
 {
     struct compact *k = e->compact;

@@ -287,6 +287,7 @@ void compact_settle(struct eng *e); /* shutdown, catalogue stopped: ends the job
 void compact_destroy(struct eng *e);
 void compact_poll(struct eng *e); /* owner: chooses, commits, publishes */
 bool compact_committing(const struct eng *e);
+bool compact_idle(const struct eng *e);       /* no job under way */
 void compact_look_at(struct store_stream *s); /* a checkpoint of it is durable */
 /* Secure delete of a message: the segment that holds it is rewritten soon. */
 void compact_erase(struct store_stream *s, uint64_t seq);

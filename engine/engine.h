@@ -74,10 +74,17 @@ void eng_stream_damage(struct store_stream *s,
 struct eng_check_report {
     uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files,
         journal_groups, records, bytes, torn_bytes, findings, lost_messages;
+    uint64_t quarantine_files, quarantine_bytes; /* no finding by itself */
 };
 typedef void (*eng_finding_fn)(void *arg, const char *object, const char *text, bool lost);
 MUST_USE enum st eng_check(struct store *store, eng_finding_fn fn, void *arg,
                            struct eng_check_report *out, struct err *err);
+/* What was set aside in quarantine/ (damaged or unknown files), oldest first; since_ns is INT64_MAX
+ * where the name does not say it. `remove`: all of it is removed, durably, and told once it is.
+ * Blocking. */
+typedef void (*eng_quarantined_fn)(void *arg, const char *name, uint64_t bytes, int64_t since_ns);
+MUST_USE enum st eng_quarantine(struct store *store, bool remove, eng_quarantined_fn fn, void *arg,
+                                struct err *err);
 /* What the stream takes on disk: segment files, and bytes that only the journal holds. */
 void eng_stream_space(struct store_stream *s, uint64_t *segments_out, uint64_t *segment_bytes_out,
                       uint64_t *tail_msgs_out);

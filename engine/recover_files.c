@@ -4,11 +4,17 @@
  * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the
  * file goes. A lower gen of a known segment: replaced, it goes. A higher one: a compaction that was
  * not committed; it goes when the stream is whole without it. In a directory that a drop had
- * renamed: the drop is finished. Empty: its first write never reached the disk. Everything else is
- * kept in quarantine/ and said: it may be evidence. */
+ * renamed: the drop is finished. Empty: its first write never reached the disk.
+ *
+ * Any other is read: the row of a segment goes when nothing of it lives, its file a moment later,
+ * and a crash may fall between; a flush may have failed and its file outlived the attempt to unlink
+ * it. When the stream is whole, every block of the file is good, and each message in it was either
+ * removed by a record or stands elsewhere, the file has nothing to tell: it goes, said in the log.
+ * Everything else is kept in quarantine/ and said: it may be evidence. */
 #include "engine/eng.h"
 
 #include "engine/base/log.h"
+#include "engine/quarantine.h"
 
 struct judge {
     struct eng *e;
@@ -17,6 +23,9 @@ struct judge {
     uint32_t *drop; /* owned */
     size_t ndrop;
     uint64_t generation;
+    const struct store_stream *s; /* whose file is being read */
+    uint64_t read, uncovered;     /* messages of it */
+    uint64_t covered_files, covered_msgs;
 };
 
 static void add_path(char ***v, size_t *n, const char *path)
@@ -53,6 +62,43 @@ static bool is_blank(struct eng *e, const char *path)
     return blank;
 }
 
+/* A message of a file nobody names: is it dead by a logged fact, or does the stream have it? */
+static void on_msg(void *arg, const struct msg *m)
+{
+    struct judge *j = arg;
+    const struct store_stream *s = j->s;
+    j->read++;
+    if (m->seq <= s->last_seq && !liveset_is_live(s->live, m->seq)) {
+        return;
+    }
+    const uint8_t *own = tail_get(&s->tail, m->seq, NULL);
+    struct msg t;
+    if (own != NULL) {
+        j->uncovered += msg_get(own, get_u32le(own), &t) != ST_OK ||
+                        t.content_crc != m->content_crc || t.ts_ns != m->ts_ns;
+        return;
+    }
+    size_t n = s->segs != NULL ? s->segs->n : 0;
+    size_t i = n > 0 ? seg_views_find(s->segs->v, n, m->seq) : 0;
+    j->uncovered += m->seq > s->last_seq || i >= n || s->segs->v[i]->row.first_seq > m->seq;
+}
+
+static bool covered(struct judge *j, const struct store_stream *s, uint64_t segno, uint32_t gen,
+                    const char *path)
+{
+    if (s == NULL || s->memory || s->ndamage > 0 || j->e->nunowned > 0) {
+        return false;
+    }
+    j->s = s;
+    j->read = j->uncovered = 0;
+    if (!segs_read_unknown(j->e->segs, path, s->gid, segno, gen, on_msg, j) || j->uncovered > 0) {
+        return false;
+    }
+    j->covered_files++;
+    j->covered_msgs += j->read;
+    return true;
+}
+
 static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
                     uint64_t created_generation, const char *path)
 {
@@ -75,8 +121,9 @@ static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool 
         return;
     }
     bool copied = known >= 0 && s->ndamage == 0; /* by a compaction that was not committed */
-    if (segno != 0 && (known > (int64_t)gen || copied || created_generation > j->generation ||
-                       (created_generation == 0 && is_blank(j->e, path)))) {
+    if (segno != 0 &&
+        (known > (int64_t)gen || copied || created_generation > j->generation ||
+         (created_generation == 0 && is_blank(j->e, path)) || covered(j, s, segno, gen, path))) {
         add_path(&j->remove, &j->nremove, path);
     } else {
         add_path(&j->keep, &j->nkeep, path);
@@ -90,9 +137,17 @@ enum st recover_judge_files(struct eng *e, struct err *err)
     for (size_t i = 0; i < j.nremove && st == ST_OK; i++) {
         st = segs_remove_unknown(e->segs, j.remove[i], err);
     }
+    if (st == ST_OK && j.covered_files > 0) {
+        log_inf("removed files of segments that were let go before the stop; all they held is "
+                "removed or stands elsewhere files=%llu msgs=%llu",
+                (unsigned long long)j.covered_files, (unsigned long long)j.covered_msgs);
+    }
     for (size_t i = 0; i < j.nkeep && st == ST_OK; i++) {
-        log_inf("file \"%s\" stands in no catalogue: moved to quarantine/", j.keep[i]);
+        log_wrn("file \"%s\" stands in no catalogue: moved to quarantine/", j.keep[i]);
         st = segs_quarantine(e->segs, j.keep[i], err);
+    }
+    if (st == ST_OK) {
+        st = quarantine_trim(e->env, e->root, err);
     }
     for (size_t i = 0; i < j.ndrop && st == ST_OK; i++) {
         st = segs_drop_stream(e->segs, j.drop[i], err);

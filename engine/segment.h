@@ -229,6 +229,11 @@ MUST_USE enum st segs_drop_stream(struct segs *s, uint32_t gid, struct err *err)
 typedef void (*segs_list_fn)(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool dropped,
                              uint64_t created_generation, const char *path);
 MUST_USE enum st segs_list(struct segs *s, segs_list_fn fn, void *arg, struct err *err);
+/* Reads every message of a file that no row names (path as segs_list gave it). True: all of it
+ * could be read, but for what may follow the last good block. False: not this store's, not what its
+ * name says, or damaged. */
+bool segs_read_unknown(struct segs *s, const char *path, uint32_t gid, uint64_t segno, uint32_t gen,
+                       void (*fn)(void *arg, const struct msg *m), void *arg);
 /* Moves a file (path as segs_list gave it) to quarantine/, under a name that tells where it came
  * from; synced. */
 MUST_USE enum st segs_quarantine(struct segs *s, const char *path, struct err *err);

@@ -20,6 +20,7 @@ static const char usage_text[] =
     "  info DIR     streams, consumers, segments and journal\n"
     "  check DIR    verifies every checksum; exit code 3 when damage was found\n"
     "  compact DIR  rewrites segments without their removed messages\n"
+    "  quarantine DIR              what was set aside as damaged or unknown; --empty removes it\n"
     "  backup DIR --to ARCHIVE     all streams and consumers into one file\n"
     "      --account A, --stream S   only these\n"
     "      --replace                 an archive of that name is replaced\n"
@@ -50,6 +51,7 @@ static const struct command {
     {"backup", JA_READ_ONLY, ja_backup},
     {"restore", -1, ja_restore},
     {"verify", -1, ja_verify},
+    {"quarantine", JA_READ_ONLY, ja_quarantine},
 };
 
 /* --- text helpers ----------------------------------------------------------------------------- */
@@ -221,6 +223,9 @@ static bool option(struct ja_ctx *x, int c)
     case 'r':
         x->replace = true;
         return true;
+    case 'e':
+        x->empty = true;
+        return true;
     case 't':
         x->to = optarg;
         return true;
@@ -255,6 +260,7 @@ int main(int argc, char **argv)
                                             {"as-account", required_argument, NULL, 'A'},
                                             {"as-stream", required_argument, NULL, 'S'},
                                             {"replace", no_argument, NULL, 'r'},
+                                            {"empty", no_argument, NULL, 'e'},
                                             {0}};
     struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
     int c;

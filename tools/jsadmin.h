@@ -19,7 +19,7 @@ struct ja_ctx {
     struct store *store; /* owned by main; NULL for commands that open it themselves */
     const char *dir;
     const char *to, *from, *account, *stream, *as_account, *as_stream; /* options, or NULL */
-    bool replace;
+    bool replace, empty;
     bool json;
     struct json_out out; /* --json: the document's object is open */
     struct table findings;
@@ -35,6 +35,7 @@ int ja_compact(struct ja_ctx *x);
 int ja_backup(struct ja_ctx *x);
 int ja_restore(struct ja_ctx *x);
 int ja_verify(struct ja_ctx *x);
+int ja_quarantine(struct ja_ctx *x);
 
 /* Opens the store in x->dir; says why it cannot. Returns an exit code. */
 enum ja_how { JA_READ_ONLY, JA_READ_WRITE, JA_CREATE };

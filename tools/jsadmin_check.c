@@ -52,6 +52,8 @@ int ja_check(struct ja_ctx *x)
         json_out_u64(&x->out, "journal_records", r.records);
         json_out_u64(&x->out, "bytes", r.bytes);
         json_out_u64(&x->out, "torn_bytes", r.torn_bytes);
+        json_out_u64(&x->out, "quarantine_files", r.quarantine_files);
+        json_out_u64(&x->out, "quarantine_bytes", r.quarantine_bytes);
         json_out_bool(&x->out, "clean", findings == 0 && st == ST_OK);
     } else {
         printf("Checked       %s catalogue pages, %s in segments and journal\n",
@@ -60,6 +62,10 @@ int ja_check(struct ja_ctx *x)
         printf("%s blocks\n", ja_count(r.blocks, b, sizeof b));
         printf("Journal       %s groups, ", ja_count(r.journal_groups, b, sizeof b));
         printf("%s records\n", ja_count(r.records, b, sizeof b));
+        if (r.quarantine_files > 0) {
+            printf("Quarantine    %s files, ", ja_count(r.quarantine_files, b, sizeof b));
+            printf("%s (jsadmin quarantine)\n", ja_bytes(r.quarantine_bytes, b, sizeof b));
+        }
         if (findings > 0) {
             printf("\n");
             table_print(&x->findings, stdout);

@@ -176,8 +176,31 @@ def refused(archive, store, want):
     assert info(store) == want
 
 
+def quarantine():
+    with server.Server() as s:
+        c = connect(s)
+        create(c, "ORDERS", "o.>")
+        publish(c, "o", 10)
+        s.stop()
+        assert jsadmin("quarantine", s.store)[0] == "Nothing is in quarantine.\n"
+        os.makedirs(os.path.join(s.store, "millrace", "s", "00000001"), exist_ok=True)
+        with open(os.path.join(s.store, "millrace", "s", "00000001", "99.0.seg"), "wb") as f:
+            f.write(b"not a segment" * 100)
+        s.start()
+        s.stop()
+        found = json.loads(jsadmin("--json", "check", s.store)[0])
+        assert found["quarantine_files"] == 1 and found["quarantine_bytes"] == 1300 and found["clean"], found
+        assert "Quarantine    1 files" in jsadmin("check", s.store)[0]
+        listed = json.loads(jsadmin("--json", "quarantine", s.store)[0])
+        assert listed["files"][0]["name"].startswith("s-00000001-99.0.seg.") and not listed["removed"], listed
+        assert listed["files"][0]["set_aside"].startswith("20"), listed
+        assert "99.0.seg" in jsadmin("quarantine", s.store)[0]
+        assert "1 files, 1.3 KiB, removed" in jsadmin("quarantine", s.store, "--empty")[0]
+        assert json.loads(jsadmin("--json", "quarantine", s.store)[0])["files"] == []
+
+
 def main():
-    for test in (compact, backup_and_restore):
+    for test in (compact, backup_and_restore, quarantine):
         try:
             test()
         except Exception:  # noqa: BLE001

@@ -414,7 +414,7 @@ static void on_file(void *arg, const char *path, uint64_t size)
         return;
     }
     p += 10;
-    if (strncmp(p, "quarantine/", 11) == 0 && strncmp(p + 11, "s-", 2) != 0) {
+    if (strncmp(p, "quarantine/", 11) == 0) {
         sw_fail(f->w, "file in quarantine after a mere crash: %s", path);
     } else if (strncmp(p, "s/", 2) == 0 &&
                sscanf(p + 2, "%8x/%llu.%u.seg", &gid, &segno, &gen) == 3) {
