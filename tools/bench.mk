@@ -6,7 +6,7 @@ $(BENCH_PROGS): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 
 $(B)/tests/bench/check: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-.PHONY: bench bench-restart bench-progs bench-check
+.PHONY: bench bench-floor bench-restart bench-progs bench-check
 bench-check: $(B)/tests/bench/check ## instructions, allocations, env calls per message; RECORD=1 writes tests/bench/check.tsv
 	@command -v valgrind >/dev/null || sh tools/setup.sh ci
 	@python3 tests/bench/check.py $< $(if $(RECORD),--record)
@@ -14,5 +14,7 @@ bench-progs: $(BENCH_PROGS)
 bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1]
 	@MILLRACE=$(BIN)/millrace LOAD=$(B)/tests/bench/load python3 tests/bench/bench.py --runs $(or $(RUNS),5) \
 	  --row "$(ROW)" --scale $(or $(SCALE),1) $(if $(JSON),--json "$(JSON)")
+bench-floor: all $(BENCH_PROGS) ## synchronous publishing beside what sockets and disk alone allow
+	@MILLRACE=$(BIN)/millrace PROGS=$(B)/tests/bench python3 tests/bench/floor.py --runs $(or $(RUNS),3)
 bench-restart: all ## restart after SIGKILL of 5 million messages, with 1,000 checked reads
 	@MILLRACE=$(BIN)/millrace python3 tests/bench/restart.py
