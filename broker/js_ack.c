@@ -188,7 +188,7 @@ static void sample(struct js_account *ja, const struct ack_in *a)
     }
     if (dice % 100 < a->c->sample) {
         js_metric_ack(a->c, a->cseq, a->sseq, a->deliveries,
-                      env_boot_ns(js->d.env) - u.delivered_ns);
+                      i64_sub_sat(env_boot_ns(js->d.env), u.delivered_ns));
     }
 }
 

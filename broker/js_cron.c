@@ -249,7 +249,8 @@ int64_t js_cron_next(const struct js_cron *c, int64_t after_ns)
     for (int64_t last = days + YEARS_AHEAD * 366; days <= last; days++, from = 0) {
         int64_t s = day_fits(c, days) ? in_day(c, from) : -1;
         if (s >= 0) {
-            return (days * DAY_S + s) * NS_PER_S;
+            int64_t at;
+            return __builtin_mul_overflow(days * DAY_S + s, NS_PER_S, &at) ? INT64_MAX : at;
         }
     }
     return INT64_MAX;
@@ -257,7 +258,8 @@ int64_t js_cron_next(const struct js_cron *c, int64_t after_ns)
 
 static int64_t round_s(int64_t ns)
 {
-    return floor_div(ns + NS_PER_S / 2, NS_PER_S) * NS_PER_S;
+    int64_t room = i64_max(ns, INT64_MIN + NS_PER_S); /* the stamp of a message may be any */
+    return floor_div(i64_add_sat(room, NS_PER_S / 2), NS_PER_S) * NS_PER_S;
 }
 
 int64_t js_cron_first(const struct js_cron *c, int64_t ts_ns, int64_t now_ns)

@@ -200,7 +200,7 @@ bool js_extra_check(struct js_extra *x, const struct stream_cfg *c, bool pedanti
 {
     const struct js_subject_change *t = js_extra_transform(x);
     const struct js_placement *p = x->placement.n > 0 ? x->placement.v : NULL;
-    if (p != NULL && p->cluster == NULL && p->preferred == NULL && p->tags.v == NULL) {
+    if (p != NULL && !given(p->cluster) && !given(p->preferred) && !p->tags.given) {
         json_structs_fini(&x->placement, &js_placement_type);
         p = NULL;
     }

@@ -52,8 +52,8 @@ static int64_t replay_left(const struct js_consumer *c, const struct cons_peek *
     if (!c->replaying || p->dcount > 1 || c->replay_ts_ns == 0) {
         return 0;
     }
-    int64_t gap = p->m.ts_ns - c->replay_ts_ns;
-    return gap < NS_PER_MS ? 0 : i64_max(c->replay_at_ns + gap - boot_ns(c), 0);
+    int64_t gap = i64_sub_sat(p->m.ts_ns, c->replay_ts_ns);
+    return gap < NS_PER_MS ? 0 : i64_max(i64_add_sat(c->replay_at_ns, gap) - boot_ns(c), 0);
 }
 
 static int64_t rate_left(struct js_consumer *c, size_t size)

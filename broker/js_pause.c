@@ -22,7 +22,7 @@ void js_put_go_time(struct json_out *j, const char *key, int64_t ns)
 
 int64_t js_pause_left_ns(struct js *js, int64_t until_ns)
 {
-    return until_ns == 0 ? 0 : i64_max(until_ns - env_real_ns(js->d.env), 0);
+    return until_ns == 0 ? 0 : i64_max(i64_sub_sat(until_ns, env_real_ns(js->d.env)), 0);
 }
 
 /* --- the pause -------------------------------------------------------------------------------- */

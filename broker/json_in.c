@@ -346,6 +346,7 @@ static enum st get_strings(struct json_object *v, struct json_strings *out, cons
     }
     json_strings_fini(out);
     size_t n = json_object_array_length(v);
+    out->given = true;
     if (n == 0) {
         return ST_OK;
     }

@@ -48,6 +48,7 @@ enum json_kind {
 struct json_strings {
     char **v; /* owned */
     size_t n;
+    bool given; /* there was a list, maybe of none */
 };
 struct json_durations {
     int64_t *v; /* owned */

@@ -227,12 +227,13 @@ static void get_pending(struct in *r, struct snap_cons *c, uint64_t n)
     int64_t base = n > 0 ? get_signed(r) : 0;
     for (uint64_t i = 0; i < n && !r->bad; i++) {
         struct snap_pend *p = &c->pend[c->npend++];
-        int64_t ns;
+        int64_t s, ns;
         p->sseq = c->floor_sseq + get(r);
         p->cseq = c->floor_cseq + get(r);
         p->dcount = 1;
-        int64_t s = base - get_signed(r);
-        p->ts_ns = __builtin_mul_overflow(s, NS_PER_S, &ns) ? 0 : ns;
+        bool far = __builtin_sub_overflow(base, get_signed(r), &s) ||
+                   __builtin_mul_overflow(s, NS_PER_S, &ns);
+        p->ts_ns = far ? 0 : ns;
     }
     if (c->npend > 1) {
         qsort(c->pend, c->npend, sizeof *c->pend, by_sseq);

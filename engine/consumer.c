@@ -265,7 +265,7 @@ static void load_pending(struct store_cons *c)
         c->nack += (e->flags & PEND_EXHAUSTED) == 0;
         c->nredelivered += e->dcount > 1;
         if (e->deadline_ns != INT64_MAX) {
-            e->deadline_ns = e->deadline_ns <= now ? boot : boot + (e->deadline_ns - now);
+            e->deadline_ns = e->deadline_ns <= now ? boot : i64_add_sat(boot, e->deadline_ns - now);
         }
         if (!liveset_is_live(c->s->live, e->sseq) || e->sseq > c->delivered_sseq) {
             seqs_push(&gone, e->sseq);

@@ -195,14 +195,15 @@ void cons_capture(const struct store_cons *c, struct snap_cons *out)
             continue;
         }
         int64_t wait = cons_wait_ns(c, e->dcount);
-        int64_t due = e->deadline_ns == INT64_MAX ? (wait == INT64_MAX ? 0 : now + wait)
-                      : c->running                ? now + (e->deadline_ns - boot)
+        int64_t due = e->deadline_ns == INT64_MAX ? i64_add_sat(now, wait)
+                      : c->running                ? i64_add_sat(now, e->deadline_ns - boot)
                                                   : e->deadline_ns; /* loaded, not started */
-        out->pend[out->npend++] = (struct snap_pend){.sseq = e->sseq,
-                                                     .cseq = e->cseq,
-                                                     .ts_ns = wait == INT64_MAX ? now : due - wait,
-                                                     .dcount = e->dcount,
-                                                     .exhausted = (e->flags & PEND_EXHAUSTED) != 0};
+        out->pend[out->npend++] =
+            (struct snap_pend){.sseq = e->sseq,
+                               .cseq = e->cseq,
+                               .ts_ns = wait == INT64_MAX ? now : i64_sub_sat(due, wait),
+                               .dcount = e->dcount,
+                               .exhausted = (e->flags & PEND_EXHAUSTED) != 0};
     }
 }
 
@@ -228,7 +229,8 @@ enum st cons_delta_of(const struct store_cons *c, const struct snap_cons *k, uin
         put(&b, p->cseq);
         put(&b, p->dcount);
         put(&b, p->exhausted ? PEND_EXHAUSTED : 0);
-        put(&b, timed ? zigzag(at - now) + 1 : 0);
+        /* INT64_MIN is left out: its code and one would be "none" */
+        put(&b, timed ? zigzag(i64_max(i64_sub_sat(at, now), -INT64_MAX)) + 1 : 0);
         before = p->sseq;
     }
     struct seq_runs none = {0};

@@ -309,8 +309,9 @@ bool cons_op_unacked(struct store_cons *c, uint64_t sseq, struct cons_unacked *o
     }
     int64_t wait = cons_wait_ns(c, e->dcount);
     *out = (struct cons_unacked){.cseq = e->cseq, .dcount = e->dcount};
-    out->delivered_ns = e->deadline_ns == INT64_MAX || wait == INT64_MAX ? eng_boot_ns(c->s->eng)
-                                                                         : e->deadline_ns - wait;
+    out->delivered_ns = e->deadline_ns == INT64_MAX || wait == INT64_MAX
+                            ? eng_boot_ns(c->s->eng)
+                            : i64_sub_sat(e->deadline_ns, wait);
     return true;
 }
 

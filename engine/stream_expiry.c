@@ -342,7 +342,8 @@ static void arm(struct store_stream *s, int64_t at_ns)
         s->expiry = eng_timer_create(s->eng, expire_due, s);
     }
     s->expiry_at_ns = at_ns;
-    eng_timer_set(s->expiry, eng_boot_ns(s->eng) + i64_max(at_ns - eng_now_ns(s->eng), 0));
+    eng_timer_set(s->expiry, i64_add_sat(eng_boot_ns(s->eng),
+                                         i64_max(i64_sub_sat(at_ns, eng_now_ns(s->eng)), 0)));
 }
 
 static void expire_due(void *arg)

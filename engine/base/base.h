@@ -107,6 +107,17 @@ static inline int64_t i64_max(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
+/* Sum and difference, held at the ends of the range: for times that came from outside. */
+static inline int64_t i64_add_sat(int64_t a, int64_t b)
+{
+    int64_t v;
+    return !__builtin_add_overflow(a, b, &v) ? v : b < 0 ? INT64_MIN : INT64_MAX;
+}
+static inline int64_t i64_sub_sat(int64_t a, int64_t b)
+{
+    int64_t v;
+    return !__builtin_sub_overflow(a, b, &v) ? v : b < 0 ? INT64_MAX : INT64_MIN;
+}
 /* Rounds up to a power-of-two multiple; the caller has checked that it cannot overflow. */
 static inline uint64_t align_up(uint64_t v, uint64_t to)
 {

@@ -1,5 +1,6 @@
 /* Fuzz target: JSON of stream and consumer configurations. What is accepted is written out and read
- * again: the second reading must be accepted too and give the same bytes. */
+ * again: the second reading must be accepted too and give the same bytes, but for a placement of an
+ * empty list of tags: nats-server writes it `{}`, and takes that for none. */
 #include <stdlib.h>
 
 #include "broker/js_config.h"
@@ -8,6 +9,17 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct js_limits limits = {.strict = true};
+
+static void drop_empty_placement(struct json_out *j)
+{
+    static const char text[] = "\"placement\":{},";
+    size_t len = sizeof text - 1;
+    char *at = j->len > 0 ? memmem(j->buf, j->len, text, len) : NULL;
+    if (at != NULL) {
+        j->len -= len;
+        memmove(at, at + len, (size_t)(j->buf + j->len - at));
+    }
+}
 
 static void same(const struct json_out *a, const struct json_out *b)
 {
@@ -66,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!read(first.buf, first.len, &second)) {
             abort();
         }
+        drop_empty_placement(&first);
         same(&first, &second);
     }
     json_out_fini(&first);

@@ -147,8 +147,8 @@ REPUBLISH = [{}, {"src": ">", "dest": "t.>"}, {"src": "s.>", "dest": "s.x.>"}, {
              {"src": "s.*", "dest": "t.*"}, {"src": "q.>", "dest": "t.>"}, {"src": "s..", "dest": "t"},
              {"src": "s.>", "dest": "t.>", "headers_only": True}, {"src": "s.*", "dest": "t.{{bad(1)}}"}, "x",
              {"src": "s.*", "dest": ">"}]
-PLACEMENT = [{}, {"cluster": "x"}, {"tags": ["a"]}, {"cluster": "", "tags": []}, {"preferred": "x"}, {"foo": 1}, {"cluster": 5},
-             None, "x"]
+PLACEMENT = [{}, {"cluster": "x"}, {"tags": ["a"]}, {"cluster": "", "tags": []}, {"cluster": ""}, {"tags": []},
+             {"tags": None}, {"preferred": ""}, {"preferred": "x"}, {"foo": 1}, {"cluster": 5}, None, "x"]
 
 
 def config(r):

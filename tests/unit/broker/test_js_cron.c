@@ -24,6 +24,19 @@ static void next_is(const char *pattern, const char *after, const char *want)
     assert_string_equal(out, want);
 }
 
+/* The stamp of a message that came with a snapshot may be any. */
+static void far_stamps(void **state)
+{
+    struct js_cron every, fields;
+    int64_t now = at("2030-01-01T00:00:00Z");
+    (void)state;
+    assert_true(js_cron_parse(&every, "@every 1s", 9));
+    assert_true(js_cron_parse(&fields, "0 0 0 1 1 *", 11));
+    assert_int_equal(js_cron_first(&every, INT64_MIN, now), now + NS_PER_S);
+    assert_int_equal(js_cron_first(&every, INT64_MAX, now), INT64_MAX);
+    assert_int_equal(js_cron_next(&fields, INT64_MAX), INT64_MAX);
+}
+
 static void patterns(void **state)
 {
     static const char *const good[] = {"@at 2030-01-01T00:00:00Z",
@@ -131,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns),
+        cmocka_unit_test(far_stamps),
         cmocka_unit_test(next_times),
         cmocka_unit_test(first_times),
     };
