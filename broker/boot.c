@@ -21,10 +21,13 @@ static int64_t default_file_bytes(struct env *env, const char *dir)
     /* The directory may not be there yet: its nearest existing parent is on the same disk. */
     while (env_space(env, parent, &free_bytes, &total_bytes, &err) != ST_OK) {
         char *slash = strrchr(parent, '/');
-        if (slash == NULL || slash == parent) {
+        if (slash == NULL && strcmp(parent, ".") != 0) {
+            snprintf(parent, sizeof parent, "."); /* a relative path: where the server stands */
+        } else if (slash == NULL || slash == parent) {
             return 0;
+        } else {
+            *slash = 0;
         }
-        *slash = 0;
     }
     return (int64_t)(free_bytes / 4 * 3);
 }

@@ -179,6 +179,15 @@ def basics(r):
     r.api("DIRECT.GET.S.s.b")
     r.api("STREAM.MSG.DELETE.S", {"seq": 1})
     r.api("STREAM.MSG.DELETE.S", {"seq": 1})
+    r.api("STREAM.CREATE.DEL", {"name": "DEL", "subjects": ["del"]}, quiet=True)
+    r.api("STREAM.CREATE.DELM", {"name": "DELM", "subjects": ["delm"], "storage": "memory"}, quiet=True)
+    for _ in range(4):
+        r.try_request("del")
+        r.try_request("delm")
+    for name in ("DEL", "DELM"):
+        for seq in (0, 3, 3, 1, 1, 4, 4, 5, 2, 2):
+            r.api("STREAM.MSG.DELETE." + name, {"seq": seq})
+        r.api("STREAM.DELETE." + name, quiet=True)
     r.api("STREAM.PURGE.S", {"filter": "s.b"})
     r.api("STREAM.PURGE.S")
     r.api("CONSUMER.DELETE.S.N")

@@ -166,6 +166,16 @@ def log_file_pid_and_ports():
         assert not os.path.exists(ports)
 
 
+def relative_store():
+    """A relative store folder that is not there yet lies on the disk the server stands on."""
+    with Server("-a", "127.0.0.1", "-p", "-1", "-js", "-sd", "fresh_store") as s:
+        assert s.ready, s.lines
+        shown = next(l for l in s.texts() if "Max Storage" in l)
+        assert not re.search(r"Max Storage: +0 B", shown), shown
+        assert s.stop() == 0
+    assert os.path.isdir(os.path.join(DIR, "fresh_store", "millrace"))
+
+
 def flags_win_over_the_file():
     path("f.conf", 'listen: "127.0.0.1:1"\nserver_name: file\nlogtime: false\nserver_tags: [a]\n')
     with Server("-c", "f.conf", "-p", "-1", "-n", "flag") as s:
@@ -198,7 +208,7 @@ def main():
     signal.signal(signal.SIGALRM, late)
     passed = failed = 0
     for test in (version_and_help, bad_flags, config_check, start_and_stop, signals_that_do_not_stop,
-                 log_file_pid_and_ports, flags_win_over_the_file, start_failures):
+                 log_file_pid_and_ports, relative_store, flags_win_over_the_file, start_failures):
         try:
             test()
             passed += 1
