@@ -7,6 +7,7 @@
 #include "broker/server.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
+#include "engine/base/version.h"
 
 const char *brk_friendly_bytes(int64_t bytes, char out[32])
 {

@@ -3,6 +3,7 @@
 
 #include "broker/conn_priv.h"
 #include "engine/base/base.h"
+#include "engine/base/version.h"
 
 /* Writes s as a JSON string's inside. */
 static size_t json_escape(char *out, size_t out_size, const char *s)

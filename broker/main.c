@@ -22,6 +22,7 @@
 #include "broker/server.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
+#include "engine/base/version.h"
 
 struct app {
     struct env *env;

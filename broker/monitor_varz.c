@@ -6,6 +6,7 @@
 #include "broker/monitor_int.h"
 #include "broker/procstat.h"
 #include "engine/base/base.h"
+#include "engine/base/version.h"
 
 enum mon_step mon_root(struct mon_job *job)
 {

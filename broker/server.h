@@ -23,12 +23,9 @@ struct brk_closed;
 struct brk_listener;
 struct brk_auth;
 
-/* Whose features we serve, in INFO and --version; it rises as they land. Millrace's own version
- * stands beside it. */
+/* Whose features we serve, in INFO and --version; it rises as they land. Millrace's own version,
+ * engine/base/version.h, stands beside it. */
 #define BRK_NATS_VERSION "2.10.29"
-#ifndef MILLRACE_VERSION
-#define MILLRACE_VERSION "0.1.0"
-#endif
 #define BRK_PROTO 1
 #define BRK_LOOPS_MAX 1u
 

@@ -8,14 +8,14 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/base/version.h"
 #include "tools/jsadmin_place.h"
 
 static const char usage_text[] =
     "usage: jsadmin [--json] <command> [options] DIR\n"
     "\n"
-    "Looks after the store of a server that is not running. DIR is the server's store directory "
-    "(the\n"
-    "folder that holds \"millrace\", printed by the server as Store Directory).\n"
+    "Looks after the store of a server that is not running. DIR is what the server was given with\n"
+    "-sd or store_dir, or the folder \"millrace\" in it (what it prints as Store Directory).\n"
     "\n"
     "  info DIR     streams, consumers, segments and journal\n"
     "  check DIR    verifies every checksum; exit code 3 when damage was found\n"
@@ -35,6 +35,7 @@ static const char usage_text[] =
     "\n"
     "  --json       one JSON document instead of tables\n"
     "  -h, --help   this text\n"
+    "  -v, --version\n"
     "\n"
     "info and check change no message. A damaged second copy of STORE or of the catalogue is "
     "written\n"
@@ -44,14 +45,15 @@ static const struct command {
     const char *name;
     int how; /* enum ja_how; -1: no store */
     int (*run)(struct ja_ctx *x);
+    const char *options; /* getopt's letters of what it takes */
 } commands[] = {
-    {"info", JA_READ_ONLY, ja_info},
-    {"check", JA_READ_ONLY, ja_check},
-    {"compact", JA_READ_WRITE, ja_compact},
-    {"backup", JA_READ_ONLY, ja_backup},
-    {"restore", -1, ja_restore},
-    {"verify", -1, ja_verify},
-    {"quarantine", JA_READ_ONLY, ja_quarantine},
+    {"info", JA_READ_ONLY, ja_info, ""},
+    {"check", JA_READ_ONLY, ja_check, ""},
+    {"compact", JA_READ_WRITE, ja_compact, ""},
+    {"backup", JA_READ_ONLY, ja_backup, "tasr"},
+    {"restore", -1, ja_restore, "fasASr"},
+    {"verify", -1, ja_verify, ""},
+    {"quarantine", JA_READ_ONLY, ja_quarantine, "e"},
 };
 
 /* --- text helpers ----------------------------------------------------------------------------- */
@@ -66,6 +68,14 @@ const char *ja_bytes(uint64_t n, char *buf, size_t len)
         u++;
     }
     snprintf(buf, len, u == 0 ? "%.0f %s" : "%.1f %s", v, unit[u]);
+    return buf;
+}
+
+const char *ja_things(uint64_t n, const char *thing, char *buf, size_t len)
+{
+    char digits[40];
+    (void)snprintf(buf, len, "%s %s%s", ja_count(n, digits, sizeof digits), thing,
+                   n == 1 ? "" : "s");
     return buf;
 }
 
@@ -87,6 +97,12 @@ const char *ja_count(uint64_t n, char *buf, size_t len)
 void ja_complain(struct ja_ctx *x, const char *command, const char *text)
 {
     fprintf(stderr, "jsadmin: %s %s: %s\n", command, x->dir, text);
+}
+
+int ja_usage(const char *how)
+{
+    fprintf(stderr, "jsadmin %s tells more\n", how);
+    return JA_USAGE;
 }
 
 void ja_progress(struct ja_ctx *x, const char *what, uint64_t done, uint64_t total)
@@ -157,8 +173,37 @@ static void count_entry(void *arg, const char *name, bool is_dir)
     (*(int *)arg)++;
 }
 
+static void find_store_file(void *arg, const char *name, bool is_dir)
+{
+    *(bool *)arg = *(bool *)arg || (!is_dir && strcmp(name, "STORE") == 0);
+}
+
+/* The folder "millrace" itself, which the server prints, means the folder around it. */
+static void step_out(struct ja_ctx *x)
+{
+    static const char own[] = "millrace";
+    size_t n = strlen(x->dir);
+    while (n > 1 && x->dir[n - 1] == '/') {
+        n--;
+    }
+    size_t rest = n >= strlen(own) ? n - strlen(own) : 0;
+    bool store = false;
+    if (n < sizeof own - 1 || memcmp(x->dir + rest, own, strlen(own)) != 0 ||
+        (rest > 0 && x->dir[rest - 1] != '/') || rest >= sizeof x->outer ||
+        env_list(x->env, x->dir, find_store_file, &store, NULL) != ST_OK || !store) {
+        return;
+    }
+    while (rest > 1 && x->dir[rest - 1] == '/') {
+        rest--;
+    }
+    (void)snprintf(x->outer, sizeof x->outer, "%.*s", rest == 0 ? 1 : (int)rest,
+                   rest == 0 ? "." : x->dir);
+    x->dir = x->outer;
+}
+
 int ja_open(struct ja_ctx *x, enum ja_how how)
 {
+    step_out(x);
     struct eng_opts o = {.store_dir = x->dir,
                          .max_file_bytes = UINT64_MAX,
                          .max_mem_bytes = UINT64_MAX,
@@ -176,6 +221,9 @@ int ja_open(struct ja_ctx *x, enum ja_how how)
     enum st st = eng_open(x->env, &o, &x->store, &err);
     if (st != ST_OK) {
         fprintf(stderr, "jsadmin: could not open the store in \"%s\": %s\n", x->dir, err.msg);
+        if (st == ST_BUSY) {
+            fprintf(stderr, "jsadmin: stop the server first\n");
+        }
         return st == ST_CORRUPT ? JA_DAMAGE : JA_FAILED;
     }
     return JA_OK;
@@ -214,6 +262,19 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
+static const struct option options[] = {{"version", no_argument, NULL, 'v'},
+                                        {"json", no_argument, NULL, 'j'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {"to", required_argument, NULL, 't'},
+                                        {"from", required_argument, NULL, 'f'},
+                                        {"account", required_argument, NULL, 'a'},
+                                        {"stream", required_argument, NULL, 's'},
+                                        {"as-account", required_argument, NULL, 'A'},
+                                        {"as-stream", required_argument, NULL, 'S'},
+                                        {"replace", no_argument, NULL, 'r'},
+                                        {"empty", no_argument, NULL, 'e'},
+                                        {0}};
+
 static bool option(struct ja_ctx *x, int c)
 {
     switch (c) {
@@ -249,34 +310,57 @@ static bool option(struct ja_ctx *x, int c)
     }
 }
 
-int main(int argc, char **argv)
+static bool takes(const struct command *command, const bool seen[256])
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"to", required_argument, NULL, 't'},
-                                            {"from", required_argument, NULL, 'f'},
-                                            {"account", required_argument, NULL, 'a'},
-                                            {"stream", required_argument, NULL, 's'},
-                                            {"as-account", required_argument, NULL, 'A'},
-                                            {"as-stream", required_argument, NULL, 'S'},
-                                            {"replace", no_argument, NULL, 'r'},
-                                            {"empty", no_argument, NULL, 'e'},
-                                            {0}};
-    struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
-    int c;
-    if (argc > 1 && place_family(argv[1]) != NULL) {
-        return place_family(argv[1])(argc - 1, argv + 1);
-    }
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (!option(&x, c)) {
-            fputs(usage_text, c == 'h' ? stdout : stderr);
-            return c == 'h' ? JA_OK : JA_USAGE;
+    for (const struct option *o = options; o->name != NULL; o++) {
+        if (seen[o->val] && o->val != 'j' && strchr(command->options, o->val) == NULL) {
+            fprintf(stderr, "jsadmin: %s does not take --%s\n", command->name, o->name);
+            return false;
         }
     }
-    const struct command *command = optind < argc ? find(argv[optind]) : NULL;
-    if (optind + 2 != argc || command == NULL) {
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
+    bool seen[256] = {0};
+    int c;
+    if (argc > 1 && place_family(argv[1]) != NULL) {
+        place_family_fn family = place_family(argv[1]);
+        argv[1] = argv[0]; /* getopt's complaints begin with it */
+        return family(argc - 1, argv + 1);
+    }
+    while ((c = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(usage_text, stdout);
+            return JA_OK;
+        }
+        if (c == 'v') {
+            printf("jsadmin of Millrace %s\n", MILLRACE_VERSION);
+            return JA_OK;
+        }
+        seen[c & 0xff] = true;
+        if (!option(&x, c)) {
+            return ja_usage("--help");
+        }
+    }
+    if (optind == argc) {
         fputs(usage_text, stderr);
         return JA_USAGE;
+    }
+    const struct command *command = find(argv[optind]);
+    if (command == NULL) {
+        fprintf(stderr, "jsadmin: there is no command \"%s\"\n", argv[optind]);
+        return ja_usage("--help");
+    }
+    if (optind + 2 != argc) {
+        fprintf(stderr, "jsadmin: %s takes one %s\n", command->name,
+                command->run == ja_verify ? "archive" : "store directory");
+        return ja_usage("--help");
+    }
+    if (!takes(command, seen)) {
+        return ja_usage("--help");
     }
     x.dir = argv[optind + 1];
     log_set_level(false, false);

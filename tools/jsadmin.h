@@ -25,8 +25,9 @@ struct ja_ctx {
     struct table findings;
     pthread_mutex_t mutex;
     pthread_cond_t rings;
-    bool rung; /* guarded by: mutex */
-    bool bar;  /* a progress line stands on the terminal */
+    bool rung;        /* guarded by: mutex */
+    bool bar;         /* a progress line stands on the terminal */
+    char outer[4096]; /* dir, where the user named the folder "millrace" in it */
 };
 
 int ja_info(struct ja_ctx *x);
@@ -51,5 +52,9 @@ bool ja_wait(void *arg, int64_t deadline_boot_ns);
 void ja_complain(struct ja_ctx *x, const char *command, const char *text);
 const char *ja_bytes(uint64_t n, char *buf, size_t len);
 const char *ja_count(uint64_t n, char *buf, size_t len);
+/* "1 stream", "2,000 streams". */
+const char *ja_things(uint64_t n, const char *thing, char *buf, size_t len);
+/* Says where help is; returns JA_USAGE. how: "--help", "kv --help". */
+int ja_usage(const char *how);
 
 #endif

@@ -31,7 +31,7 @@ static void uuid_text(const uint8_t id[16], char out[37])
 
 static void report(struct ja_ctx *x, const char *path, const struct eng_backup_report *r)
 {
-    char archive[37], store[37], when[32], b[3][40];
+    char archive[37], store[37], when[32], b[2][40];
     struct tm tm;
     time_t t = (time_t)(r->created_ns / NS_PER_S);
     uuid_text(r->archive_uuid, archive);
@@ -51,16 +51,16 @@ static void report(struct ja_ctx *x, const char *path, const struct eng_backup_r
     }
     printf("Archive       %s (%s)\n", path, ja_bytes(r->file_bytes, b[0], sizeof b[0]));
     printf("Identity      %s, made %s of store %s\n", archive, when, store);
-    printf("Content       %s streams, ", ja_count(r->streams, b[0], sizeof b[0]));
-    printf("%s consumers, ", ja_count(r->consumers, b[0], sizeof b[0]));
-    printf("%s messages, %s\n", ja_count(r->msgs, b[1], sizeof b[1]),
-           ja_bytes(r->bytes, b[2], sizeof b[2]));
+    printf("Content       %s, %s", ja_things(r->streams, "stream", b[0], sizeof b[0]),
+           ja_things(r->consumers, "consumer", b[1], sizeof b[1]));
+    printf(", %s, %s\n", ja_things(r->msgs, "message", b[0], sizeof b[0]),
+           ja_bytes(r->bytes, b[1], sizeof b[1]));
 }
 
 static int usage(const char *command, const char *option)
 {
     fprintf(stderr, "jsadmin: %s needs %s ARCHIVE\n", command, option);
-    return JA_USAGE;
+    return ja_usage("--help");
 }
 
 static int failed(struct ja_ctx *x, const char *command, enum st st, const struct err *err)
@@ -142,6 +142,18 @@ int ja_verify(struct ja_ctx *x)
     return st == ST_OK ? JA_OK : failed(x, "verify", st, &err);
 }
 
+/* What the JetStream API accepts as the name of a stream. */
+static bool name_valid(const char *s)
+{
+    size_t n = 0;
+    for (; s[n] != 0; n++) {
+        if ((unsigned char)s[n] <= ' ' || s[n] == 0x7f || strchr(".*>/\\", s[n]) != NULL) {
+            return false;
+        }
+    }
+    return n > 0 && n <= 255;
+}
+
 int ja_restore(struct ja_ctx *x)
 {
     struct backup_run r = {.x = x, .what = "Verifying"};
@@ -149,6 +161,10 @@ int ja_restore(struct ja_ctx *x)
     struct err err = {0};
     if (x->from == NULL) {
         return usage("restore", "--from");
+    }
+    if (x->as_stream != NULL && !name_valid(x->as_stream)) {
+        fprintf(stderr, "jsadmin: \"%s\" cannot be the name of a stream\n", x->as_stream);
+        return JA_USAGE;
     }
     enum st st = eng_archive_verify(x->env, x->from, NULL, progress, &r, &rep, &err);
     if (st != ST_OK) {

@@ -56,14 +56,15 @@ int ja_check(struct ja_ctx *x)
         json_out_u64(&x->out, "quarantine_bytes", r.quarantine_bytes);
         json_out_bool(&x->out, "clean", findings == 0 && st == ST_OK);
     } else {
-        printf("Checked       %s catalogue pages, %s in segments and journal\n",
-               ja_count(r.catalogue_pages, b, sizeof b), ja_bytes(r.bytes, c, sizeof c));
-        printf("Segments      %s files, ", ja_count(r.segments, b, sizeof b));
-        printf("%s blocks\n", ja_count(r.blocks, b, sizeof b));
-        printf("Journal       %s groups, ", ja_count(r.journal_groups, b, sizeof b));
-        printf("%s records\n", ja_count(r.records, b, sizeof b));
+        printf("Checked       %s, %s in segments and journal\n",
+               ja_things(r.catalogue_pages, "catalogue page", b, sizeof b),
+               ja_bytes(r.bytes, c, sizeof c));
+        printf("Segments      %s, ", ja_things(r.segments, "file", b, sizeof b));
+        printf("%s\n", ja_things(r.blocks, "block", b, sizeof b));
+        printf("Journal       %s, ", ja_things(r.journal_groups, "group", b, sizeof b));
+        printf("%s\n", ja_things(r.records, "record", b, sizeof b));
         if (r.quarantine_files > 0) {
-            printf("Quarantine    %s files, ", ja_count(r.quarantine_files, b, sizeof b));
+            printf("Quarantine    %s, ", ja_things(r.quarantine_files, "file", b, sizeof b));
             printf("%s (jsadmin quarantine)\n", ja_bytes(r.quarantine_bytes, b, sizeof b));
         }
         if (findings > 0) {

@@ -94,6 +94,8 @@ static void info_streams_table(struct ja_ctx *x)
                              ja_count(tail, b[7], 40),        ja_count(st.damaged_msgs, b[8], 40)};
         table_row(&t, row);
     }
+    static const uint8_t drop[] = {10, 8, 2, 5, 7, 9, 0, 11};
+    table_may_drop(&t, drop, ARRAY_LEN(drop), 6);
     table_print(&t, stdout);
     table_fini(&t);
 }
@@ -126,6 +128,8 @@ static void info_consumers_table(struct ja_ctx *x)
             table_row(&t, row);
         }
     }
+    static const uint8_t drop[] = {7, 6, 3, 5, 0};
+    table_may_drop(&t, drop, ARRAY_LEN(drop), 4);
     table_print(&t, stdout);
     table_fini(&t);
 }
@@ -142,7 +146,7 @@ int ja_info(struct ja_ctx *x)
     printf("Store         %s\n", info.root);
     printf("Last stop     %s\n", info.clean ? "clean" : "not clean (the journal was replayed)");
     printf("Catalogue     generation %llu\n", (unsigned long long)info.generation);
-    printf("Journal       %s records replayed", ja_count(info.replayed_records, b, sizeof b));
+    printf("Journal       %s replayed", ja_things(info.replayed_records, "record", b, sizeof b));
     printf(", %s torn at the end (never acknowledged)\n\n", ja_bytes(info.torn_bytes, b, sizeof b));
     if (info.streams == 0) {
         printf("No streams.\n");

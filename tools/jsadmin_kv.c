@@ -225,7 +225,7 @@ static int print_status(struct place *p, struct kv *kv)
         printf("Description    %s\n", s.description);
     }
     printf("Keys           %s", ja_count(s.keys, b, sizeof b));
-    printf(" (with deleted ones), %s revisions", ja_count(s.values, b, sizeof b));
+    printf(" (with deleted ones), %s", ja_things(s.values, "revision", b, sizeof b));
     printf(", %s\n", ja_bytes(s.bytes, b, sizeof b));
     printf("Last revision  %" PRIu64 "\n", s.last_revision);
     printf("History        %u\n", s.history);
@@ -507,9 +507,10 @@ static void watch_entry(void *arg, const struct kv_entry *e)
         entry_members(w->p, e, !w->p->o.meta_only);
         place_json_end(w->p);
     } else {
-        printf("[%s] %s %s > %s: %s\n", place_time(e->created_ns, b[0], sizeof b[0]),
-               op_name(e->op), w->bucket, e->key,
-               e->op != KV_PUT || w->p->o.meta_only ? "" : value_text(e, b[1], sizeof b[1]));
+        bool shown = e->op == KV_PUT && !w->p->o.meta_only;
+        printf("[%s] %s %s > %s%s%s\n", place_time(e->created_ns, b[0], sizeof b[0]),
+               op_name(e->op), w->bucket, e->key, shown ? ": " : "",
+               shown ? value_text(e, b[1], sizeof b[1]) : "");
         (void)fflush(stdout);
     }
     w->done = ++w->count == w->p->o.count;
@@ -575,7 +576,8 @@ static int cmd_compact(struct place *p, int argc, char **argv)
         json_out_u64(&p->ja.out, "keys", n);
         place_json_end(p);
     } else if (st == ST_OK) {
-        printf("%" PRIu64 " deleted keys were cleaned up.\n", n);
+        char b[64];
+        printf("%s cleaned up.\n", ja_things(n, "deleted key", b, sizeof b));
     }
     int code = place_result(p, st);
     kv_close(kv);

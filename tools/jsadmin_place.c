@@ -298,22 +298,32 @@ int place_main(const char *family, const char *usage, const struct place_command
 {
     struct place p = {.ja = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER},
                       .family = family};
+    (void)snprintf(p.help, sizeof p.help, "%s --help", family);
     struct seen seen = {0};
     bool help = false;
     int code = JA_USAGE;
     log_set_level(false, false);
     if (!parse(&p.o, &seen, argc, argv, &help)) {
-        fputs(usage, help ? stdout : stderr);
-        code = help ? JA_OK : JA_USAGE;
+        if (help) {
+            fputs(usage, stdout);
+        }
+        code = help ? JA_OK : ja_usage(p.help);
+    } else if (argc == optind) {
+        fputs(usage, stderr);
     } else {
-        int n = argc - optind;
-        const struct place_command *c = n > 0 ? find(commands, ncommands, argv[optind]) : NULL;
-        bool fits = c != NULL && n - 2 >= (int)c->args_min && n - 2 <= (int)c->args_max;
-        if (!fits) {
-            fputs(usage, stderr);
+        int n = argc - optind - 1;
+        const struct place_command *c = find(commands, ncommands, argv[optind]);
+        if (c == NULL) {
+            fprintf(stderr, "jsadmin: there is no command \"%s %s\"\n", family, argv[optind]);
+        } else if (n - 1 < (int)c->args_min || n - 1 > (int)c->args_max) {
+            fprintf(stderr, "jsadmin: too %s arguments for %s %s\n",
+                    n - 1 < (int)c->args_min ? "few" : "many", family, c->verb);
         } else if (allowed(c, &seen)) {
             p.verb = c->verb;
-            code = run(&p, c, n - 1, argv + optind + 1);
+            code = run(&p, c, n, argv + optind + 1);
+        }
+        if (p.verb == NULL) {
+            (void)ja_usage(p.help);
         }
     }
     for (size_t i = 0; i < p.o.nmetadata; i++) {

@@ -27,6 +27,7 @@ struct place {
     const char *account;
     const char *family; /* "kv", "object" */
     const char *verb;
+    char help[32]; /* what tells more: "kv --help" */
     bool online;
     struct err err; /* of the last call */
 };

@@ -12,9 +12,10 @@ cat <<TEXT
 Millrace listens on nats://127.0.0.1:$port (this machine only) and keeps its data in $store/millrace.
 A first stream, with the nats command-line client, in another terminal:
   nats -s nats://127.0.0.1:$port stream add ORDERS --subjects 'ORDERS.*' --defaults
-  nats -s nats://127.0.0.1:$port publish ORDERS.received 'one'
+  nats -s nats://127.0.0.1:$port pub ORDERS.received 'two coffees' --jetstream
   nats -s nats://127.0.0.1:$port stream get ORDERS 1
-Every NATS client library works too. Other folder or port: make run STORE=folder PORT=n. Ctrl-C stops the server.
+Every NATS client library works too. Other folder or port: make run STORE=folder PORT=n. Ctrl-C stops the server;
+then build/bin/jsadmin info $store says what it keeps.
 
 TEXT
 exec "$bin" -js -sd "$store" -a 127.0.0.1 -p "$port"

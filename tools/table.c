@@ -1,8 +1,12 @@
 #include "tools/table.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "engine/base/base.h"
+
+#define WRAPPED_MIN 12u /* a column is not wrapped narrower */
 
 /* Columns on the screen: bytes that do not continue a UTF-8 character. */
 static size_t display_width(const char *s)
@@ -56,34 +60,135 @@ static void repeat(FILE *out, const char *s, size_t n)
 
 static void rule(const struct table *t, FILE *out, const char *l, const char *m, const char *r)
 {
-    fputs(l, out);
+    const char *before = l;
     for (size_t i = 0; i < t->columns; i++) {
-        repeat(out, "─", t->width[i] + 2);
-        fputs(i + 1 < t->columns ? m : r, out);
+        if (!t->hidden[i]) {
+            fputs(before, out);
+            repeat(out, "─", t->width[i] + 2);
+            before = m;
+        }
     }
+    fputs(r, out);
     fputs("\n", out);
 }
 
+/* Bytes of s that fit in width columns: all, or up to a blank, or a word cut. */
+static size_t fitting(const char *s, size_t width)
+{
+    size_t n = 0, columns = 0, blank = 0;
+    while (s[n] != 0) {
+        columns += ((unsigned char)s[n] & 0xc0) != 0x80;
+        if (columns > width) {
+            return s[n] == ' ' || blank == 0 ? n : blank;
+        }
+        blank = s[n] == ' ' ? n : blank;
+        n++;
+    }
+    return n;
+}
+
+/* One row; a cell wider than its column goes on in the line below. */
 static void line(const struct table *t, FILE *out, const char *const *cells, bool head)
 {
-    fputs("│", out);
-    for (size_t i = 0; i < t->columns; i++) {
-        size_t pad = t->width[i] - display_width(cells[i]);
-        bool left = head || i < t->left;
-        repeat(out, " ", left ? 1 : pad + 1);
-        fputs(cells[i], out);
-        repeat(out, " ", left ? pad + 1 : 1);
-        fputs("│", out);
+    const char *rest[TABLE_COLUMNS_MAX];
+    memcpy(rest, cells, t->columns * sizeof *cells);
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t i = 0; i < t->columns; i++) {
+            if (t->hidden[i]) {
+                continue;
+            }
+            size_t n = fitting(rest[i], t->width[i]);
+            char part[1024];
+            (void)snprintf(part, sizeof part, "%.*s", (int)n, rest[i]);
+            rest[i] += n + (rest[i][n] == ' ');
+            more = more || *rest[i] != 0;
+            size_t shown = display_width(part), pad = t->width[i] > shown ? t->width[i] - shown : 0;
+            bool left = head || i < t->left;
+            fputs("│", out);
+            repeat(out, " ", left ? 1 : pad + 1);
+            fputs(part, out);
+            repeat(out, " ", left ? pad + 1 : 1);
+        }
+        fputs("│\n", out);
     }
-    fputs("\n", out);
 }
 
-void table_print(const struct table *t, FILE *out)
+/* Between the outer bars. */
+static size_t inner_width(const struct table *t)
 {
-    size_t total = t->columns - 1;
+    size_t total = 0;
     for (size_t i = 0; i < t->columns; i++) {
-        total += t->width[i] + 2;
+        total += t->hidden[i] ? 0 : t->width[i] + 3;
     }
+    return total - 1;
+}
+
+static bool uniform(const struct table *t, size_t column)
+{
+    for (size_t i = 1; i < t->nrows; i++) {
+        if (strcmp(t->cells[i * t->columns + column], t->cells[column]) != 0) {
+            return false;
+        }
+    }
+    return t->nrows > 0;
+}
+
+/* Leaves columns out, then wraps, until it fits. */
+static void narrow(struct table *t, size_t screen)
+{
+    for (size_t i = 0; i < 2 * t->ndroppable && inner_width(t) + 2 > screen; i++) {
+        size_t k = i % t->ndroppable;
+        if (i < t->ndroppable ? uniform(t, t->droppable[k]) : k < t->nvaried) {
+            t->hidden[t->droppable[k]] = true;
+        }
+    }
+    while (inner_width(t) + 2 > screen) {
+        size_t widest = 0;
+        for (size_t i = 1; i < t->left; i++) {
+            widest = !t->hidden[i] && t->width[i] > t->width[widest] ? i : widest;
+        }
+        if (t->left == 0 || t->hidden[widest] || t->width[widest] <= WRAPPED_MIN) {
+            return;
+        }
+        t->width[widest]--;
+    }
+}
+
+static void left_out(const struct table *t, FILE *out)
+{
+    const char *before = "Left out here:";
+    for (size_t i = 0; i < t->columns; i++) {
+        if (t->hidden[i] && uniform(t, i)) {
+            fprintf(out, "%s %s (%s)", before, t->head[i], t->cells[i]);
+            before = ",";
+        } else if (t->hidden[i]) {
+            fprintf(out, "%s %s", before, t->head[i]);
+            before = ",";
+        }
+    }
+    fputs(*before == ',' ? ".\n" : "", out);
+}
+
+void table_may_drop(struct table *t, const uint8_t *columns, size_t n, size_t nvaried)
+{
+    t->droppable = columns;
+    t->ndroppable = n;
+    t->nvaried = nvaried;
+}
+
+static size_t screen_width(FILE *out)
+{
+    struct winsize w = {0};
+    return isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &w) == 0 && w.ws_col >= 20
+               ? w.ws_col
+               : SIZE_MAX;
+}
+
+void table_print(struct table *t, FILE *out)
+{
+    narrow(t, screen_width(out));
+    size_t total = inner_width(t);
     size_t title = display_width(t->title), before = total > title ? (total - title) / 2 : 0;
     fputs("╭", out);
     repeat(out, "─", total);
@@ -99,6 +204,7 @@ void table_print(const struct table *t, FILE *out)
         line(t, out, (const char *const *)(t->cells + i * t->columns), false);
     }
     rule(t, out, "╰", "┴", "╯");
+    left_out(t, out);
 }
 
 void table_fini(struct table *t)

@@ -69,13 +69,13 @@ def first_stream():
             cli.sh("nats stream rm ORDERS -f")
             for line in hints:  # what make run itself prints
                 out = cli.sh(line)
-            assert "one" in out, out
+            assert "two coffees" in out, out
     finally:
         os.killpg(p.pid, signal.SIGTERM)
         p.stdout.read()
         p.wait(30)
     jsadmin = os.path.join(server.ROOT, "build/bin/jsadmin")
-    out = subprocess.run([jsadmin, "info", store], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([jsadmin, "info", os.path.join(store, "millrace")], capture_output=True, text=True, check=True).stdout
     assert path is None or "ORDERS" in out, out
     subprocess.run([jsadmin, "check", store], stdout=subprocess.DEVNULL, check=True)
 
