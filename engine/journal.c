@@ -104,6 +104,19 @@ static void take_back(struct jr *jr, size_t from)
 
 #define FIRST_FILE_MIN ((uint64_t)64 * 1024)
 
+/* On a full disk a small one will do: enough to purge and delete. */
+static enum st first_spare(struct jr *jr, struct jr_spare *spare_out, struct env_file **f_out,
+                           bool *fresh_out, struct err *err)
+{
+    uint64_t size = jr->opts.file_min_bytes;
+    enum st st = jr_spare_get(jr, size, spare_out, f_out, fresh_out, err);
+    while (st == ST_NOSPACE && size / 2 >= FIRST_FILE_MIN) {
+        size /= 2;
+        st = jr_spare_get(jr, size, spare_out, f_out, fresh_out, err);
+    }
+    return st;
+}
+
 static enum st open_first_file(struct jr *jr, struct err *err)
 {
     struct jr_spare spare;
@@ -112,14 +125,11 @@ static enum st open_first_file(struct jr *jr, struct err *err)
     /* A spare may have lost its number just now, and must not be written to while the directory
      * still has it. */
     enum st st = env_dirsync(jr->env, jr->dir, err);
-    uint64_t size = jr->opts.file_min_bytes;
     if (st == ST_OK) {
-        st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
-    }
-    while (st == ST_NOSPACE &&
-           size / 2 >= FIRST_FILE_MIN) { /* a full disk: enough to purge and delete */
-        size /= 2;
-        st = jr_spare_get(jr, size, &spare, &f, &fresh, err);
+        st = first_spare(jr, &spare, &f, &fresh, err);
+        if (st == ST_NOSPACE && jr_make_room(jr)) {
+            st = first_spare(jr, &spare, &f, &fresh, err);
+        }
     }
     if (st != ST_OK) {
         return st;

@@ -350,9 +350,16 @@ enum st jr_spare_get(struct jr *jr, uint64_t size, struct jr_spare *spare_out,
         }
         *spare_out = jr->spares[best];
         jr->spares[best] = jr->spares[--jr->nspares];
-        if (spare_open(jr, *spare_out, 0, f_out, NULL) == ST_OK) {
+        if (spare_open(jr, *spare_out, 0, f_out, NULL) != ST_OK) {
+            continue;
+        }
+        /* Its space may have been given back on a full disk (journal_room.c). */
+        enum st full = env_fallocate(jr->env, *f_out, 0, spare_out->size, NULL);
+        if (full == ST_OK || full == ST_UNSUPPORTED) {
             return ST_OK;
         }
+        jr_spare_drop(jr, *f_out, *spare_out);
+        *f_out = NULL;
     }
     *fresh_out = true;
     *spare_out = (struct jr_spare){.n = ++jr->next_spare, .size = size};

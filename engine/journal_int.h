@@ -200,6 +200,9 @@ MUST_USE enum st jr_dir_make(struct env *env, const char *dir, struct err *err);
 /* A spare of at least `size` bytes: one that is there, else a new one, fallocated. */
 MUST_USE enum st jr_spare_get(struct jr *jr, uint64_t size, struct jr_spare *spare_out,
                               struct env_file **f_out, bool *fresh_out, struct err *err);
+/* Full disk at a start: gives back what lies behind the ends of the files of earlier lives. False
+ * when there was nothing, or nothing could be given back. */
+MUST_USE bool jr_make_room(struct jr *jr);
 /* Gives a spare its headers and its number; durable when this returns. On failure the spare is
  * removed. */
 MUST_USE enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spare spare,

@@ -52,6 +52,7 @@ struct env_ops {
     enum st (*pwritev_sync)(struct env *, struct env_file *, const struct iovec *, int,
                             uint64_t off, struct err *);
     enum st (*fallocate)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
+    enum st (*punch)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
     enum st (*truncate)(struct env *, struct env_file *, uint64_t size, struct err *);
     enum st (*size)(struct env *, struct env_file *, uint64_t *, struct err *);
     void (*drop_cache)(struct env *, struct env_file *, uint64_t off, uint64_t len);
@@ -163,6 +164,13 @@ MUST_USE static inline enum st env_fallocate(struct env *e, struct env_file *f, 
                                              uint64_t len, struct err *err)
 {
     return e->ops->fallocate(e, f, off, len, err);
+}
+/* Gives the space of [off, off+len) back; the size stays, the bytes read as zero, and writing there
+ * needs space again. Both on 4,096. ST_UNSUPPORTED where the file system cannot. */
+MUST_USE static inline enum st env_punch(struct env *e, struct env_file *f, uint64_t off,
+                                         uint64_t len, struct err *err)
+{
+    return e->ops->punch(e, f, off, len, err);
 }
 MUST_USE static inline enum st env_truncate(struct env *e, struct env_file *f, uint64_t size,
                                             struct err *err)

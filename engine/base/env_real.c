@@ -383,6 +383,17 @@ static enum st real_fallocate(struct env *e, struct env_file *f, uint64_t off, u
     return rc == 0 ? ST_OK : fail(err, errno, "could not allocate space for", f->path);
 }
 
+static enum st real_punch(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
+                          struct err *err)
+{
+    (void)e;
+    int rc;
+    do {
+        rc = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+    } while (rc != 0 && errno == EINTR);
+    return rc == 0 ? ST_OK : fail(err, errno, "could not give space back of", f->path);
+}
+
 static enum st real_truncate(struct env *e, struct env_file *f, uint64_t size, struct err *err)
 {
     (void)e;
@@ -678,6 +689,7 @@ static const struct env_ops real_ops = {
     .datasync = real_datasync,
     .pwritev_sync = real_pwritev_sync,
     .fallocate = real_fallocate,
+    .punch = real_punch,
     .truncate = real_truncate,
     .size = real_size,
     .drop_cache = real_drop_cache,

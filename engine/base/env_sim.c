@@ -235,6 +235,7 @@ static const struct env_ops sim_ops = {
     .datasync = sim_datasync,
     .pwritev_sync = sim_pwritev_sync,
     .fallocate = sim_fallocate,
+    .punch = sim_punch,
     .truncate = sim_truncate,
     .size = sim_size,
     .drop_cache = sim_drop_cache,

@@ -90,6 +90,7 @@ enum st sim_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *
                          uint64_t off, struct err *err);
 enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
                       struct err *err);
+enum st sim_punch(struct env *e, struct env_file *f, uint64_t off, uint64_t len, struct err *err);
 enum st sim_truncate(struct env *e, struct env_file *f, uint64_t size, struct err *err);
 enum st sim_size(struct env *e, struct env_file *f, uint64_t *size_out, struct err *err);
 void sim_drop_cache(struct env *e, struct env_file *f, uint64_t off, uint64_t len);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A full disk, on a file system of 64 MiB: publishes get an error (they are not left waiting), what was acknowledged is
-there, acks and deletes go on, the server starts on the full disk, and a purge brings it back."""
+there, acks and deletes go on, the server starts on the full disk, again and again with not a byte free, and a purge brings it
+back."""
 import base64
 import hashlib
 import os
@@ -37,6 +38,30 @@ def verify(c, acked):
         assert hashlib.sha256(base64.b64decode(m["message"]["data"])).digest() == digest, seq
 
 
+def leave_nothing(path):
+    """Takes what is free, to the last byte."""
+    size = 1 << 20
+    with open(path, "ab", buffering=0) as f:
+        while size:
+            try:
+                f.write(b"f" * size)
+            except OSError:
+                size //= 2
+
+
+def starts(srv, acked, filler):
+    """Each start wants a journal file of its own, though nobody has made room since the last one."""
+    for i in range(8):
+        leave_nothing(filler)
+        srv.restart(kill=i % 3 != 2)
+        with natsraw.Conn(port=srv.port, timeout=20) as c:
+            verify(c, acked[-20:])
+            assert c.request("s.a", b"x").json()["error"]["err_code"] == 10023
+            if i == 6:  # what frees space is taken
+                assert c.api("STREAM.MSG.DELETE.S", {"seq": acked.pop(0)[0]})["success"]
+    os.remove(filler)
+
+
 def run(folder):
     with server.Server(store=os.path.join(folder, "s")) as srv:
         c = natsraw.Conn(port=srv.port, timeout=20)
@@ -49,6 +74,9 @@ def run(folder):
         assert c.api("STREAM.MSG.DELETE.S", {"seq": acked.pop(1)[0]})["success"]
         verify(c, acked)
         srv.restart(kill=True)
+        c = natsraw.Conn(port=srv.port, timeout=20)
+        verify(c, acked)
+        starts(srv, acked, os.path.join(folder, "filler"))
         c = natsraw.Conn(port=srv.port, timeout=20)
         verify(c, acked)
         assert c.api("STREAM.PURGE.S", {"keep": 10})["success"]

@@ -33,6 +33,7 @@ LOADS = [streams.Sync, streams.Async, streams.Age, streams.Batch, streams.Memory
          buckets.Ttl, buckets.Objects, core.Core, core.Slow, core.Churn, core.Ddl]
 READY_SECONDS = 300
 MAX_PENDING = 8 << 20
+HOLE_SECONDS = 3
 SERIOUS = re.compile(r"\[FTL\]|ASSERT|assert|damage|poison|corrupt")
 
 
@@ -217,7 +218,7 @@ class Run:
         self.every = max(1.0, min(self.seconds / 40, self.seconds / 2000 if self.seconds > 10000 else 5.0))
         self.events = collections.Counter()
         self.broken, self.counts, self.latest = [], {}, {}
-        self.rough_until, self.is_full, self.driver_rss = 0.0, False, 0
+        self.rough_until, self.is_full, self.driver_rss, self.hole_seconds = 0.0, False, 0, 0.0
 
     def now(self):
         return time.monotonic() - self.begin
@@ -259,8 +260,18 @@ class Run:
                 self.broken.append("the server went by itself: %s\n%s" % (self.server.proc.returncode, self.server.log()[-3000:]))
 
     def hear(self, seconds):
-        """Takes in what loads say, for so long."""
-        end = self.now() + seconds
+        """Takes in what loads say, for so long. Where the machine (or somebody) stopped us for seconds, the plan is put off by
+        as much: it is not made up for in one burst."""
+        due = self.now() + seconds
+        self.listen(due)
+        late = self.now() - due
+        if late > HOLE_SECONDS:
+            self.begin += late
+            self.rough_until = max(self.rough_until, self.now() + report.CALM_SECONDS)
+            self.events["hole"] += 1
+            self.hole_seconds += late
+
+    def listen(self, end):
         while True:
             pipes = {load.pipe: load for load in self.loads if not load.pipe.closed}
             ready = multiprocessing.connection.wait(list(pipes), max(0.0, end - self.now()))
@@ -306,6 +317,7 @@ class Run:
             self.broken.append(str(e))
             return
         self.life_begin = time.monotonic()
+        self.rough_until = self.now() + report.CALM_SECONDS
         self.samples.restarts.append((self.now(), took))
 
     def yardstick(self):
@@ -402,6 +414,8 @@ def result(run):
     print("%d s, %d kills, %d clean stops, %d full disks (%s), driver's own memory %d MiB at most" % (
         run.now(), run.events["kill"], run.events["term"], run.events["full"] + run.events["low"],
         run.disk.kind or "NONE: no small file system could be mounted", run.driver_rss >> 20))
+    if run.events["hole"]:
+        print("stood still %d times, for %d s in all, and was put off by that" % (run.events["hole"], run.hole_seconds))
     print("acknowledged %d, confirmed acks %d, compared with the ledgers %d: %s" % (
         run.total("acknowledged"), run.total("confirmed"), run.total("compared"),
         "LOST OR WRONG" if run.broken else "nothing lost"))

@@ -156,6 +156,29 @@ static void sizes_change(void **state)
     env_close(w->env, f);
 }
 
+static void a_hole_reads_as_zeros(void **state)
+{
+    struct world *w = *state;
+    struct env_file *f = must_open(w, "f", ENV_RDWR | ENV_CREATE);
+    uint8_t data[4 * BASE_PAGE], back[4 * BASE_PAGE];
+    uint64_t size;
+    size_t got;
+    struct err err;
+    memset(data, 'x', sizeof(data));
+    TEST_OK(env_pwrite(w->env, f, data, sizeof(data), 0, &err), &err);
+    enum st st = env_punch(w->env, f, BASE_PAGE, 2ull * BASE_PAGE, &err);
+    if (st != ST_UNSUPPORTED) {
+        TEST_OK(st, &err);
+        memset(data + BASE_PAGE, 0, 2ull * BASE_PAGE);
+    }
+    TEST_OK(env_size(w->env, f, &size, &err), &err);
+    assert_int_equal(size, sizeof(data));
+    TEST_OK(env_pread(w->env, f, back, sizeof(back), 0, &got, &err), &err);
+    assert_int_equal(got, sizeof(back));
+    assert_memory_equal(data, back, sizeof(back));
+    env_close(w->env, f);
+}
+
 static void random_io_equals_an_array(void **state)
 {
     struct world *w = *state;
@@ -404,6 +427,7 @@ int main(void)
         BOTH(reads_what_was_written),
         BOTH(many_pieces_are_one_write),
         BOTH(sizes_change),
+        BOTH(a_hole_reads_as_zeros),
         BOTH(random_io_equals_an_array),
         BOTH(directories_work),
         BOTH(rename_replaces),
