@@ -11,9 +11,9 @@ bench-check: $(B)/tests/bench/check ## instructions, allocations, env calls per 
 	@command -v valgrind >/dev/null || sh tools/setup.sh ci
 	@python3 tests/bench/check.py $< $(if $(RECORD),--record)
 bench-progs: $(BENCH_PROGS)
-bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1]
+bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1] [LARGE=1]
 	@MILLRACE=$(BIN)/millrace LOAD=$(B)/tests/bench/load python3 tests/bench/bench.py --runs $(or $(RUNS),5) \
-	  --row "$(ROW)" --scale $(or $(SCALE),1) $(if $(JSON),--json "$(JSON)")
+	  --row "$(ROW)" --scale $(or $(SCALE),1) $(if $(JSON),--json "$(JSON)") $(if $(LARGE),--large)
 bench-floor: all $(BENCH_PROGS) ## synchronous publishing beside what sockets and disk alone allow
 	@MILLRACE=$(BIN)/millrace PROGS=$(B)/tests/bench python3 tests/bench/floor.py --runs $(or $(RUNS),3)
 bench-restart: all ## restart after SIGKILL of 5 million messages, with 1,000 checked reads

@@ -1,7 +1,8 @@
 """The rows of `make bench`. A row sets a server up, is run once to warm it, then measured; what it returns: messages moved,
 the rate a client saw, latencies where it has them, and how much of a core the load generator took.
 
-`load` is our own generator (load.c), pinned beside the server; `nats bench` is the Go client's."""
+`load` and `reader` are our own generators (load.c, reader.c), pinned beside the server; `nats bench` is the Go client's. Large
+rows (a GiB, a million keys, ten million messages) run when they are asked for by name, or with LARGE=1."""
 import json
 import os
 import re
@@ -13,8 +14,9 @@ import natsraw
 
 
 class Row:
-    def __init__(self, title, run, against="", peer_conf="", served=None):
+    def __init__(self, title, run, against="", peer_conf="", served=None, large=False):
         self.title, self.run, self.against, self.peer_conf, self.served = title, run, against, peer_conf, served
+        self.large = large
 
 
 class Ctx:
@@ -26,8 +28,8 @@ class Ctx:
     def n(self, messages):
         return max(64, int(messages * self.scale))
 
-    def start(self, mode, **opts):
-        cmd = self.pin + [self.load_exe, mode, "--port", str(self.port)]
+    def start(self, mode, exe="load", **opts):
+        cmd = self.pin + [os.path.join(os.path.dirname(self.load_exe), exe), mode, "--port", str(self.port)]
         for k, v in opts.items():
             cmd += ["--" + k, str(v)]
         return subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -41,6 +43,9 @@ class Ctx:
 
     def load(self, mode, **opts):
         return self.end(self.start(mode, **opts), "load " + mode)
+
+    def reader(self, mode, **opts):
+        return self.end(self.start(mode, exe="reader", **opts), "reader " + mode)
 
     def nats(self, *args):
         p = subprocess.run(self.pin + [self.cli, "-s", "nats://127.0.0.1:%d" % self.port, *args], stdout=subprocess.PIPE,
@@ -165,8 +170,140 @@ def obj(kind, mebibytes):
     return run
 
 
+def pushed(stream, filter_subject, **cfg):
+    """What the clients' ordered consumers, watches and object reads ask for."""
+    return {"request": "$JS.API.CONSUMER.CREATE." + stream, "body": json.dumps({"stream_name": stream, "config": dict(
+        deliver_subject="%d", filter_subject=filter_subject, ack_policy="none", max_deliver=1, mem_storage=True, num_replicas=1,
+        flow_control=True, idle_heartbeat=5000000000, replay_policy="instant", **{"deliver_policy": "all", **cfg})})}
+
+
+def ordered_push(messages):
+    def run(c):
+        n = c.n(messages)
+        c.stream()
+        c.load("async", conns=1, msgs=n, size=128)
+        return c.reader("push", msgs=n, **pushed("BENCH", "bench.>"))
+    return run
+
+
+def pulling(messages, conns, **cfg):
+    """As nats.go's Consume: 500 in flight, asked for again at half; ordered consumers of the newer API are of this kind too."""
+    acks = cfg.get("ack_policy") == "explicit"
+
+    def run(c):
+        n = c.n(messages)
+        c.stream()
+        c.load("async", conns=1, msgs=n, size=128)
+        with natsraw.Conn(port=c.port, timeout=30) as r:
+            r.api("CONSUMER.CREATE.BENCH.pull", json.dumps({"stream_name": "BENCH", "config": dict(
+                name="pull", deliver_policy="all", replay_policy="instant", **cfg)}))
+        return c.reader("pull", conns=conns, msgs=n, request="$JS.API.CONSUMER.MSG.NEXT.BENCH.pull", ack=int(acks))
+    return run
+
+
+def bucket(c, name="KV_BENCHKV", keys=0):
+    """As the clients make a bucket with one value a key; with `keys`, each is put once."""
+    c.stream(name=name, subjects=("$KV.BENCHKV.>",), max_msgs_per_subject=1, discard="new", allow_rollup_hdrs=True, deny_delete=True,
+             allow_direct=True, duplicate_window=120000000000)
+    if keys > 0:
+        c.load("async", conns=4, msgs=keys, size=128, subject="$KV.BENCHKV", subjects=keys)
+
+
+def kv_put(conns, messages):
+    def run(c):
+        bucket(c)
+        return c.load("sync", conns=conns, msgs=c.n(messages), size=128, subject="$KV.BENCHKV", subjects=10000)
+    return run
+
+
+def kv_get(conns, messages, keys):
+    def run(c):
+        keys_n = c.n(keys)
+        bucket(c, keys=keys_n)
+        return c.reader("get", conns=conns, msgs=c.n(messages), subject="$JS.API.DIRECT.GET.KV_BENCHKV.$KV.BENCHKV", subjects=keys_n)
+    return run
+
+
+def kv_watch(keys, headers_only):
+    def run(c):
+        n = c.n(keys)
+        bucket(c, keys=n)
+        return c.reader("push", msgs=n, **pushed("KV_BENCHKV", "$KV.BENCHKV.>", deliver_policy="last_per_subject",
+                                                 headers_only=headers_only))
+    return run
+
+
+def obj_c(kind, mebibytes):
+    """The chunks of an object as the clients write and read them, without their digest; messages are MiB."""
+    def run(c):
+        n = c.n(mebibytes * 8)
+        c.stream(name="OBJ_BENCHOBJ", subjects=("$O.BENCHOBJ.C.>", "$O.BENCHOBJ.M.>"), discard="new", allow_rollup_hdrs=True,
+                 allow_direct=True)
+        got = c.load("async", conns=1, msgs=n, size=131072, window=64, subject="$O.BENCHOBJ.C.nuid")
+        if kind == "get":
+            got = c.reader("push", msgs=n, **pushed("OBJ_BENCHOBJ", "$O.BENCHOBJ.C.nuid"))
+        return {**got, "msgs": n / 8, "msgs_per_s": got["msgs_per_s"] / 8}
+    return run
+
+
+def creation(messages, one_in):
+    """Consumers whose filter matches one subject of `one_in`: the first half names it, the second half is a wildcard."""
+    def run(c):
+        subjects = c.n(one_in)
+        n = c.n(messages) // subjects * subjects
+        c.stream(subjects=("many.>",))
+        c.load("async", conns=4, msgs=n, size=128, subject="many.x", subjects=subjects)
+        took = []
+        with natsraw.Conn(port=c.port, timeout=60) as r:
+            for i in range(20):
+                subject = "many.%s.%d" % ("x" if i < 10 else "*", i * 997 % subjects)
+                body = json.dumps({"stream_name": "BENCH", "config": {
+                    "name": "c%d" % i, "filter_subject": subject, "ack_policy": "explicit", "deliver_policy": "all"}})
+                began = time.monotonic()
+                info = r.api("CONSUMER.CREATE.BENCH.c%d.%s" % (i, subject), body)
+                took.append((time.monotonic() - began) * 1e6)
+                if info["num_pending"] != n // subjects:
+                    raise RuntimeError("num_pending %d, not %d" % (info["num_pending"], n // subjects))
+        took.sort()
+        return {"msgs": len(took), "msgs_per_s": len(took) / sum(took) * 1e6, "load_core": 0, "p50_us": took[10], "p99_us": took[18],
+                "p999_us": took[19]}
+    return run
+
+
+def limited(messages, subjects):
+    """Publishes under max_msgs_per_subject=1; `share`: of the rate the same server has without the limit."""
+    def run(c):
+        n, rate = c.n(messages), {}
+        for limit in (-1, 1):
+            c.stream(subjects=("many.>",), max_msgs_per_subject=limit)
+            rate[limit] = c.load("async", conns=4, msgs=n, size=128, subject="many", subjects=c.n(subjects))
+        return {**rate[1], "msgs": 2 * n, "share": rate[1]["msgs_per_s"] / rate[-1]["msgs_per_s"]}
+    return run
+
+
 LAZY, ALWAYS = "theirs lazy", "theirs sync always"
 SYNC_CONF = 'jetstream { sync_interval: "always" }\n'
+
+
+def reading_rows():
+    none = {"ack_policy": "none", "mem_storage": True, "inactive_threshold": 300000000000, "max_deliver": 1}
+    each = {"ack_policy": "explicit", "ack_wait": 30000000000, "durable_name": "pull"}
+    out = [
+        Row("ordered read by push, 128 B", ordered_push(2000000)),
+        Row("ordered read by pull, 128 B", pulling(1000000, 1, **none)),
+        Row("pull with explicit acks, 128 B, 4 clients", pulling(400000, 4, **each)),
+        Row("KV put, 128 B, 16 clients", kv_put(16, 40000), LAZY),
+        Row("KV put, 128 B, 16 clients", kv_put(16, 10000), ALWAYS, SYNC_CONF),
+        Row("KV get, 128 B, 1 client", kv_get(1, 50000, 100000)),
+        Row("KV get, 128 B, 16 clients", kv_get(16, 400000, 100000)),
+        Row("publish, 1 message a subject of 100,000", limited(1000000, 100000), LAZY),
+        Row("KV keys of 1,000,000", kv_watch(1000000, True), large=True),
+        Row("KV watch all of 1,000,000, 128 B", kv_watch(1000000, False), large=True),
+        Row("consumer for 1 in 100,000 of 10 million", creation(10000000, 100000), large=True),
+    ]
+    for kind in ("put", "get"):
+        out.append(Row("object %s, 1 GiB (MiB/s)" % kind, obj_c(kind, 1024), LAZY if kind == "put" else "", large=True))
+    return out
 
 
 def rows():
@@ -194,6 +331,7 @@ def rows():
         out.append(Row("key-value %s, 128 B" % kind, kv(kind, n), LAZY if kind == "put" else ""))
     for kind in ("put", "get"):
         out.append(Row("object %s, 64 MiB (MiB/s)" % kind, obj(kind, 64), LAZY if kind == "put" else ""))
+    out += reading_rows()
     for what in ("leaf node", "cluster of 3", "TLS", "WebSocket"):
         out.append(Row(what, None, served="not served"))
     return out
