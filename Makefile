@@ -141,7 +141,7 @@ tsan: ## unit tests under ThreadSanitizer
 clang: ## build everything with clang
 	@$(MAKE) --no-print-directory MODE=clang all test-programs
 
-lint: ## layers, banned calls, sizes, text
+lint: ## layers, banned calls, sizes, text, READMEs, untested sources, format
 	@sh tools/lint.sh
 format: ## show what clang-format would change; FIX=1 changes it
 	@sh tools/format.sh $(FIX)

@@ -1,10 +1,24 @@
 #!/usr/bin/env python3
-"""Lists sources without a unit test program of their own name (tests/unit/<folder>/test_<file>.c, or one whose name starts
-so). Tells, does not fail: a file may be covered by its neighbour's test. untested.py ROOT [-v]"""
+"""Each source has a unit test program of its own name (tests/unit/<folder>/test_<file>.c, or one whose name starts so), or stands
+in the table of tests/unit/README.md, which says what tests it. untested.py ROOT [-v]"""
+import fnmatch
 import os
+import re
 import sys
 
 import common
+
+TABLE = "tests/unit/README.md"
+
+
+def rows(root):
+    """(sources, tests) of each row; both lists of names in backquotes."""
+    if not os.path.exists(os.path.join(root, TABLE)):
+        return
+    for line in common.read(root, TABLE).split("\n"):
+        cells = line.split("|")
+        if len(cells) == 4 and re.search(r"`[\w/*]+\.c`", cells[1]):
+            yield re.findall(r"`([^`]+)`", cells[1]), re.findall(r"`([^`]+)`", cells[2])
 
 
 def main():
@@ -15,7 +29,18 @@ def main():
                and not any(os.path.basename(p)[:-2] == h or h.startswith(os.path.basename(p)[:-2] + "_") for h in have)]
     if "-v" in sys.argv:
         print("\n".join(missing))
-    print(f"lint untested: {len(missing)} sources without a test of their own name (tools/lint/untested.py . -v)")
+    problems, told = [], set()
+    for sources, tests in rows(root):
+        for pattern in sources:
+            fits = fnmatch.filter(missing, pattern)
+            told.update(fits)
+            if not fits:
+                problems.append(f"{TABLE}: {pattern} fits no source without a test of its own name")
+        for test in tests:
+            if not os.path.exists(os.path.join(root, test)):
+                problems.append(f"{TABLE}: {test} is not there")
+    problems += [f"{p}: no test of its own name, and no row in {TABLE}" for p in missing if p not in told]
+    common.finish("untested", problems)
 
 
 main()
