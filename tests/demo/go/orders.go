@@ -1,14 +1,17 @@
 // The main job with an unmodified nats.go client: receive, process and complete orders on the stream ORDERS while somebody
 // kills the server. Twin of ../js/orders.mjs. Told by environment: PORT, RECORDS (file, one order a record, separated by
-// NUL). Speaks JSON lines on stdout: {"progress":...} fifty times a second, {"summary":...} at the end.
+// NUL); by lines on stdin: how many orders may be submitted by now. Speaks JSON lines on stdout: {"progress":...} fifty times
+// a second, {"summary":...} at the end.
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,13 +92,24 @@ func setUp(js jetstream.JetStream) {
 
 func submit(orders [][]byte) {
 	_, js := client("submit")
-	var next atomic.Int64
+	ids := make(chan int)
+	go func() {
+		defer close(ids)
+		next := 0
+		for in := bufio.NewScanner(os.Stdin); next < len(orders) && in.Scan(); {
+			allowed, err := strconv.Atoi(in.Text())
+			must(err)
+			for ; next < min(allowed, len(orders)); next++ {
+				ids <- next
+			}
+		}
+	}()
 	var all sync.WaitGroup
 	for range lanes {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			for id := int(next.Add(1)) - 1; id < len(orders); id = int(next.Add(1)) - 1 {
+			for id := range ids {
 				publish(js, "ORDERS.received", fmt.Appendf(nil, "%d\n%s", id, orders[id]), fmt.Sprintf("%d:received", id))
 				received.Add(1)
 			}

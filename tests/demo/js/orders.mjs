@@ -1,7 +1,9 @@
 // The main job with unmodified nats.js clients: receive, process and complete orders on the stream ORDERS while somebody
-// kills the server. Told by environment: PORT, RECORDS (file, one order a record, separated by NUL). Speaks JSON lines on
-// stdout: {"progress":...} fifty times a second, {"summary":...} at the end.
+// kills the server. Told by environment: PORT, RECORDS (file, one order a record, separated by NUL); by lines on stdin: how
+// many orders may be submitted by now. Speaks JSON lines on stdout: {"progress":...} fifty times a second, {"summary":...} at
+// the end.
 import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { connect } from "@nats-io/transport-node";
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 
@@ -51,11 +53,23 @@ async function setUp(nc) {
                                       ack_policy: AckPolicy.None, deliver_policy: DeliverPolicy.All });
 }
 
+let allowed = 0;
+let waiting = [];
+createInterface({ input: process.stdin }).on("line", (line) => {
+  allowed = Number(line);
+  waiting.forEach((go) => go());
+  waiting = [];
+});
+
 async function submit(nc) {
   const js = jetstream(nc);
   let next = 0;
   const lane = async () => {
     while (next < total) {
+      if (next >= allowed) {
+        await new Promise((go) => waiting.push(go));
+        continue;
+      }
       const id = next++;
       await publish(js, "ORDERS.received", `${id}\n${orders[id]}`, `${id}:received`);
       stats.received++;
