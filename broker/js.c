@@ -286,6 +286,7 @@ void js_destroy(struct js *js)
         brk_loop_off(js->d.loop, store_poll, js);
         brk_loop_off(js->d.loop, store_turn, js);
     }
+    js_direct_fini(js);
     js_api_fini(js); /* requests under way are counted in their accounts */
     while (js->accounts != NULL) {
         struct js_account *ja = js->accounts;

@@ -29,12 +29,6 @@ struct brk_timer {
     void *arg;
 };
 
-struct signal_watch {
-    uv_signal_t uv;
-    brk_hook_fn fn;
-    void *arg;
-};
-
 struct brk_loop {
     uint32_t magic;
     uv_loop_t uv;
@@ -182,11 +176,6 @@ void brk_loop_stop(struct brk_loop *l)
     uv_stop(&l->uv);
 }
 
-static void free_signal(uv_handle_t *h)
-{
-    base_free(h->data);
-}
-
 static void close_leftover(uv_handle_t *h, void *arg)
 {
     struct brk_loop *l = arg;
@@ -194,8 +183,8 @@ static void close_leftover(uv_handle_t *h, void *arg)
         return;
     }
     ASSERT(h == (uv_handle_t *)&l->bell || h == (uv_handle_t *)&l->prepare ||
-           h == (uv_handle_t *)&l->spin || h->type == UV_SIGNAL);
-    uv_close(h, h->type == UV_SIGNAL ? free_signal : NULL);
+           h == (uv_handle_t *)&l->spin);
+    uv_close(h, NULL);
 }
 
 void brk_loop_destroy(struct brk_loop *l)
@@ -217,10 +206,6 @@ void brk_loop_destroy(struct brk_loop *l)
 struct uv_loop_s *brk_loop_uv(struct brk_loop *l)
 {
     return &l->uv;
-}
-struct env *brk_loop_env(struct brk_loop *l)
-{
-    return l->env;
 }
 int64_t brk_loop_now_ms(struct brk_loop *l)
 {
@@ -374,36 +359,4 @@ void brk_slice_destroy(struct brk_slice *s)
     } else {
         base_free(s);
     }
-}
-
-/* --- signals
- * --------------------------------------------------------------------------------------------------
- */
-
-static void on_signal(uv_signal_t *h, int signum)
-{
-    (void)signum;
-    struct signal_watch *w = h->data;
-    w->fn(w->arg);
-}
-
-enum st brk_loop_on_signal(struct brk_loop *l, int signum, brk_hook_fn fn, void *arg,
-                           struct err *err)
-{
-    struct signal_watch *w = base_calloc(1, sizeof *w);
-    w->fn = fn;
-    w->arg = arg;
-    int rc = uv_signal_init(&l->uv, &w->uv);
-    if (rc != 0) {
-        base_free(w);
-        return err_set(err, ST_INTERNAL, -rc, "signal %d: %s", signum, uv_strerror(rc));
-    }
-    w->uv.data = w;
-    rc = uv_signal_start(&w->uv, on_signal, signum);
-    if (rc != 0) {
-        uv_close((uv_handle_t *)&w->uv, free_signal);
-        return err_set(err, ST_INTERNAL, -rc, "signal %d: %s", signum, uv_strerror(rc));
-    }
-    uv_unref((uv_handle_t *)&w->uv);
-    return ST_OK;
 }

@@ -46,7 +46,6 @@ void brk_loop_destroy(struct brk_loop *loop);
 
 /* The libuv loop, for transports and signals. Borrowed until destroy. */
 struct uv_loop_s *brk_loop_uv(struct brk_loop *loop);
-struct env *brk_loop_env(struct brk_loop *loop);
 /* Monotonic milliseconds, as of the start of the turn. */
 int64_t brk_loop_now_ms(struct brk_loop *loop);
 
@@ -87,12 +86,5 @@ struct brk_slice *brk_slice_create(struct brk_loop *loop, brk_slice_fn fn, void 
 void brk_slice_kick(struct brk_slice *s);
 /* Frees; fn is not called again. NULL is a no-op. May be called from fn. */
 void brk_slice_destroy(struct brk_slice *s);
-
-/* --- signals
- * --------------------------------------------------------------------------------------------------
- */
-/* Calls fn on the loop thread when the process gets signum. Lives as long as the loop. */
-MUST_USE enum st brk_loop_on_signal(struct brk_loop *loop, int signum, brk_hook_fn fn, void *arg,
-                                    struct err *err);
 
 #endif

@@ -209,7 +209,6 @@ void cat_abandon(struct cat *cat);
 struct cat_txn *cat_txn_create(void);
 void cat_txn_destroy(struct cat_txn *txn);
 size_t cat_txn_rows(const struct cat_txn *txn);
-size_t cat_txn_bytes(const struct cat_txn *txn);
 
 /* Puts insert the row or replace it whole; deletes of a missing key do nothing. The bytes are
  * copied. What cannot be taken (memory, size) is remembered and returned by the commit. */

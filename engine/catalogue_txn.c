@@ -31,11 +31,6 @@ size_t cat_txn_rows(const struct cat_txn *txn)
     return txn->nrows;
 }
 
-size_t cat_txn_bytes(const struct cat_txn *txn)
-{
-    return txn->buf.len;
-}
-
 static void add(struct cat_txn *txn, enum cat_table table, enum cat_op op, const void *row)
 {
     ASSERT(txn->magic == TXN_MAGIC);

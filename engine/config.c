@@ -520,31 +520,3 @@ enum st cons_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
     }
     return st;
 }
-
-static bool equal_bytes(uint8_t *a, size_t na, uint8_t *b, size_t nb)
-{
-    bool same = na == nb && memcmp(a, b, na) == 0;
-    base_free(a);
-    base_free(b);
-    return same;
-}
-
-bool stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
-{
-    struct cfg_head h = {0};
-    uint8_t *pa, *pb;
-    size_t na, nb;
-    stream_cfg_encode(&h, a, &pa, &na);
-    stream_cfg_encode(&h, b, &pb, &nb);
-    return equal_bytes(pa, na, pb, nb);
-}
-
-bool cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b)
-{
-    struct cfg_head h = {.kind = CFG_KIND_CONSUMER};
-    uint8_t *pa, *pb;
-    size_t na, nb;
-    cons_cfg_encode(&h, a, &pa, &na);
-    cons_cfg_encode(&h, b, &pb, &nb);
-    return equal_bytes(pa, na, pb, nb);
-}

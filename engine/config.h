@@ -31,8 +31,5 @@ MUST_USE enum st stream_cfg_decode(const uint8_t *in, size_t len, struct cfg_hea
                                    struct stream_cfg *c_out);
 MUST_USE enum st cons_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
                                  struct cons_cfg *c_out);
-/* True when both say the same (order of metadata included). */
-bool stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b);
-bool cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
 
 #endif

@@ -216,13 +216,6 @@ int64_t eng_now_ns(struct eng *e)
     return e->now_ns;
 }
 
-uint64_t eng_random64(struct eng *e)
-{
-    uint64_t v;
-    env_random(e->env, &v, sizeof v);
-    return v;
-}
-
 struct eng_timer {
     struct wheel_node node;
     struct eng *e;

@@ -131,12 +131,3 @@ bool msgmap_clear(struct msgmap *m, uint64_t seq)
     }
     return true;
 }
-
-uint64_t msgmap_memory_bytes(const struct msgmap *m)
-{
-    uint64_t n = m->cap * sizeof *m->pages;
-    for (size_t i = 0; i < m->npages; i++) {
-        n += m->pages[i] != NULL ? sizeof(struct msgmap_page) : 0;
-    }
-    return n;
-}

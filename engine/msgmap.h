@@ -25,6 +25,5 @@ bool msgmap_get(const struct msgmap *m, uint64_t seq, uint32_t *id_out, uint32_t
 bool msgmap_clear(struct msgmap *m, uint64_t seq);
 /* Forgets everything. */
 void msgmap_reset(struct msgmap *m);
-uint64_t msgmap_memory_bytes(const struct msgmap *m);
 
 #endif

@@ -214,7 +214,6 @@ static inline uint64_t stream_ticket(const struct store_stream *s)
 /* Store time now (unix ns, never goes back) and the boot clock (intervals). */
 int64_t eng_now_ns(struct eng *e);
 int64_t eng_boot_ns(struct eng *e);
-uint64_t eng_random64(struct eng *e);
 
 /* Deadlines on the owner: one-shot timers keyed by boot_ns (engine/wheel.h nodes inside). */
 struct eng_timer;

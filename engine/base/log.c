@@ -11,24 +11,14 @@
 #include "engine/base/base.h"
 
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
-static log_sink_fn log_sink;   /* guarded by: log_mutex; NULL = default_sink */
-static void *log_sink_arg;     /* guarded by: log_mutex */
-static log_clock_fn log_clock; /* guarded by: log_mutex */
-static void *log_clock_arg;    /* guarded by: log_mutex */
+static log_sink_fn log_sink; /* guarded by: log_mutex; NULL = default_sink */
+static void *log_sink_arg;   /* guarded by: log_mutex */
 
 void log_set_sink(log_sink_fn sink, void *arg)
 {
     pthread_mutex_lock(&log_mutex);
     log_sink = sink;
     log_sink_arg = arg;
-    pthread_mutex_unlock(&log_mutex);
-}
-
-void log_set_clock(log_clock_fn real_ns, void *arg)
-{
-    pthread_mutex_lock(&log_mutex);
-    log_clock = real_ns;
-    log_clock_arg = arg;
     pthread_mutex_unlock(&log_mutex);
 }
 
@@ -85,8 +75,7 @@ size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level le
 static void default_sink(enum log_level level, const char *line, size_t len)
 {
     char out[LOG_LINE_MAX + 128];
-    size_t n =
-        log_layout(out, sizeof(out), log_clock ? log_clock(log_clock_arg) : -1, level, line, len);
+    size_t n = log_layout(out, sizeof(out), -1, level, line, len);
     ssize_t w = write(STDERR_FILENO, out, n); /* nobody to tell when stderr is gone */
     (void)w;
 }

@@ -13,14 +13,12 @@ enum log_level { LOG_FTL, LOG_ERR, LOG_WRN, LOG_INF, LOG_DBG, LOG_TRC };
 #define LOG_LINE_MAX 4096 /* bytes of one line; the rest is cut and marked with "..." */
 
 /* `line` has no newline and no time stamp; the sink adds what its output needs. */
-typedef int64_t (*log_clock_fn)(void *arg);
 typedef void (*log_sink_fn)(void *arg, enum log_level level, const char *line, size_t len);
 
-/* NULL sets the default sink: the layout above to stderr. Sinks run one at a time and must not log.
+/* NULL sets the default sink: the layout below to stderr, without the time. Sinks run one at a time
+ * and must not log.
  */
 void log_set_sink(log_sink_fn sink, void *arg);
-/* The wall clock of the default sink, set by main; without one its lines have no time. */
-void log_set_clock(log_clock_fn real_ns, void *arg);
 /* Writes `[pid] date time [TAG] line\n` into out (cut to fit, always ends in a newline, no NUL);
  * for sinks. real_ns < 0: no time. Local time, as nats-server. Returns the length. */
 size_t log_layout(char *out, size_t out_size, int64_t real_ns, enum log_level level,
