@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "engine/base/log.h"
+#include "engine/compact.h"
 #include "engine/config.h"
 
 /* How long a failed lap rests. */
@@ -206,6 +207,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     u->msg_count = s->memory ? 0 : s->msgs;
     u->bytes = s->memory ? 0 : s->bytes;
     u->last_ts_ns = s->last_ts_ns;
+    u->releasing = s->release_at != 0 || s->release_owed;
     take_consumers(u);
     if (s->memory) {
         return;
@@ -360,6 +362,23 @@ static void put_damage(struct cat_txn *t, struct ckpt_unit *u)
     u->damage_saved = s->ndamage;
 }
 
+/* As of the freeze: the records of the steps since then may yet be lost. */
+static void put_releasing(struct cat_txn *t, const struct ckpt_unit *u)
+{
+    struct store_stream *s = u->s;
+    uint8_t none[16];
+    struct seq_runs no_runs = {0};
+    if (u->releasing) {
+        struct cat_segdel d = {u->gid, SEGDEL_RELEASE, 0,
+                               bytes_of(none, seq_runs_put(none, &no_runs))};
+        cat_put_segdel(t, &d);
+        s->release_saved = true;
+    } else if (s->release_saved) {
+        cat_del_segdel(t, u->gid, SEGDEL_RELEASE, 0);
+        s->release_saved = false;
+    }
+}
+
 static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
@@ -387,6 +406,7 @@ static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
     put_consumers(t, u);
     put_removed(t, u);
     compact_put_erase(t, s);
+    put_releasing(t, u);
     put_damage(t, u);
     for (size_t i = 0; i < u->ndead; i++) {
         cat_del_segment(t, u->gid, u->dead[i]);
@@ -413,6 +433,9 @@ static void put_dropped(struct cat_txn *t, struct ckpt_unit *u)
     }
     for (uint32_t i = 0; s->segs != NULL && i < s->segs->segdel_parts; i++) {
         cat_del_segdel(t, u->gid, 0, i);
+    }
+    if (s->release_saved) {
+        cat_del_segdel(t, u->gid, SEGDEL_RELEASE, 0);
     }
     seq_runs_clear(&s->erase);
     compact_put_erase(t, s);

@@ -28,6 +28,7 @@ struct ckpt_unit {
     bool dropped, drop_dir, forget;
     bool blob_only; /* the tail goes into the row */
     bool full_segdel;
+    bool releasing;              /* interest: a look for what nobody wants was under way */
     char *account, *name;        /* owned */
     uint8_t *cfg, *dedup, *tail; /* owned */
     size_t cfg_len, dedup_len, tail_len;

@@ -14,6 +14,8 @@ enum compact_phase {
 
 /* Rows of table segdel with this segno hold what secure deletes still have to erase. */
 #define SEGDEL_ERASE 1u
+/* With this one, and no runs: what nobody wants any more is still being looked for (interest). */
+#define SEGDEL_RELEASE 2u
 
 struct compact {
     atomic_int phase; /* enum compact_phase: hands the job over */

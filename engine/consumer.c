@@ -463,21 +463,33 @@ static uint64_t release_end(const struct store_stream *s)
     return end;
 }
 
+static void released(struct store_stream *s, uint64_t from, uint64_t upto, uint64_t floor,
+                     const struct seq_runs *runs)
+{
+    struct eng *e = s->eng;
+    if (e->on_released != NULL) {
+        e->on_released(e->on_expired_arg, s, from, upto, floor, runs, s->release_at == 0);
+    }
+}
+
 /* Looks at RELEASE_STEP messages from release_at on. */
 static enum st release_step(struct store_stream *s)
 {
     struct seq_runs runs = {0};
-    uint64_t end = release_end(s);
-    uint64_t seq = liveset_next(s->live, u64_max(s->release_at, s->first_seq));
-    unsigned looked = 0;
-    for (; seq != 0 && seq < end && looked < RELEASE_STEP; looked++) {
+    uint64_t end = release_end(s), from = u64_max(s->release_at, s->first_seq);
+    uint64_t seq = liveset_next(s->live, from);
+    unsigned looked = 0, step = s->eng->release_step != 0 ? s->eng->release_step : RELEASE_STEP;
+    for (; seq != 0 && seq < end && looked < step; looked++) {
         if (!wanted(s, seq)) {
             seq_runs_add(&runs, seq);
         }
         seq = liveset_next(s->live, seq + 1);
     }
-    s->release_at = seq != 0 && seq < end ? seq : 0;
     enum st st = runs.n > 0 ? stream_remove_logged(s, &runs, REASON_NOINTEREST) : ST_OK;
+    if (st == ST_OK) {
+        s->release_at = seq != 0 && seq < end ? seq : 0;
+        released(s, from, s->release_at != 0 ? s->release_at : end, 0, &runs);
+    }
     seq_runs_fini(&runs);
     return st;
 }
@@ -487,34 +499,55 @@ static void release_go_on(struct store_stream *s);
 static void release_due(void *arg)
 {
     struct store_stream *s = arg;
-    if (s->release_at != 0 && !s->dropped) {
-        release_go_on(s);
-    }
-}
-
-/* A record that cannot be written leaves the messages: the next consumer that goes takes them. So
- * does a crash between two steps. */
-static void release_go_on(struct store_stream *s)
-{
-    enum st st = ST_OK;
-    if (s->ncons == 0) {
-        s->release_at = 0;
-        st = stream_floor_logged(s, s->last_seq + 1, REASON_NOINTEREST, 0);
-    } else {
-        st = release_step(s);
-    }
-    if (st != ST_OK) {
-        s->release_at = 0;
-        log_wrn("could not remove messages without interest from stream \"%s\": %s", s->cfg.name,
-                st_text(st));
+    if (s->release_at == 0 || s->dropped || s->eng->poisoned != ST_OK) {
         return;
     }
-    s->removal_ticket = s->ticket;
+    if (s->eng->hold_expiry) {
+        eng_timer_set(s->release, eng_boot_ns(s->eng) + NS_PER_S);
+        return;
+    }
+    release_go_on(s);
+}
+
+static void release_later(struct store_stream *s, int64_t ns)
+{
+    if (s->release == NULL) {
+        s->release = eng_timer_create(s->eng, release_due, s);
+    }
+    eng_timer_set(s->release, eng_boot_ns(s->eng) + ns);
+}
+
+/* All of it: nobody is left who could want anything. */
+static enum st release_all(struct store_stream *s)
+{
+    uint64_t floor = s->last_seq + 1;
+    enum st st = stream_floor_logged(s, floor, REASON_NOINTEREST, 0);
+    if (st == ST_OK) {
+        s->release_at = 0;
+        released(s, 0, 0, floor, NULL);
+    }
+    return st;
+}
+
+/* The end of it is a record too, a floor that moves nothing: a start that replays what began it (a
+ * consumer that went, wants less, or was reset) and not this goes on with it. */
+static void release_go_on(struct store_stream *s)
+{
+    bool all = s->ncons == 0;
+    enum st st = all ? release_all(s) : release_step(s);
+    if (st == ST_OK) {
+        s->removal_ticket = s->ticket;
+    }
+    if (st == ST_OK && s->release_at == 0 && !all) {
+        st = stream_floor_logged(s, s->first_seq, REASON_NOINTEREST, 0);
+        s->release_at = st == ST_OK ? 0 : s->last_seq + 1; /* nothing more but this record */
+    }
+    if (st != ST_OK) {
+        log_wrn("could not remove messages without interest from stream \"%s\": %s; trying again",
+                s->cfg.name, st_text(st));
+    }
     if (s->release_at != 0) {
-        if (s->release == NULL) {
-            s->release = eng_timer_create(s->eng, release_due, s);
-        }
-        eng_timer_set(s->release, eng_boot_ns(s->eng) + NS_PER_MS);
+        release_later(s, st == ST_OK ? NS_PER_MS : NS_PER_S);
     }
 }
 
@@ -525,4 +558,21 @@ void cons_release_unwanted(struct store_stream *s)
     }
     s->release_at = s->first_seq;
     release_go_on(s);
+}
+
+void cons_release_resume(struct store_stream *s)
+{
+    if (!s->release_owed || s->cfg.retention != RETENTION_INTEREST || s->memory) {
+        s->release_owed = false;
+        return;
+    }
+    if (s->ndamage > 0) { /* who wanted what may be among what was lost */
+        log_wrn("stream \"%s\" is damaged: messages that nobody may want stay", s->cfg.name);
+        return;
+    }
+    s->release_owed = false;
+    if (s->msgs > 0) {
+        s->release_at = s->first_seq;
+        release_later(s, 0);
+    }
 }

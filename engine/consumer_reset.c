@@ -5,6 +5,11 @@
  * A crash leaves the state before or after: one delta holds all of it. Owner thread. */
 #include "engine/consumer_impl.h"
 
+bool cons_was_reset(const struct store_cons *c)
+{
+    return c->placed && c->delivered_cseq == 0;
+}
+
 #include "engine/eng.h"
 
 static void forget_pending(struct store_cons *c)

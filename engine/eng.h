@@ -99,7 +99,12 @@ struct eng {
     void (*on_expired)(void *arg, struct store_stream *s, uint64_t floor,
                        const struct seq_runs *runs, uint64_t marked);
     void *on_expired_arg;
-    bool hold_expiry;                 /* tests: nothing goes by time */
+    bool hold_expiry;      /* tests: nothing goes by time, nor what nobody wants any more */
+    unsigned release_step; /* tests: of how many messages; 0 = as it should be */
+    /* Tests: interest; messages [from, upto) were looked at and `runs` are removed, or all by
+     * `floor`. done: it was the last step. */
+    void (*on_released)(void *arg, struct store_stream *s, uint64_t from, uint64_t upto,
+                        uint64_t floor, const struct seq_runs *runs, bool done);
     void (*on_batch_part)(void *arg); /* tests: each message of an atomic batch gets a ticket */
 
     uint64_t load_checkpoint_lsn, load_end_lsn; /* as the catalogue said at the start */

@@ -138,6 +138,11 @@ static enum st load_segdel(void *arg, const struct cat_segdel *row, struct err *
         return err_set(err, ST_CORRUPT, 0, "catalogue: delete runs of stream \"%s\" cannot be read",
                        s->cfg.name);
     }
+    if (row->segno == SEGDEL_RELEASE) {
+        seq_runs_fini(&runs);
+        s->release_owed = s->release_saved = true;
+        return ST_OK;
+    }
     if (row->segno == SEGDEL_ERASE) {
         seq_runs_fini(&s->erase);
         s->erase = runs;
@@ -390,6 +395,7 @@ static enum st replay_cfg(struct eng *e, struct store_stream *s, const struct re
     }
     struct store_cons *c = cons_by_sub(s, r->sub);
     if (c != NULL) {
+        s->release_owed = s->release_owed || !cons_same_filters(cons_op_cfg(c), &cfg);
         cons_set_cfg(c, &cfg, head.cfg_version);
     } else {
         cons_make(s, r->sub, &cfg, head.cfg_version, head.created_ns, true);
@@ -413,6 +419,7 @@ static void replay_drop(struct eng *e, struct store_stream *s, const struct rec 
     if (c != NULL) {
         ckpt_consumer_dropped(s, r->sub);
         cons_free(c);
+        s->release_owed = true;
     }
 }
 
@@ -551,6 +558,7 @@ static enum st finish_stream(struct eng *e, struct store_stream *s)
     for (size_t i = 0; i < s->ncons; i++) {
         cons_recovered(s->cons[i]);
     }
+    cons_release_resume(s);
     stream_arm_expiry(s);
     return st;
 }

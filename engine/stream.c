@@ -458,6 +458,7 @@ static enum st replay_delta(struct store_stream *s, const struct rec *r, struct 
                            : cons_delta_removed(r->body, r->body_len, &removed);
     if (st == ST_OK) {
         stream_apply_removed(s, &removed, NULL);
+        s->release_owed = s->release_owed || (c != NULL && cons_was_reset(c));
     }
     seq_runs_fini(&removed);
     return st == ST_OK ? ST_OK : corrupt(err, r, "consumer delta cannot be decoded");
@@ -493,6 +494,7 @@ enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t
             return corrupt(err, r, "too short");
         }
         stream_apply_floor(s, get_u64le(r->body));
+        s->release_owed = s->release_owed && r->body[8] != REASON_NOINTEREST;
         return ST_OK;
     case REC_SKIP:
         if (r->body_len < 16) {

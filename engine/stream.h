@@ -79,6 +79,8 @@ struct store_stream {
     uint64_t release_at;       /* interest: messages from here on are still to be looked at for
                                   whether anybody wants them; 0 = none */
     struct eng_timer *release; /* owned; NULL until it is first needed */
+    bool release_owed;         /* start-up: such a look was begun, and no record says its end */
+    bool release_saved;        /* the catalogue has a row that says so */
     bool quiet_removals;       /* a purge or rollup removes: consumers tell nobody */
 
     /* checkpoint bookkeeping (checkpoint.c) */
@@ -265,6 +267,9 @@ bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entr
  * nobody wants any more (logged with reason CONSUMED or NOINTEREST) up to the visible sequence.
  * Bounded work per call; continues by eng_defer. */
 void cons_release_unwanted(struct store_stream *s);
+bool cons_was_reset(const struct store_cons *c); /* and nothing was delivered since */
+/* Recovery: goes on with what a crash cut short, from the timer. */
+void cons_release_resume(struct store_stream *s);
 
 /* store_ops entries (consumer_ops.c): */
 const struct cons_cfg *cons_op_cfg(struct store_cons *c);

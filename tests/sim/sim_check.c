@@ -598,6 +598,7 @@ static void adopt_inst(struct world *w, struct sw_inst *in)
         } else {
             in->ev[n] = in->ev[i];
             in->ev[n].submit_op = in->ev[n].acked_op = 0;
+            in->ev[n].released_at = in->ev[n].released_at > keep ? SIZE_MAX : in->ev[n].released_at;
             n++;
         }
     }

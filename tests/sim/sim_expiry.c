@@ -3,7 +3,7 @@
 #include "engine/eng.h"
 #include "tests/sim/sim_world.h"
 
-static struct sw_inst *inst_of(struct world *w, const struct store_stream *h)
+struct sw_inst *sw_inst_of(struct world *w, const struct store_stream *h)
 {
     for (size_t i = 0; i < w->ninst; i++) {
         if (w->inst[i]->h == h) {
@@ -128,7 +128,7 @@ static void on_expired(void *arg, struct store_stream *s, uint64_t floor,
                        const struct seq_runs *runs, uint64_t marked)
 {
     struct world *w = arg;
-    struct sw_inst *in = inst_of(w, s);
+    struct sw_inst *in = sw_inst_of(w, s);
     if (in == NULL || w->failed) {
         return;
     }
@@ -154,5 +154,6 @@ void sw_watch(struct world *w)
 {
     eng_of(w->store)->on_expired = on_expired;
     eng_of(w->store)->on_expired_arg = w;
+    sw_watch_release(w);
     eng_of(w->store)->on_batch_part = w->seed % 2 == 0 ? on_batch_part : NULL;
 }

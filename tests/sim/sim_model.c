@@ -954,6 +954,23 @@ static bool wants(const struct md_stream *s, const struct md_cons *c, const stru
     return false;
 }
 
+bool md_wanted(const struct md_stream *s, const struct md_msg *m, int64_t boot_ns)
+{
+    for (size_t i = 0; i < s->ncons; i++) {
+        const struct md_cons *c = s->cons[i];
+        bool worn = false;
+        for (size_t k = 0; k < c->npend; k++) {
+            const struct md_pend *p = &c->pend[k];
+            worn = worn || (p->sseq == m->seq && p->deadline_ns <= boot_ns &&
+                            c->cfg.max_deliver > 0 && p->dcount >= (uint64_t)c->cfg.max_deliver);
+        }
+        if (!worn && wants(s, c, m)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t md_take_consumed(struct md_stream *s, struct md_cons *c, uint64_t **seqs_out)
 {
     size_t n = 0;

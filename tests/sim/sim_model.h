@@ -95,7 +95,9 @@ struct md_event {
     const char *purge; /* FLOOR or REMOVE by a purge of this filter: consumers move up too */
     uint64_t *seqs;    /* owned: REMOVE */
     size_t nseqs;
-    uint32_t cons_uid;      /* C*; REMOVE by an ack: whose */
+    size_t released_at; /* CDROP, interest: events there were when the engine had looked at all for
+                           what nobody wants; SIZE_MAX = it is not through */
+    uint32_t cons_uid;  /* C*; REMOVE by an ack: whose */
     struct stream_cfg *cfg; /* owned: CREATE, UPDATE */
     struct cons_cfg *ccfg;  /* owned: CCREATE, CUPDATE */
 };
@@ -154,6 +156,9 @@ void md_scan(struct md_cons *c, int64_t boot_ns);
 /* Sequences that the consumer's next delta removes from the stream; empties `consumed`. */
 size_t md_take_consumed(struct md_stream *s, struct md_cons *c, uint64_t **seqs_out);
 /* Interest: what nobody wants after a consumer went. *floor_out != 0: everything. */
+/* Some consumer wants it; boot_ns: as it will be when that moment's deadlines were looked at, 0: as
+ * it is. */
+bool md_wanted(const struct md_stream *s, const struct md_msg *m, int64_t boot_ns);
 size_t md_unwanted(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out);
 
 #endif

@@ -872,6 +872,12 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
         cfg->backoff_ns[1] = 5 * NS_PER_S + 139;
     }
     set_filters(w, cfg);
+    if (in->md.cfg.retention == RETENTION_INTEREST && cfg->nfilters == 0 &&
+        prng_mix(w->seed * 95 + w->steps) % 2 == 0) { /* others leave something that it wants not */
+        cfg->nfilters = 1;
+        cfg->filters = base_calloc(1, sizeof(char *));
+        cfg->filters[0] = base_strdup(w->steps % 2 == 0 ? "c" : "b.>");
+    }
     if (in->ncons == in->cons_cap) {
         in->cons_cap = in->cons_cap == 0 ? 4 : in->cons_cap * 2;
         in->cons = base_realloc(in->cons, in->cons_cap * sizeof *in->cons);
@@ -964,7 +970,7 @@ void sw_cons_delete(struct world *w, struct sw_inst *in)
     struct md_event *e = sw_event(w, in, EV_CDROP);
     e->cons_uid = sc->uid;
     e->sync = true;
-    uint64_t *seqs, floor;
+    uint64_t *seqs;
     size_t n = md_take_consumed(&in->md, mc, &seqs);
     if (n > 0) {
         struct md_event *rm = sw_event(w, in, EV_REMOVE);
@@ -976,9 +982,10 @@ void sw_cons_delete(struct world *w, struct sw_inst *in)
         base_free(seqs);
     }
     md_apply(&in->md, &in->ev[c->ev]);
-    n = md_unwanted(&in->md, &floor, &seqs);
-    removal_events(w, in, floor, seqs, n);
+    size_t drop = c->ev;
+    in->ev[drop].released_at = SIZE_MAX;
     w->store->ops->cons_delete(h, on_done, c);
+    sw_released_by(w, in, drop);
 }
 
 void sw_cons_reset(struct world *w, struct sw_inst *in)
@@ -998,10 +1005,8 @@ void sw_cons_reset(struct world *w, struct sw_inst *in)
         sc->acks[i].all = false;
     }
     sc->loose = true;
-    uint64_t *seqs, floor;
-    size_t n = md_unwanted(&in->md, &floor, &seqs);
-    removal_events(w, in, floor, seqs, n);
     w->store->ops->cons_reset(sc->h, seq, on_done, c);
+    sw_released_by(w, in, SIZE_MAX);
 }
 
 static void rung(void *arg)

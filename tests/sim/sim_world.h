@@ -70,9 +70,10 @@ struct world {
     bool stopping;
     bool ages; /* clock may move far */
     uint64_t steps, published, acked, full;
-    uint64_t refused;  /* deletes, purges, acks, configs that were not taken */
-    uint64_t no_store; /* publishes refused for want of space */
-    uint32_t big_max;  /* payload bound */
+    uint64_t refused;       /* deletes, purges, acks, configs that were not taken */
+    uint64_t releases_owed; /* found cut short after a crash */
+    uint64_t no_store;      /* publishes refused for want of space */
+    uint32_t big_max;       /* payload bound */
     char fail[1000];
     bool failed;
 };
@@ -83,8 +84,17 @@ void sw_init(struct world *w, uint64_t seed);
 void sw_fini(struct world *w);
 /* Opens the store; false = it did not open (down, or failed is set). */
 bool sw_open(struct world *w);
+/* Of this handle; NULL = none. */
+struct sw_inst *sw_inst_of(struct world *w, const struct store_stream *h);
 /* The engine tells the model what expires. */
 void sw_watch(struct world *w);
+/* Interest, sim_release.c: a consumer goes, or is reset: what nobody wants any more is removed by
+ * the engine in steps, each told. `drop`: index of the event, SIZE_MAX for a reset; called when the
+ * operation was submitted. */
+void sw_released_by(struct world *w, struct sw_inst *in, size_t drop);
+void sw_watch_release(struct world *w);
+/* A recovered store goes on with what the crash cut short; after sw_check. */
+bool sw_check_release(struct world *w, struct env_sim *sim, struct store *store);
 /* Lets the engine go without a word (what a killed process leaves). */
 void sw_abandon(struct world *w);
 void sw_close(struct world *w);
