@@ -656,7 +656,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
 }
 
 static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream,
-                       struct api_error *e)
+                       const struct js_cons_limits *cl, struct api_error *e)
 {
     const char *to = c->deliver_subject;
     size_t len = strlen(to);
@@ -674,7 +674,9 @@ static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream
     if (c->max_waiting != 0) {
         return fail(e, API_CONSUMER_PUSH_MAX_WAITING);
     }
-    if (c->ack == ACK_NONE && c->max_ack_pending > 0) {
+    /* the stream's default counts as if it stood in the request */
+    int64_t pending = c->max_ack_pending != 0 ? c->max_ack_pending : cl->max_ack_pending;
+    if (c->ack == ACK_NONE && pending > 0) {
         return fail(e, API_CONSUMER_MAX_PENDING_ACK_POLICY_REQUIRED);
     }
     if (c->heartbeat_ns != 0 && c->heartbeat_ns < JS_HEARTBEAT_MIN_NS) {
@@ -821,7 +823,7 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
         !check_flow_ack(c, r->pedantic, e) || !check_priority(c, e)) {
         return false;
     }
-    bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, e) : check_pull(c, e);
+    bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, &cl, e) : check_pull(c, e);
     if (!kind_ok || !check_filters(c, e) || !check_start(c, e) || !check_sampling(c, e)) {
         return false;
     }

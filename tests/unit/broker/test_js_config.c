@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -29,6 +30,41 @@ static bool consumer(const char *text, struct js_cons_req *r, struct api_error *
               js_cons_req_check(r, &s, &limits, e);
     stream_cfg_fini(&s);
     return ok;
+}
+
+/* The max_ack_pending that a stream gives its consumers counts like one of their own: nats-server
+ * 2.14.5 refuses both in a push consumer without acks, and takes both in a pull consumer. */
+static void test_consumer_limits(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"name\":\"S\",\"consumer_limits\":{\"max_ack_pending\":200}}";
+    static const struct {
+        const char *config;
+        int err_code;
+    } rows[] = {
+        {"\"deliver_subject\":\"x\"", 10082},
+        {"\"deliver_subject\":\"x\",\"max_ack_pending\":20", 10082},
+        {"\"deliver_subject\":\"x\",\"max_ack_pending\":-1", 0},
+        {"\"max_ack_pending\":0", 0},
+        {"\"max_ack_pending\":-1", 0},
+    };
+    struct js_stream_req s;
+    struct api_error e = {0};
+    assert_true(stream(text, &s, &e));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct js_cons_req r;
+        char body[200];
+        int n =
+            snprintf(body, sizeof body, "{\"config\":{\"name\":\"c\",\"ack_policy\":\"none\",%s}}",
+                     rows[i].config);
+        e = (struct api_error){0};
+        js_cons_req_init(&r);
+        assert_true(js_cons_req_parse(&r, body, (size_t)n, &limits, &e));
+        assert_int_equal(js_cons_req_check(&r, &s.cfg, &limits, &e), rows[i].err_code == 0);
+        assert_int_equal(e.err_code, rows[i].err_code);
+        js_cons_req_fini(&r);
+    }
+    js_stream_req_fini(&s);
 }
 
 static void test_stream_defaults(void **state)
@@ -230,10 +266,15 @@ static void test_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stream_defaults),   cmocka_unit_test(test_stream_refusals),
-        cmocka_unit_test(test_sealing),           cmocka_unit_test(test_consumer_limits_survive),
-        cmocka_unit_test(test_consumer_defaults), cmocka_unit_test(test_consumer_refusals),
-        cmocka_unit_test(test_made_up_name),      cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_stream_defaults),
+        cmocka_unit_test(test_consumer_limits),
+        cmocka_unit_test(test_stream_refusals),
+        cmocka_unit_test(test_sealing),
+        cmocka_unit_test(test_consumer_limits_survive),
+        cmocka_unit_test(test_consumer_defaults),
+        cmocka_unit_test(test_consumer_refusals),
+        cmocka_unit_test(test_made_up_name),
+        cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
