@@ -5,6 +5,8 @@
 #ifndef ENGINE_STORE_DRIVE_H
 #define ENGINE_STORE_DRIVE_H
 
+#include "engine/base/base.h"
+#include "engine/base/err.h"
 #include "engine/store.h"
 
 struct store_drive {
@@ -27,6 +29,60 @@ MUST_USE static inline enum st store_drive_until(const struct store_drive *d, co
         }
     }
     return ST_OK;
+}
+
+/* The answer to one call, for whoever waits for it: first member of a struct on the heap that is
+ * the call's argument. */
+struct store_answer {
+    bool done;
+    bool given_up; /* nobody waits any more: what the caller lent is not to be written to */
+    enum st st;
+    uint64_t n;
+    struct err err;
+};
+
+static inline void store_answer_settle(struct store_answer *a, enum st st, const struct err *err)
+{
+    a->done = true;
+    a->st = st;
+    if (err != NULL && err->code != ST_OK) {
+        a->err = *err;
+    } else if (st != ST_OK) {
+        err_set(&a->err, st, 0, "%s", st_text(st));
+    }
+}
+
+/* A store_done_fn. */
+static inline void store_answer_done(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct store_answer *a = arg;
+    a->n = n;
+    store_answer_settle(a, st, err);
+}
+
+/* Drives to the answer and frees it; n_out (may be NULL) is its number. submitted is what the call
+ * returned. Given up, the answer is not freed: it may still come. */
+MUST_USE static inline enum st store_answer_take(const struct store_drive *d,
+                                                 struct store_answer *a, enum st submitted,
+                                                 uint64_t *n_out, struct err *err)
+{
+    enum st st = submitted;
+    if (st == ST_OK) {
+        st = store_drive_until(d, &a->done);
+        if (st != ST_OK) {
+            a->given_up = true;
+            return err_set(err, st, 0, "given up");
+        }
+        st = a->st;
+        if (st == ST_OK && n_out != NULL) {
+            *n_out = a->n;
+        }
+        if (st != ST_OK && err != NULL) {
+            *err = a->err;
+        }
+    }
+    base_free(a);
+    return st;
 }
 
 #endif

@@ -5,15 +5,17 @@
 #include <stdio.h>
 
 #include "engine/base/limits.h"
-#include "engine/base/subject.h"
+#include "engine/store_bucket.h"
 #include "kv/watch.h"
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
-static void stream_name(char out[LIM_NAME_BYTES_MAX + 1], const char *bucket)
+static bool is_key_value(const struct stream_cfg *cfg)
 {
-    (void)snprintf(out, LIM_NAME_BYTES_MAX + 1, KV_STREAM_PREFIX "%s", bucket);
+    return cfg->max_msgs_per_subject > 0;
 }
+
+static const struct bucket_kind kind = {KV_STREAM_PREFIX, kv_bucket_valid, is_key_value};
 
 struct first_subject {
     char *prefix; /* owned: "$KV.<bucket>.", or NULL */
@@ -82,21 +84,15 @@ void kv_release(struct kv *kv)
 static enum st find(const struct kv_home *home, const char *bucket, struct store_stream **s_out,
                     struct err *err)
 {
-    char name[LIM_NAME_BYTES_MAX + 1];
+    struct store_stream *s;
     *s_out = NULL;
-    if (!kv_bucket_valid(bucket)) {
-        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"", bucket);
-    }
-    stream_name(name, bucket);
-    struct store_stream *s = home->store->ops->stream_find(home->store, home->account, name);
-    if (s == NULL) {
-        return err_set(err, ST_NOTFOUND, 0, "bucket \"%s\" not found", bucket);
-    }
-    if (home->store->ops->stream_cfg(s)->max_msgs_per_subject < 1) {
-        return err_set(err, ST_INVALID, 0, "stream \"%s\" is not a key-value bucket", name);
+    enum st st = bucket_find(&kind, home->store, home->account, bucket, &s, err);
+    if (st == ST_OK && !is_key_value(home->store->ops->stream_cfg(s))) {
+        return err_set(err, ST_INVALID, 0, "stream \"%s%s\" is not a key-value bucket",
+                       KV_STREAM_PREFIX, bucket);
     }
     *s_out = s;
-    return ST_OK;
+    return st;
 }
 
 enum st kv_open(const struct kv_home *home, const char *bucket, struct kv **kv_out, struct err *err)
@@ -124,88 +120,55 @@ void kv_close(struct kv *kv)
 
 /* --- config ----------------------------------------------------------------------------------- */
 
+static struct bucket_choices choices(const struct kv_config *c)
+{
+    return (struct bucket_choices){.description = c->description,
+                                   .ttl_ns = c->ttl_ns,
+                                   .max_bytes = c->max_bytes,
+                                   .compression = c->compression,
+                                   .metadata = c->metadata,
+                                   .nmetadata = c->nmetadata};
+}
+
 static enum st check_config(const struct kv_config *c, struct err *err)
 {
-    if (c->bucket == NULL || !kv_bucket_valid(c->bucket)) {
-        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"",
-                       c->bucket == NULL ? "" : c->bucket);
+    struct bucket_choices common = choices(c);
+    enum st st = bucket_check(&kind, c->bucket, &common, err);
+    if (st != ST_OK) {
+        return st;
     }
     if (c->history > KV_HISTORY_MAX) {
         return err_set(err, ST_INVALID, 0, "history of %u is more than %u", c->history,
                        KV_HISTORY_MAX);
     }
-    if (c->ttl_ns < 0 || (c->ttl_ns > 0 && c->ttl_ns < 100 * NS_PER_MS)) {
-        return err_set(err, ST_INVALID, 0, "a bucket's TTL is 100 ms or more");
-    }
     if (c->limit_marker_ttl_ns < 0 || c->limit_marker_ttl_ns % NS_PER_S != 0) {
         return err_set(err, ST_INVALID, 0, "the TTL of limit markers is in whole seconds");
     }
-    if (c->max_bytes < -1 || c->max_value_bytes < -1) {
+    if (c->max_value_bytes < -1) {
         return err_set(err, ST_INVALID, 0, "a size cannot be negative");
     }
-    if (c->description != NULL && strlen(c->description) > LIM_DESCRIPTION_BYTES_MAX) {
-        return err_set(err, ST_INVALID, 0, "the description is longer than %zu bytes",
-                       (size_t)LIM_DESCRIPTION_BYTES_MAX);
-    }
-    size_t meta = 0;
-    for (size_t i = 0; i < c->nmetadata; i++) {
-        meta += strlen(c->metadata[i].key) + strlen(c->metadata[i].value);
-    }
-    if (meta > LIM_METADATA_BYTES_MAX) {
-        return err_set(err, ST_INVALID, 0, "the metadata is larger than %zu bytes",
-                       (size_t)LIM_METADATA_BYTES_MAX);
-    }
     return ST_OK;
-}
-
-static int64_t or_none(int64_t v)
-{
-    return v <= 0 ? -1 : v;
 }
 
 /* What the caller may choose, into a stream's config. */
 static void put_choices(struct stream_cfg *cfg, const struct kv_config *c)
 {
-    base_free(cfg->description);
-    cfg->description =
-        c->description != NULL && *c->description != 0 ? base_strdup(c->description) : NULL;
+    struct bucket_choices common = choices(c);
+    bucket_put_choices(cfg, &common);
     cfg->max_msgs_per_subject = c->history == 0 ? 1 : c->history;
-    cfg->max_age_ns = c->ttl_ns;
-    cfg->duplicates_ns = c->ttl_ns > 0 && c->ttl_ns < LIM_DUP_WINDOW_NS_DEFAULT
-                             ? c->ttl_ns
-                             : LIM_DUP_WINDOW_NS_DEFAULT;
-    cfg->max_bytes = or_none(c->max_bytes);
-    cfg->max_msg_size = (int32_t)or_none(c->max_value_bytes);
-    cfg->compression = c->compression ? COMPRESSION_S2 : COMPRESSION_NONE;
+    cfg->max_msg_size = c->max_value_bytes <= 0 ? -1 : c->max_value_bytes;
     cfg->allow_msg_ttl = cfg->allow_msg_ttl || c->limit_marker_ttl_ns > 0;
     cfg->subject_delete_marker_ttl_ns = c->limit_marker_ttl_ns;
-    for (size_t i = 0; i < cfg->nmetadata; i++) {
-        base_free(cfg->metadata[i].key);
-        base_free(cfg->metadata[i].value);
-    }
-    base_free(cfg->metadata);
-    cfg->nmetadata = c->nmetadata;
-    cfg->metadata = c->nmetadata == 0 ? NULL : base_calloc(c->nmetadata, sizeof *cfg->metadata);
-    for (size_t i = 0; i < c->nmetadata; i++) {
-        cfg->metadata[i] =
-            (struct store_kv){base_strdup(c->metadata[i].key), base_strdup(c->metadata[i].value)};
-    }
 }
 
 static void make_cfg(struct stream_cfg *cfg, const struct kv_home *home, const struct kv_config *c)
 {
-    char name[LIM_NAME_BYTES_MAX + 1], subject[LIM_NAME_BYTES_MAX + 8];
-    stream_name(name, c->bucket);
+    char subject[LIM_NAME_BYTES_MAX + 8];
     (void)snprintf(subject, sizeof subject, KV_SUBJECT_PREFIX "%s.>", c->bucket);
-    stream_cfg_init(cfg);
-    cfg->account = base_strdup(home->account);
-    cfg->name = base_strdup(name);
-    cfg->subjects = base_calloc(1, sizeof *cfg->subjects);
+    bucket_cfg_init(cfg, &kind, home->account, c->bucket, 1);
     cfg->subjects[0] = base_strdup(subject);
-    cfg->nsubjects = 1;
     cfg->storage = c->storage;
-    cfg->discard = DISCARD_NEW;
-    cfg->allow_rollup = cfg->deny_delete = cfg->allow_direct = true;
+    cfg->deny_delete = true;
     put_choices(cfg, c);
 }
 
@@ -236,29 +199,6 @@ static void on_created(void *arg, enum st st, struct store_stream *s, const stru
     bucket_op_free(op);
 }
 
-/* No other stream may listen to what is put here. */
-static enum st check_overlap(const struct kv_home *home, const struct stream_cfg *cfg,
-                             struct err *err)
-{
-    const struct store_ops *ops = home->store->ops;
-    for (struct store_stream *s = ops->stream_next(home->store, home->account, NULL); s != NULL;
-         s = ops->stream_next(home->store, home->account, s)) {
-        const struct stream_cfg *other = ops->stream_cfg(s);
-        if (strcmp(other->name, cfg->name) == 0) {
-            return err_set(err, ST_EXISTS, 0, "bucket \"%s\" already exists",
-                           cfg->name + sizeof KV_STREAM_PREFIX - 1);
-        }
-        for (size_t i = 0; i < other->nsubjects; i++) {
-            if (subject_overlap(other->subjects[i], strlen(other->subjects[i]), cfg->subjects[0],
-                                strlen(cfg->subjects[0]))) {
-                return err_set(err, ST_EXISTS, 0, "stream \"%s\" has the bucket's subjects",
-                               other->name);
-            }
-        }
-    }
-    return ST_OK;
-}
-
 enum st kv_create(const struct kv_home *home, const struct kv_config *c, kv_bucket_fn fn, void *arg,
                   struct err *err)
 {
@@ -269,7 +209,7 @@ enum st kv_create(const struct kv_home *home, const struct kv_config *c, kv_buck
     }
     struct stream_cfg cfg;
     make_cfg(&cfg, home, c);
-    st = check_overlap(home, &cfg, err);
+    st = bucket_check_overlap(&kind, home->store, &cfg, err);
     if (st == ST_OK) {
         struct bucket_op *op = base_calloc(1, sizeof *op);
         *op = (struct bucket_op){
@@ -324,25 +264,7 @@ enum st kv_delete_bucket(const struct kv_home *home, const char *bucket, store_d
 
 const char *kv_next_bucket(const struct kv_home *home, const char *prev)
 {
-    const struct store_ops *ops = home->store->ops;
-    struct store_stream *s = NULL;
-    if (prev != NULL) {
-        char name[LIM_NAME_BYTES_MAX + 1];
-        stream_name(name, prev);
-        s = ops->stream_find(home->store, home->account, name);
-        if (s == NULL) {
-            return NULL;
-        }
-    }
-    while ((s = ops->stream_next(home->store, home->account, s)) != NULL) {
-        const char *name = ops->stream_cfg(s)->name;
-        const char *bucket = name + sizeof KV_STREAM_PREFIX - 1;
-        if (strncmp(name, KV_STREAM_PREFIX, sizeof KV_STREAM_PREFIX - 1) == 0 &&
-            kv_bucket_valid(bucket) && ops->stream_cfg(s)->max_msgs_per_subject > 0) {
-            return bucket;
-        }
-    }
-    return NULL;
+    return bucket_next(&kind, home->store, home->account, prev);
 }
 
 struct status_op {

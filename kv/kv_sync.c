@@ -5,10 +5,7 @@
 
 /* One answer, whatever its kind. */
 struct answer {
-    bool done;
-    enum st st;
-    struct err err;
-    uint64_t n;
+    struct store_answer is;
     struct kv *kv;
     struct kv_status *status;
     struct kv_value *value;
@@ -16,43 +13,28 @@ struct answer {
     void *each_arg;
 };
 
-static void settle(struct answer *a, enum st st, const struct err *err)
-{
-    a->done = true;
-    a->st = st;
-    if (err != NULL && err->code != ST_OK) {
-        a->err = *err;
-    } else if (st != ST_OK) {
-        err_set(&a->err, st, 0, "%s", st_text(st));
-    }
-}
-
-static void on_n(void *arg, enum st st, uint64_t n, const struct err *err)
-{
-    struct answer *a = arg;
-    a->n = n;
-    settle(a, st, err);
-}
-
 static void on_bucket(void *arg, enum st st, struct kv *kv, const struct err *err)
 {
     struct answer *a = arg;
     a->kv = kv;
-    settle(a, st, err);
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_status(void *arg, enum st st, const struct kv_status *s, const struct err *err)
 {
     struct answer *a = arg;
-    if (st == ST_OK) {
+    if (st == ST_OK && !a->is.given_up) {
         *a->status = *s;
     }
-    settle(a, st, err);
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_entry(void *arg, enum st st, const struct kv_entry *e, const struct err *err)
 {
     struct answer *a = arg;
+    if (a->is.given_up) {
+        return;
+    }
     if (e != NULL) {
         *a->value =
             (struct kv_value){.revision = e->revision, .created_ns = e->created_ns, .op = e->op};
@@ -69,37 +51,15 @@ static void on_entry(void *arg, enum st st, const struct kv_entry *e, const stru
             a->value->value_len = e->value_len;
         }
     }
-    settle(a, st, err);
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_each(void *arg, const struct kv_entry *e)
 {
     struct answer *a = arg;
-    if (a->each != NULL) {
+    if (a->each != NULL && !a->is.given_up) {
         a->each(a->each_arg, e);
     }
-}
-
-/* Drives to the answer, which is then freed. submitted: what the call returned. */
-static enum st finish(const struct store_drive *d, struct answer *a, enum st submitted,
-                      uint64_t *n_out, struct err *err)
-{
-    enum st st = submitted;
-    if (st == ST_OK) {
-        st = store_drive_until(d, &a->done);
-        if (st != ST_OK) { /* it may still be answered: into memory that stays */
-            return err_set(err, st, 0, "given up");
-        }
-        st = a->st;
-        if (st == ST_OK && n_out != NULL) {
-            *n_out = a->n;
-        }
-        if (st != ST_OK && err != NULL) {
-            *err = a->err;
-        }
-    }
-    base_free(a);
-    return st;
 }
 
 static struct answer *answer_make(void)
@@ -122,24 +82,26 @@ enum st kv_sync_create(const struct store_drive *d, const struct kv_home *home,
     struct answer *a = answer_make();
     *kv_out = NULL;
     enum st st = kv_create(home, config, on_bucket, a, err);
-    if (st == ST_OK && store_drive_until(d, &a->done) == ST_OK) {
+    if (st == ST_OK && store_drive_until(d, &a->is.done) == ST_OK) {
         *kv_out = a->kv;
     }
-    return finish(d, a, st, NULL, err);
+    return store_answer_take(d, &a->is, st, NULL, err);
 }
 
 enum st kv_sync_delete_bucket(const struct store_drive *d, const struct kv_home *home,
                               const char *bucket, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_delete_bucket(home, bucket, on_n, a, err), NULL, err);
+    return store_answer_take(d, &a->is, kv_delete_bucket(home, bucket, store_answer_done, a, err),
+                             NULL, err);
 }
 
 enum st kv_sync_update_config(const struct store_drive *d, struct kv *kv,
                               const struct kv_config *config, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_update_config(kv, config, on_n, a, err), NULL, err);
+    return store_answer_take(d, &a->is, kv_update_config(kv, config, store_answer_done, a, err),
+                             NULL, err);
 }
 
 enum st kv_sync_status(const struct store_drive *d, struct kv *kv, struct kv_status *s_out,
@@ -148,7 +110,7 @@ enum st kv_sync_status(const struct store_drive *d, struct kv *kv, struct kv_sta
     struct answer *a = answer_make();
     a->status = s_out;
     kv_status(kv, on_status, a);
-    return finish(d, a, ST_OK, NULL, err);
+    return store_answer_take(d, &a->is, ST_OK, NULL, err);
 }
 
 /* --- values ----------------------------------------------------------------------------------- */
@@ -157,7 +119,8 @@ enum st kv_sync_put(const struct store_drive *d, struct kv *kv, const char *key,
                     size_t len, uint64_t *revision_out, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_put(kv, key, value, len, on_n, a, err), revision_out, err);
+    return store_answer_take(d, &a->is, kv_put(kv, key, value, len, store_answer_done, a, err),
+                             revision_out, err);
 }
 
 enum st kv_sync_create_key(const struct store_drive *d, struct kv *kv, const char *key,
@@ -165,8 +128,9 @@ enum st kv_sync_create_key(const struct store_drive *d, struct kv *kv, const cha
                            struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_create_key(kv, key, value, len, ttl_ns, on_n, a, err), revision_out,
-                  err);
+    return store_answer_take(d, &a->is,
+                             kv_create_key(kv, key, value, len, ttl_ns, store_answer_done, a, err),
+                             revision_out, err);
 }
 
 enum st kv_sync_update(const struct store_drive *d, struct kv *kv, const char *key,
@@ -174,21 +138,25 @@ enum st kv_sync_update(const struct store_drive *d, struct kv *kv, const char *k
                        struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_update(kv, key, value, len, last, on_n, a, err), revision_out, err);
+    return store_answer_take(d, &a->is,
+                             kv_update(kv, key, value, len, last, store_answer_done, a, err),
+                             revision_out, err);
 }
 
 enum st kv_sync_delete(const struct store_drive *d, struct kv *kv, const char *key, uint64_t last,
                        uint64_t *revision_out, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_delete(kv, key, last, on_n, a, err), revision_out, err);
+    return store_answer_take(d, &a->is, kv_delete(kv, key, last, store_answer_done, a, err),
+                             revision_out, err);
 }
 
 enum st kv_sync_purge(const struct store_drive *d, struct kv *kv, const char *key, uint64_t last,
                       int64_t ttl_ns, uint64_t *revision_out, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_purge(kv, key, last, ttl_ns, on_n, a, err), revision_out, err);
+    return store_answer_take(d, &a->is, kv_purge(kv, key, last, ttl_ns, store_answer_done, a, err),
+                             revision_out, err);
 }
 
 enum st kv_sync_get(const struct store_drive *d, struct kv *kv, const char *key, uint64_t revision,
@@ -199,7 +167,7 @@ enum st kv_sync_get(const struct store_drive *d, struct kv *kv, const char *key,
     a->value = v_out;
     enum st st = revision == 0 ? kv_get(kv, key, on_entry, a, err)
                                : kv_get_revision(kv, key, revision, on_entry, a, err);
-    return finish(d, a, st, NULL, err);
+    return store_answer_take(d, &a->is, st, NULL, err);
 }
 
 /* --- many ------------------------------------------------------------------------------------- */
@@ -211,7 +179,9 @@ enum st kv_sync_keys(const struct store_drive *d, struct kv *kv, const char *con
     struct answer *a = answer_make();
     a->each = each;
     a->each_arg = arg;
-    return finish(d, a, kv_keys(kv, filters, nfilters, on_each, on_n, a, err), count_out, err);
+    return store_answer_take(d, &a->is,
+                             kv_keys(kv, filters, nfilters, on_each, store_answer_done, a, err),
+                             count_out, err);
 }
 
 enum st kv_sync_history(const struct store_drive *d, struct kv *kv, const char *key,
@@ -220,12 +190,14 @@ enum st kv_sync_history(const struct store_drive *d, struct kv *kv, const char *
     struct answer *a = answer_make();
     a->each = each;
     a->each_arg = arg;
-    return finish(d, a, kv_history(kv, key, on_each, on_n, a, err), NULL, err);
+    return store_answer_take(d, &a->is, kv_history(kv, key, on_each, store_answer_done, a, err),
+                             NULL, err);
 }
 
 enum st kv_sync_purge_deletes(const struct store_drive *d, struct kv *kv, int64_t older_than_ns,
                               uint64_t *count_out, struct err *err)
 {
     struct answer *a = answer_make();
-    return finish(d, a, kv_purge_deletes(kv, older_than_ns, on_n, a, err), count_out, err);
+    return store_answer_take(
+        d, &a->is, kv_purge_deletes(kv, older_than_ns, store_answer_done, a, err), count_out, err);
 }

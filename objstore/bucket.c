@@ -3,15 +3,12 @@
 #include <stdio.h>
 
 #include "engine/base/limits.h"
-#include "engine/base/subject.h"
+#include "engine/store_bucket.h"
 #include "objstore/obj_int.h"
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
-static void stream_name(char out[LIM_NAME_BYTES_MAX + 1], const char *bucket)
-{
-    (void)snprintf(out, LIM_NAME_BYTES_MAX + 1, OBJ_STREAM_PREFIX "%s", bucket);
-}
+static const struct bucket_kind kind = {OBJ_STREAM_PREFIX, obj_bucket_valid, NULL};
 
 static struct obj_bucket *bucket_make(const struct obj_home *home, const char *name,
                                       struct store_stream *s)
@@ -38,28 +35,12 @@ void obj_release(struct obj_bucket *b)
     }
 }
 
-static enum st find(const struct obj_home *home, const char *bucket, struct store_stream **s_out,
-                    struct err *err)
-{
-    char name[LIM_NAME_BYTES_MAX + 1];
-    *s_out = NULL;
-    if (!obj_bucket_valid(bucket)) {
-        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"", bucket);
-    }
-    stream_name(name, bucket);
-    *s_out = home->store->ops->stream_find(home->store, home->account, name);
-    if (*s_out == NULL) {
-        return err_set(err, ST_NOTFOUND, 0, "bucket \"%s\" not found", bucket);
-    }
-    return ST_OK;
-}
-
 enum st obj_open(const struct obj_home *home, const char *bucket, struct obj_bucket **b_out,
                  struct err *err)
 {
     struct store_stream *s;
     *b_out = NULL;
-    enum st st = find(home, bucket, &s, err);
+    enum st st = bucket_find(&kind, home->store, home->account, bucket, &s, err);
     if (st == ST_OK) {
         *b_out = bucket_make(home, bucket, s);
     }
@@ -80,64 +61,28 @@ void obj_close(struct obj_bucket *b)
 
 /* --- create, seal, delete --------------------------------------------------------------------- */
 
-static enum st check_config(const struct obj_config *c, struct err *err)
+static struct bucket_choices choices(const struct obj_config *c)
 {
-    if (c->bucket == NULL || !obj_bucket_valid(c->bucket)) {
-        return err_set(err, ST_INVALID, 0, "invalid bucket name \"%.128s\"",
-                       c->bucket == NULL ? "" : c->bucket);
-    }
-    if (c->ttl_ns < 0 || (c->ttl_ns > 0 && c->ttl_ns < 100 * NS_PER_MS)) {
-        return err_set(err, ST_INVALID, 0, "a bucket's TTL is 100 ms or more");
-    }
-    if (c->max_bytes < -1) {
-        return err_set(err, ST_INVALID, 0, "a size cannot be negative");
-    }
-    if (c->description != NULL && strlen(c->description) > LIM_DESCRIPTION_BYTES_MAX) {
-        return err_set(err, ST_INVALID, 0, "the description is longer than %zu bytes",
-                       (size_t)LIM_DESCRIPTION_BYTES_MAX);
-    }
-    size_t meta = 0;
-    for (size_t i = 0; i < c->nmetadata; i++) {
-        meta += strlen(c->metadata[i].key) + strlen(c->metadata[i].value);
-    }
-    if (meta > LIM_METADATA_BYTES_MAX) {
-        return err_set(err, ST_INVALID, 0, "the metadata is larger than %zu bytes",
-                       (size_t)LIM_METADATA_BYTES_MAX);
-    }
-    return ST_OK;
+    return (struct bucket_choices){.description = c->description,
+                                   .ttl_ns = c->ttl_ns,
+                                   .max_bytes = c->max_bytes,
+                                   .compression = c->compression,
+                                   .metadata = c->metadata,
+                                   .nmetadata = c->nmetadata};
 }
 
 static void make_cfg(struct stream_cfg *cfg, const struct obj_home *home,
                      const struct obj_config *c)
 {
-    char name[LIM_NAME_BYTES_MAX + 1], subject[LIM_NAME_BYTES_MAX + 8];
-    stream_name(name, c->bucket);
-    stream_cfg_init(cfg);
-    cfg->account = base_strdup(home->account);
-    cfg->name = base_strdup(name);
-    cfg->description =
-        c->description != NULL && *c->description != 0 ? base_strdup(c->description) : NULL;
-    cfg->subjects = base_calloc(2, sizeof *cfg->subjects);
-    for (cfg->nsubjects = 0; cfg->nsubjects < 2; cfg->nsubjects++) {
-        (void)snprintf(subject, sizeof subject, "$O.%s.%c.>", c->bucket,
-                       cfg->nsubjects == 0 ? 'C' : 'M');
-        cfg->subjects[cfg->nsubjects] = base_strdup(subject);
+    char subject[LIM_NAME_BYTES_MAX + 8];
+    struct bucket_choices common = choices(c);
+    bucket_cfg_init(cfg, &kind, home->account, c->bucket, 2);
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(subject, sizeof subject, "$O.%s.%c.>", c->bucket, i == 0 ? 'C' : 'M');
+        cfg->subjects[i] = base_strdup(subject);
     }
     cfg->storage = c->storage;
-    cfg->discard = DISCARD_NEW;
-    cfg->compression = c->compression ? COMPRESSION_S2 : COMPRESSION_NONE;
-    cfg->max_age_ns = c->ttl_ns;
-    cfg->max_bytes = c->max_bytes <= 0 ? -1 : c->max_bytes;
-    cfg->duplicates_ns = c->ttl_ns > 0 && c->ttl_ns < LIM_DUP_WINDOW_NS_DEFAULT
-                             ? c->ttl_ns
-                             : LIM_DUP_WINDOW_NS_DEFAULT;
-    cfg->allow_rollup = cfg->allow_direct = true;
-    cfg->metadata = c->nmetadata == 0 ? NULL : base_calloc(c->nmetadata, sizeof *cfg->metadata);
-    for (; cfg->nmetadata < c->nmetadata; cfg->nmetadata++) {
-        const struct store_kv *m = &c->metadata[cfg->nmetadata];
-        cfg->metadata[cfg->nmetadata] =
-            (struct store_kv){base_strdup(m->key), base_strdup(m->value)};
-    }
+    bucket_put_choices(cfg, &common);
 }
 
 struct bucket_op {
@@ -165,41 +110,18 @@ static void on_created(void *arg, enum st st, struct store_stream *s, const stru
     bucket_op_free(op);
 }
 
-/* No other stream may listen to what is put here. */
-static enum st check_overlap(const struct obj_home *home, const struct stream_cfg *cfg,
-                             struct err *err)
-{
-    const struct store_ops *ops = home->store->ops;
-    for (struct store_stream *s = ops->stream_next(home->store, home->account, NULL); s != NULL;
-         s = ops->stream_next(home->store, home->account, s)) {
-        const struct stream_cfg *other = ops->stream_cfg(s);
-        if (strcmp(other->name, cfg->name) == 0) {
-            return err_set(err, ST_EXISTS, 0, "bucket \"%s\" already exists",
-                           cfg->name + sizeof OBJ_STREAM_PREFIX - 1);
-        }
-        for (size_t i = 0; i < other->nsubjects * cfg->nsubjects; i++) {
-            const char *a = other->subjects[i / cfg->nsubjects];
-            const char *b = cfg->subjects[i % cfg->nsubjects];
-            if (subject_overlap(a, strlen(a), b, strlen(b))) {
-                return err_set(err, ST_EXISTS, 0, "stream \"%s\" has the bucket's subjects",
-                               other->name);
-            }
-        }
-    }
-    return ST_OK;
-}
-
 enum st obj_create(const struct obj_home *home, const struct obj_config *c, obj_bucket_fn fn,
                    void *arg, struct err *err)
 {
     ASSERT(fn != NULL);
-    enum st st = check_config(c, err);
+    struct bucket_choices common = choices(c);
+    enum st st = bucket_check(&kind, c->bucket, &common, err);
     if (st != ST_OK) {
         return st;
     }
     struct stream_cfg cfg;
     make_cfg(&cfg, home, c);
-    st = check_overlap(home, &cfg, err);
+    st = bucket_check_overlap(&kind, home->store, &cfg, err);
     if (st == ST_OK) {
         struct bucket_op *op = base_calloc(1, sizeof *op);
         *op = (struct bucket_op){
@@ -239,7 +161,7 @@ enum st obj_delete_bucket(const struct obj_home *home, const char *bucket, store
                           void *arg, struct err *err)
 {
     struct store_stream *s;
-    enum st st = find(home, bucket, &s, err);
+    enum st st = bucket_find(&kind, home->store, home->account, bucket, &s, err);
     if (st == ST_OK) {
         home->store->ops->stream_delete(home->store, s, fn, arg);
     }
@@ -250,24 +172,7 @@ enum st obj_delete_bucket(const struct obj_home *home, const char *bucket, store
 
 const char *obj_next_bucket(const struct obj_home *home, const char *prev)
 {
-    const struct store_ops *ops = home->store->ops;
-    struct store_stream *s = NULL;
-    if (prev != NULL) {
-        char name[LIM_NAME_BYTES_MAX + 1];
-        stream_name(name, prev);
-        s = ops->stream_find(home->store, home->account, name);
-        if (s == NULL) {
-            return NULL;
-        }
-    }
-    while ((s = ops->stream_next(home->store, home->account, s)) != NULL) {
-        const char *name = ops->stream_cfg(s)->name;
-        if (strncmp(name, OBJ_STREAM_PREFIX, sizeof OBJ_STREAM_PREFIX - 1) == 0 &&
-            obj_bucket_valid(name + sizeof OBJ_STREAM_PREFIX - 1)) {
-            return name + sizeof OBJ_STREAM_PREFIX - 1;
-        }
-    }
-    return NULL;
+    return bucket_next(&kind, home->store, home->account, prev);
 }
 
 struct status_op {

@@ -5,11 +5,8 @@
 
 /* One answer, whatever its kind. */
 struct answer {
-    bool done;
-    bool wake; /* done, or a put has room */
-    enum st st;
-    struct err err;
-    uint64_t n;
+    struct store_answer is;
+    bool wake; /* a put has room, or is done */
     struct obj_bucket *b;
     struct obj_status *status;
     struct obj_info *info; /* NULL: not wanted */
@@ -21,53 +18,36 @@ struct answer {
     struct err stopped_err;
 };
 
-static void settle(struct answer *a, enum st st, const struct err *err)
-{
-    a->done = a->wake = true;
-    a->st = st;
-    if (err != NULL && err->code != ST_OK) {
-        a->err = *err;
-    } else if (st != ST_OK) {
-        err_set(&a->err, st, 0, "%s", st_text(st));
-    }
-}
-
-static void on_n(void *arg, enum st st, uint64_t n, const struct err *err)
-{
-    struct answer *a = arg;
-    a->n = n;
-    settle(a, st, err);
-}
-
 static void on_bucket(void *arg, enum st st, struct obj_bucket *b, const struct err *err)
 {
     struct answer *a = arg;
     a->b = b;
-    settle(a, st, err);
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_status(void *arg, enum st st, const struct obj_status *s, const struct err *err)
 {
     struct answer *a = arg;
-    if (st == ST_OK) {
+    if (st == ST_OK && !a->is.given_up) {
         *a->status = *s;
     }
-    settle(a, st, err);
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_info(void *arg, enum st st, const struct obj_info *i, const struct err *err)
 {
     struct answer *a = arg;
-    if (i != NULL && a->info != NULL) {
+    if (i != NULL && a->info != NULL && !a->is.given_up) {
         obj_info_copy(a->info, i);
     }
-    settle(a, st, err);
+    a->wake = true;
+    store_answer_settle(&a->is, st, err);
 }
 
 static void on_each(void *arg, const struct obj_info *i)
 {
     struct answer *a = arg;
-    if (a->each != NULL) {
+    if (a->each != NULL && !a->is.given_up) {
         a->each(a->each_arg, i);
     }
 }
@@ -82,29 +62,6 @@ static struct answer *answer_make(struct obj_info *info)
     return a;
 }
 
-/* Drives to the answer, which is then freed. submitted: what the call returned. */
-static enum st finish(const struct store_drive *d, struct answer *a, enum st submitted,
-                      uint64_t *n_out, struct err *err)
-{
-    enum st st = submitted;
-    if (st == ST_OK) {
-        st = store_drive_until(d, &a->done);
-        if (st != ST_OK) { /* it may still be answered: into memory that stays */
-            a->info = NULL;
-            return err_set(err, st, 0, "given up");
-        }
-        st = a->st;
-        if (st == ST_OK && n_out != NULL) {
-            *n_out = a->n;
-        }
-        if (st != ST_OK && err != NULL) {
-            *err = a->err;
-        }
-    }
-    base_free(a);
-    return st;
-}
-
 /* --- buckets ---------------------------------------------------------------------------------- */
 
 enum st obj_sync_create(const struct store_drive *d, const struct obj_home *home,
@@ -113,24 +70,25 @@ enum st obj_sync_create(const struct store_drive *d, const struct obj_home *home
     struct answer *a = answer_make(NULL);
     *b_out = NULL;
     enum st st = obj_create(home, config, on_bucket, a, err);
-    if (st == ST_OK && store_drive_until(d, &a->done) == ST_OK) {
+    if (st == ST_OK && store_drive_until(d, &a->is.done) == ST_OK) {
         *b_out = a->b;
     }
-    return finish(d, a, st, NULL, err);
+    return store_answer_take(d, &a->is, st, NULL, err);
 }
 
 enum st obj_sync_delete_bucket(const struct store_drive *d, const struct obj_home *home,
                                const char *bucket, struct err *err)
 {
     struct answer *a = answer_make(NULL);
-    return finish(d, a, obj_delete_bucket(home, bucket, on_n, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_delete_bucket(home, bucket, store_answer_done, a, err),
+                             NULL, err);
 }
 
 enum st obj_sync_seal(const struct store_drive *d, struct obj_bucket *b, struct err *err)
 {
     struct answer *a = answer_make(NULL);
-    obj_seal(b, on_n, a);
-    return finish(d, a, ST_OK, NULL, err);
+    obj_seal(b, store_answer_done, a);
+    return store_answer_take(d, &a->is, ST_OK, NULL, err);
 }
 
 enum st obj_sync_status(const struct store_drive *d, struct obj_bucket *b, struct obj_status *s_out,
@@ -139,7 +97,7 @@ enum st obj_sync_status(const struct store_drive *d, struct obj_bucket *b, struc
     struct answer *a = answer_make(NULL);
     a->status = s_out;
     obj_status(b, on_status, a);
-    return finish(d, a, ST_OK, NULL, err);
+    return store_answer_take(d, &a->is, ST_OK, NULL, err);
 }
 
 /* --- meta ------------------------------------------------------------------------------------- */
@@ -148,21 +106,21 @@ enum st obj_sync_info(const struct store_drive *d, struct obj_bucket *b, const c
                       struct obj_info *i_out, struct err *err)
 {
     struct answer *a = answer_make(i_out);
-    return finish(d, a, obj_info(b, name, on_info, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_info(b, name, on_info, a, err), NULL, err);
 }
 
 enum st obj_sync_update_meta(const struct store_drive *d, struct obj_bucket *b, const char *name,
                              const struct obj_meta *meta, struct obj_info *i_out, struct err *err)
 {
     struct answer *a = answer_make(i_out);
-    return finish(d, a, obj_update_meta(b, name, meta, on_info, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_update_meta(b, name, meta, on_info, a, err), NULL, err);
 }
 
 enum st obj_sync_delete(const struct store_drive *d, struct obj_bucket *b, const char *name,
                         struct err *err)
 {
     struct answer *a = answer_make(NULL);
-    return finish(d, a, obj_delete(b, name, on_info, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_delete(b, name, on_info, a, err), NULL, err);
 }
 
 enum st obj_sync_link(const struct store_drive *d, struct obj_bucket *b, const char *name,
@@ -170,14 +128,16 @@ enum st obj_sync_link(const struct store_drive *d, struct obj_bucket *b, const c
                       struct err *err)
 {
     struct answer *a = answer_make(i_out);
-    return finish(d, a, obj_link(b, name, target, target_name, on_info, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_link(b, name, target, target_name, on_info, a, err),
+                             NULL, err);
 }
 
 enum st obj_sync_link_bucket(const struct store_drive *d, struct obj_bucket *b, const char *name,
                              const char *bucket, struct obj_info *i_out, struct err *err)
 {
     struct answer *a = answer_make(i_out);
-    return finish(d, a, obj_link_bucket(b, name, bucket, on_info, a, err), NULL, err);
+    return store_answer_take(d, &a->is, obj_link_bucket(b, name, bucket, on_info, a, err), NULL,
+                             err);
 }
 
 enum st obj_sync_list(const struct store_drive *d, struct obj_bucket *b,
@@ -187,8 +147,8 @@ enum st obj_sync_list(const struct store_drive *d, struct obj_bucket *b,
     struct answer *a = answer_make(NULL);
     a->each = each;
     a->each_arg = arg;
-    obj_list(b, on_each, on_n, a);
-    return finish(d, a, ST_OK, count_out, err);
+    obj_list(b, on_each, store_answer_done, a);
+    return store_answer_take(d, &a->is, ST_OK, count_out, err);
 }
 
 /* --- bytes ------------------------------------------------------------------------------------ */
@@ -210,7 +170,7 @@ static enum st feed(const struct store_drive *d, struct answer *a, struct obj_pu
             if (st != ST_OK) {
                 return st;
             }
-            if (a->done) {
+            if (a->is.done) {
                 return ST_OK;
             }
             continue;
@@ -232,12 +192,13 @@ static enum st feed(const struct store_drive *d, struct answer *a, struct obj_pu
 /* The caller's own reason outranks "cancelled". */
 static enum st finish_or_stopped(const struct store_drive *d, struct answer *a, struct err *err)
 {
-    if (store_drive_until(d, &a->done) != ST_OK) {
-        return err_set(err, ST_CLOSED, 0, "given up"); /* as in finish */
+    if (store_drive_until(d, &a->is.done) != ST_OK) {
+        a->is.given_up = true; /* as in store_answer_take */
+        return err_set(err, ST_CLOSED, 0, "given up");
     }
     enum st stopped = a->stopped;
     struct err why = a->stopped_err;
-    enum st st = finish(d, a, ST_OK, NULL, err);
+    enum st st = store_answer_take(d, &a->is, ST_OK, NULL, err);
     if (stopped != ST_OK && st != ST_OK && err != NULL) {
         *err = why;
     }
@@ -260,7 +221,8 @@ enum st obj_sync_put(const struct store_drive *d, struct obj_bucket *b, const st
     st = feed(d, a, p, read, arg, buf, cap);
     base_free(buf);
     if (st != ST_OK) {
-        return err_set(err, st, 0, "given up"); /* as in finish */
+        a->is.given_up = true; /* as in store_answer_take */
+        return err_set(err, st, 0, "given up");
     }
     return finish_or_stopped(d, a, err);
 }
@@ -276,7 +238,7 @@ static void stop_get(struct answer *a, enum st st)
 static void on_get_info(void *arg, const struct obj_info *i)
 {
     struct answer *a = arg;
-    if (a->sink->info != NULL) {
+    if (!a->is.given_up && a->sink->info != NULL) {
         stop_get(a, a->sink->info(a->sink->arg, i, &a->stopped_err));
     }
 }
@@ -284,7 +246,7 @@ static void on_get_info(void *arg, const struct obj_info *i)
 static void on_get_data(void *arg, const uint8_t *data, size_t len)
 {
     struct answer *a = arg;
-    if (a->stopped == ST_OK) {
+    if (!a->is.given_up && a->stopped == ST_OK) {
         stop_get(a, a->sink->data(a->sink->arg, data, len, &a->stopped_err));
     }
 }
@@ -293,7 +255,7 @@ enum st obj_sync_get(const struct store_drive *d, struct obj_bucket *b, const ch
                      const struct obj_get_opts *opts, const struct obj_sink *sink, struct err *err)
 {
     struct answer *a = answer_make(NULL);
-    struct obj_get_events ev = {a, on_get_info, on_get_data, on_n};
+    struct obj_get_events ev = {a, on_get_info, on_get_data, store_answer_done};
     a->sink = sink;
     enum st st = obj_get_open(b, name, opts, &ev, &a->get, err);
     if (st != ST_OK) {
