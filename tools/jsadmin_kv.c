@@ -169,24 +169,16 @@ static int cmd_ls(struct place *p, int argc, char **argv)
         kv_close(kv);
         at = st == ST_OK ? kv_next_bucket(&home, name) : NULL;
     }
-    json_out_array_end(&p->ja.out);
-    if (st == ST_OK && p->o.json) {
-        place_json_end(p);
-    } else if (st == ST_OK && t.nrows == 0) {
-        printf("No buckets.\n");
-    } else if (st == ST_OK) {
-        table_print(&t, stdout);
-    }
-    table_fini(&t);
-    return place_result(p, st);
+    return place_list_end(p, &t, st, "No buckets.");
 }
 
 static enum st read_config(struct place *p, const char *bucket, struct kv_config *c)
 {
     const struct place_opts *o = &p->o;
-    bool memory = o->storage != NULL && strcmp(o->storage, "memory") == 0;
-    if (o->storage != NULL && !memory && strcmp(o->storage, "file") != 0) {
-        return err_set(&p->err, ST_INVALID, 0, "storage is file or memory");
+    enum store_storage storage;
+    enum st st = place_storage(p, &storage);
+    if (st != ST_OK) {
+        return st;
     }
     if (o->history > KV_HISTORY_MAX || o->max_value > INT32_MAX) {
         return err_set(&p->err, ST_INVALID, 0, "history is at most %u, a value at most 2 GiB",
@@ -198,7 +190,7 @@ static enum st read_config(struct place *p, const char *bucket, struct kv_config
                             .ttl_ns = o->ttl_ns,
                             .max_bytes = o->max_bytes,
                             .max_value_bytes = (int32_t)o->max_value,
-                            .storage = memory ? STORAGE_MEMORY : STORAGE_FILE,
+                            .storage = storage,
                             .compression = o->compress,
                             .limit_marker_ttl_ns = o->marker_ttl_ns,
                             .metadata = o->metadata,
@@ -233,12 +225,7 @@ static int print_status(struct place *p, struct kv *kv)
     printf("Marker TTL     %s\n", place_duration(s.limit_marker_ttl_ns, b, sizeof b));
     printf("Largest value  %s\n", place_limit(s.max_value_bytes, b, sizeof b));
     printf("Largest size   %s\n", place_limit(s.max_bytes, b, sizeof b));
-    printf("Storage        %s%s\n", s.storage == STORAGE_MEMORY ? "memory" : "file",
-           s.compression ? ", compressed" : "");
-    for (size_t i = 0; i < s.nmetadata; i++) {
-        printf("%s        %s=%s\n", i == 0 ? "Metadata" : "        ", s.metadata[i].key,
-               s.metadata[i].value);
-    }
+    place_print_storage(s.storage, s.compression, s.metadata, s.nmetadata);
     return JA_OK;
 }
 
@@ -445,14 +432,7 @@ static int cmd_history(struct place *p, int argc, char **argv)
     if (st == ST_OK) {
         st = kv_sync_history(&p->drive, kv, argv[1], show_revision, &s, &p->err);
     }
-    json_out_array_end(&p->ja.out);
-    if (st == ST_OK && p->o.json) {
-        place_json_end(p);
-    } else if (st == ST_OK) {
-        table_print(&s.t, stdout);
-    }
-    table_fini(&s.t);
-    int code = place_result(p, st);
+    int code = place_list_end(p, &s.t, st, "No revisions.");
     kv_close(kv);
     return code;
 }
@@ -488,57 +468,35 @@ static int cmd_keys(struct place *p, int argc, char **argv)
 }
 
 struct watching {
-    struct place *p;
+    struct place_watch is;
     const char *bucket;
-    uint64_t count;
-    bool done;
-    enum st st;
 };
 
 static void watch_entry(void *arg, const struct kv_entry *e)
 {
     struct watching *w = arg;
+    struct place *p = w->is.p;
     char b[2][96];
-    if (w->done) {
+    if (w->is.done) {
         return;
     }
-    if (w->p->o.json) {
-        place_json_begin(w->p);
-        entry_members(w->p, e, !w->p->o.meta_only);
-        place_json_end(w->p);
+    if (p->o.json) {
+        place_json_begin(p);
+        entry_members(p, e, !p->o.meta_only);
+        place_json_end(p);
     } else {
-        bool shown = e->op == KV_PUT && !w->p->o.meta_only;
+        bool shown = e->op == KV_PUT && !p->o.meta_only;
         printf("[%s] %s %s > %s%s%s\n", place_time(e->created_ns, b[0], sizeof b[0]),
                op_name(e->op), w->bucket, e->key, shown ? ": " : "",
                shown ? value_text(e, b[1], sizeof b[1]) : "");
         (void)fflush(stdout);
     }
-    w->done = ++w->count == w->p->o.count;
-}
-
-static void watch_initial_done(void *arg)
-{
-    struct watching *w = arg;
-    w->done = w->done || !w->p->online; /* nobody writes to a stopped store */
-}
-
-static void watch_failed(void *arg, enum st st, const struct err *err)
-{
-    struct watching *w = arg;
-    w->st = st;
-    w->p->err = err != NULL ? *err : (struct err){0};
-    w->done = true;
-}
-
-static bool wait_or_interrupt(void *arg, int64_t deadline_boot_ns)
-{
-    struct place *p = arg;
-    return !place_interrupted() && p->drive.wait(p->drive.arg, deadline_boot_ns);
+    place_watch_shown(&w->is);
 }
 
 static int cmd_watch(struct place *p, int argc, char **argv)
 {
-    struct watching w = {.p = p, .bucket = argv[0]};
+    struct watching w = {.is = {.p = p}, .bucket = argv[0]};
     struct kv_watch_opts o = {.filters = (const char *const *)argv + 1,
                               .nfilters = (size_t)argc - 1,
                               .include_history = p->o.include_history,
@@ -546,7 +504,7 @@ static int cmd_watch(struct place *p, int argc, char **argv)
                               .ignore_deletes = p->o.ignore_deletes,
                               .meta_only = p->o.meta_only,
                               .from_revision = p->o.from};
-    struct kv_watch_events ev = {&w, watch_entry, watch_initial_done, watch_failed};
+    struct kv_watch_events ev = {&w, watch_entry, place_watch_initial_done, place_watch_failed};
     struct kv_watch *watch;
     struct kv *kv;
     enum st st = open_bucket(p, argv[0], &kv);
@@ -554,8 +512,7 @@ static int cmd_watch(struct place *p, int argc, char **argv)
         st = kv_watch(kv, &o, &ev, &watch, &p->err);
     }
     if (st == ST_OK) {
-        struct store_drive d = {p->ja.store, wait_or_interrupt, p};
-        st = store_drive_until(&d, &w.done) == ST_OK ? w.st : ST_OK; /* ^C is an end, too */
+        st = place_watch_run(&w.is);
     }
     int code = place_result(p, st);
     kv_close(kv);

@@ -175,20 +175,6 @@ static enum st bucket_row(struct place *p, const char *name, struct table *t)
     return st;
 }
 
-static int finish_list(struct place *p, struct table *t, enum st st, const char *none)
-{
-    json_out_array_end(&p->ja.out);
-    if (st == ST_OK && p->o.json) {
-        place_json_end(p);
-    } else if (st == ST_OK && t->nrows == 0) {
-        printf("%s\n", none);
-    } else if (st == ST_OK) {
-        table_print(t, stdout);
-    }
-    table_fini(t);
-    return place_result(p, st);
-}
-
 static int list_buckets(struct place *p)
 {
     static const char *const head[] = {"Bucket", "State", "Bytes", "TTL"};
@@ -205,7 +191,7 @@ static int list_buckets(struct place *p)
         st = bucket_row(p, name, &t);
         at = st == ST_OK ? obj_next_bucket(&home, name) : NULL;
     }
-    return finish_list(p, &t, st, "No buckets.");
+    return place_list_end(p, &t, st, "No buckets.");
 }
 
 struct shown {
@@ -245,7 +231,7 @@ static int cmd_ls(struct place *p, int argc, char **argv)
     if (st == ST_OK) {
         st = obj_sync_list(&p->drive, b, object_row, &s, &n, &p->err);
     }
-    int code = finish_list(p, &s.t, st, "No objects.");
+    int code = place_list_end(p, &s.t, st, "No objects.");
     obj_close(b);
     return code;
 }
@@ -269,14 +255,10 @@ static int print_status(struct place *p, struct obj_bucket *b)
         printf("Description    %s\n", s.description);
     }
     printf("Bytes          %s", ja_bytes(s.bytes, t, sizeof t));
-    printf(" in %s messages\n", ja_count(s.messages, t, sizeof t));
+    printf(" in %s\n", ja_things(s.messages, "message", t, sizeof t));
     printf("TTL            %s\n", place_duration(s.ttl_ns, t, sizeof t));
     printf("Largest size   %s\n", place_limit(s.max_bytes, t, sizeof t));
-    printf("Storage        %s%s\n", s.storage == STORAGE_MEMORY ? "memory" : "file",
-           s.compression ? ", compressed" : "");
-    for (size_t k = 0; k < s.nmetadata; k++) {
-        printf("Metadata       %s=%s\n", s.metadata[k].key, s.metadata[k].value);
-    }
+    place_print_storage(s.storage, s.compression, s.metadata, s.nmetadata);
     return JA_OK;
 }
 
@@ -285,17 +267,14 @@ static int cmd_add(struct place *p, int argc, char **argv)
     const struct place_opts *o = &p->o;
     struct obj_home home = object_home(p);
     struct obj_bucket *b = NULL;
-    bool memory = o->storage != NULL && strcmp(o->storage, "memory") == 0;
+    enum store_storage storage;
     (void)argc;
-    enum st st = ST_OK;
-    if (o->storage != NULL && !memory && strcmp(o->storage, "file") != 0) {
-        st = err_set(&p->err, ST_INVALID, 0, "storage is file or memory");
-    }
+    enum st st = place_storage(p, &storage);
     struct obj_config c = {.bucket = argv[0],
                            .description = o->description,
                            .ttl_ns = o->ttl_ns,
                            .max_bytes = o->max_bytes,
-                           .storage = memory ? STORAGE_MEMORY : STORAGE_FILE,
+                           .storage = storage,
                            .compression = o->compress,
                            .metadata = o->metadata,
                            .nmetadata = o->nmetadata};
@@ -416,16 +395,9 @@ static int cmd_link(struct place *p, int argc, char **argv)
 
 /* --- watch ------------------------------------------------------------------------------------ */
 
-struct watching {
-    struct place *p;
-    uint64_t count;
-    bool done;
-    enum st st;
-};
-
 static void watch_object(void *arg, const struct obj_info *i)
 {
-    struct watching *w = arg;
+    struct place_watch *w = arg;
     char b[2][64];
     if (w->done) {
         return;
@@ -440,42 +412,21 @@ static void watch_object(void *arg, const struct obj_info *i)
                ja_bytes(i->size, b[1], sizeof b[1]));
         (void)fflush(stdout);
     }
-    w->done = ++w->count == w->p->o.count;
-}
-
-static void watch_initial_done(void *arg)
-{
-    struct watching *w = arg;
-    w->done = w->done || !w->p->online; /* nobody writes to a stopped store */
-}
-
-static void watch_failed(void *arg, enum st st, const struct err *err)
-{
-    struct watching *w = arg;
-    w->st = st;
-    w->p->err = err != NULL ? *err : (struct err){0};
-    w->done = true;
-}
-
-static bool wait_or_interrupt(void *arg, int64_t deadline_boot_ns)
-{
-    struct place *p = arg;
-    return !place_interrupted() && p->drive.wait(p->drive.arg, deadline_boot_ns);
+    place_watch_shown(w);
 }
 
 static int cmd_watch(struct place *p, int argc, char **argv)
 {
-    struct watching w = {.p = p};
+    struct place_watch w = {.p = p};
     struct obj_watch_opts o = {.updates_only = p->o.updates_only,
                                .ignore_deletes = p->o.ignore_deletes};
-    struct obj_watch_events ev = {&w, watch_object, watch_initial_done, watch_failed};
+    struct obj_watch_events ev = {&w, watch_object, place_watch_initial_done, place_watch_failed};
     struct obj_bucket *b;
     (void)argc;
     enum st st = object_bucket(p, argv[0], &b);
     if (st == ST_OK) {
         (void)obj_watch(b, &o, &ev);
-        struct store_drive d = {p->ja.store, wait_or_interrupt, p};
-        st = store_drive_until(&d, &w.done) == ST_OK ? w.st : ST_OK; /* ^C is an end, too */
+        st = place_watch_run(&w);
     }
     int code = place_result(p, st);
     obj_close(b);

@@ -420,6 +420,75 @@ const char *place_limit(int64_t bytes, char *buf, size_t len)
     return ja_bytes((uint64_t)bytes, buf, len);
 }
 
+enum st place_storage(struct place *p, enum store_storage *out)
+{
+    const char *s = p->o.storage;
+    *out = s != NULL && strcmp(s, "memory") == 0 ? STORAGE_MEMORY : STORAGE_FILE;
+    if (s != NULL && *out == STORAGE_FILE && strcmp(s, "file") != 0) {
+        return err_set(&p->err, ST_INVALID, 0, "storage is file or memory");
+    }
+    return ST_OK;
+}
+
+void place_print_storage(enum store_storage storage, bool compression, const struct store_kv *v,
+                         size_t n)
+{
+    printf("Storage        %s%s\n", storage == STORAGE_MEMORY ? "memory" : "file",
+           compression ? ", compressed" : "");
+    for (size_t i = 0; i < n; i++) {
+        printf("%s        %s=%s\n", i == 0 ? "Metadata" : "        ", v[i].key, v[i].value);
+    }
+}
+
+int place_list_end(struct place *p, struct table *t, enum st st, const char *none)
+{
+    json_out_array_end(&p->ja.out);
+    if (st == ST_OK && p->o.json) {
+        place_json_end(p);
+    } else if (st == ST_OK && t->nrows == 0) {
+        printf("%s\n", none);
+    } else if (st == ST_OK) {
+        table_print(t, stdout);
+    }
+    table_fini(t);
+    return place_result(p, st);
+}
+
+/* --- watches ---------------------------------------------------------------------------------- */
+
+void place_watch_shown(struct place_watch *w)
+{
+    w->done = ++w->count == w->p->o.count;
+}
+
+void place_watch_initial_done(void *arg)
+{
+    struct place_watch *w = arg;
+    w->done = w->done || !w->p->online; /* nobody writes to a stopped store */
+}
+
+void place_watch_failed(void *arg, enum st st, const struct err *err)
+{
+    struct place_watch *w = arg;
+    w->st = st;
+    w->p->err = err != NULL ? *err : (struct err){0};
+    w->done = true;
+}
+
+static bool wait_or_interrupt(void *arg, int64_t deadline_boot_ns)
+{
+    struct place *p = arg;
+    return !place_interrupted() && p->drive.wait(p->drive.arg, deadline_boot_ns);
+}
+
+enum st place_watch_run(struct place_watch *w)
+{
+    struct store_drive d = {w->p->ja.store, wait_or_interrupt, w->p};
+    return store_drive_until(&d, &w->done) == ST_OK ? w->st : ST_OK;
+}
+
+/* --- input ------------------------------------------------------------------------------------ */
+
 enum st place_stdin(uint8_t **data_out, size_t *len_out, size_t max, struct err *err)
 {
     size_t cap = 64 * KIB, n = 0, got;

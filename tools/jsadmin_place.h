@@ -62,6 +62,28 @@ const char *place_time(int64_t unix_ns, char *buf, size_t len);
 const char *place_duration(int64_t ns, char *buf, size_t len);
 const char *place_limit(int64_t bytes, char *buf, size_t len); /* -1: "no limit" */
 
+/* --storage as the option has it; ST_INVALID, p->err set, where it is none. */
+enum st place_storage(struct place *p, enum store_storage *out);
+/* The last lines of a bucket's status. */
+void place_print_storage(enum store_storage storage, bool compression, const struct store_kv *v,
+                         size_t n);
+/* Ends a list: the JSON array and document, or the table, or the word for an empty one. Frees the
+ * table. Returns an exit code. */
+int place_list_end(struct place *p, struct table *t, enum st st, const char *none);
+
+/* A watch under way: first member of what its callbacks get. */
+struct place_watch {
+    struct place *p;
+    uint64_t count;
+    bool done;
+    enum st st;
+};
+void place_watch_shown(struct place_watch *w); /* one more; ends at --count */
+void place_watch_initial_done(void *arg);
+void place_watch_failed(void *arg, enum st st, const struct err *err);
+/* Drives it to its end, or until ^C, which is an end, too. */
+enum st place_watch_run(struct place_watch *w);
+
 /* All of standard input (at most max bytes), base_malloc'ed. */
 enum st place_stdin(uint8_t **data_out, size_t *len_out, size_t max, struct err *err);
 
