@@ -134,6 +134,10 @@ struct js *js_create(const struct js_deps *deps)
                                  .duplicate_window_ns = deps->opts->limit_duplicate_window_ns};
     int64_t most = deps->opts->request_queue_limit;
     js->requests_max = most > 0 && most < UINT32_MAX ? (uint32_t)most : JS_REQUESTS_MAX;
+    /* Half of what cuts a client off, and room for what is sent between two looks. */
+    uint64_t pending = deps->max_pending > 0 ? (uint64_t)deps->max_pending : UINT64_MAX;
+    js->pending_high = (size_t)u64_min(JS_CLIENT_PENDING_HIGH, pending / 2);
+    js->check_bytes = (size_t)u64_min(JS_CHECK_BYTES, pending / 8);
     js->api_slice = brk_slice_create(deps->loop, js_api_slice, js);
     js->run_slice = brk_slice_create(deps->loop, js_run_slice, js);
     js->store_timer = brk_timer_create(deps->loop, store_due, js);

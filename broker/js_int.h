@@ -237,6 +237,8 @@ struct js {
     struct store *store;
     struct js_limits lim;
     uint32_t requests_max;
+    size_t pending_high; /* JS_CLIENT_PENDING_HIGH, less where max_pending is small */
+    size_t check_bytes;  /* JS_CHECK_BYTES, likewise */
     struct js_account *accounts, *api_turn;   /* api_turn: whose request is next */
     uint32_t requests;                        /* waiting, of all accounts */
     size_t request_bytes;                     /* of requests that wait or run */

@@ -281,7 +281,7 @@ bool js_pull_usable(struct js_consumer *c, struct js_wait *w, bool *slow)
         js_pull_status_pending(c, w, "408 Request Timeout");
     } else if (!interested(c, w)) {
         js_priority_lost(c, w);
-    } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > JS_CLIENT_PENDING_HIGH) {
+    } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > js->pending_high) {
         *slow = true;
         js_wait_push(c, js_wait_pop(c));
         return false;
@@ -316,7 +316,7 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
         if (budget-- == 0) {
             return true;
         }
-        if (since >= JS_CHECK_BYTES) {
+        if (since >= js->check_bytes) {
             since = 0;
             js->runs++; /* look at the clients' buffers again */
         }

@@ -111,7 +111,7 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
 {
     struct js *js = c->stream->ja->js;
     bool any = false;
-    size_t since = JS_CHECK_BYTES;
+    size_t since = js->check_bytes;
     while (c->active && !stalled(c)) {
         struct cons_peek p;
         char text[JS_ACK_SUBJECT_MAX];
@@ -119,9 +119,9 @@ bool js_push_run(struct js_consumer *c, unsigned budget)
         if (budget-- == 0) {
             return true;
         }
-        if (since >= JS_CHECK_BYTES) {
+        if (since >= js->check_bytes) {
             since = 0;
-            if (brk_deliver_pending(c->stream->ja->acc, c->deliver) > JS_CLIENT_PENDING_HIGH) {
+            if (brk_deliver_pending(c->stream->ja->acc, c->deliver) > js->pending_high) {
                 brk_timer_start(c->timer, JS_RETRY_MS, 0);
                 return false;
             }

@@ -115,6 +115,7 @@ class Load(multiprocessing.Process):
         self.lat = Latencies()
         self.counts = collections.Counter()
         self.ending = False
+        self.lost_in_a_row, self.lost_since = 0, 0
 
     # --- the process
 
@@ -136,10 +137,13 @@ class Load(multiprocessing.Process):
 
     def life(self):
         """One connection, from its making to its loss."""
+        connected = False
         try:
             with natsraw.Conn(port=self.world.port, timeout=ANSWER_SECONDS) as c:
+                connected = True
                 self.attach(c)
                 self.check_all(c)
+                self.lost_in_a_row, self.lost_since = 0, self.world.starts.value
                 while not self.ending:
                     self.work(c)
                 self.check_all(c, last=True)
@@ -149,6 +153,9 @@ class Load(multiprocessing.Process):
             if self.ending:
                 raise Broken("the connection was lost in the last check: %s" % e)
             self.counts["connections lost"] += 1
+            self.lost_in_a_row += connected
+            if self.lost_in_a_row > 5 * (self.world.starts.value - self.lost_since + 1):
+                raise Broken("the server lives and closes the connection again and again: %s" % e)
             self.detached()
             self.listen(0.05)
         except Refused:

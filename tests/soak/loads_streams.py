@@ -235,6 +235,7 @@ class Queue(Publisher):
 
     def begin(self):
         super().begin()
+        self.next_ack = 0
         self.open = {k: {} for k in self.pulls + self.pushes}  # acknowledged, not yet confirmed
         self.floor = {k: 0 for k in self.open}  # every number up to here is confirmed
         self.above = {k: set() for k in self.open}
@@ -309,16 +310,19 @@ class Queue(Publisher):
             if dice < 0.03:
                 c.pub(m.reply, b"-NAK")
             elif dice > 0.005 + 0.03:  # the rest is left to ack_wait
-                sent[n] = time.monotonic()
-                c.pub(m.reply, b"+ACK", "%s.%d" % (self.ack_inbox, n))
+                self.next_ack += 1
+                sent[self.next_ack] = n, time.monotonic()
+                c.pub(m.reply, b"+ACK", "%s.%d" % (self.ack_inbox, self.next_ack))
         for _ in range(len(sent)):
             m = c.next(self.ack_sid)
             if m.data or m.status():
                 raise Broken("an ack was answered with %r" % m)
-            n = int(m.subject.rsplit(".", 1)[1])
-            self.timed("confirmed ack", sent[n])
+            n, start = sent[int(m.subject.rsplit(".", 1)[1])]
+            self.timed("confirmed ack", start)
             self.confirm(k, n)
             self.counts["confirmed"] += 1
+        # A second copy that was sent before the answer is no redelivery after it.
+        c.inbox = [m for m in c.inbox if m.sid != self.sids.get(k) or not self.confirmed(k, number(self.name, m.data))]
 
     def verify(self, c, last):
         """What is acknowledged and not confirmed stands in the stream; at the end everything is drained."""
