@@ -51,6 +51,14 @@ static void warn_not_served(const struct brk_conf_lines *l)
     }
 }
 
+void brk_banner_notes(const struct brk_conf_notes *notes)
+{
+    for (size_t i = 0; i < notes->warnings.count; i++) {
+        log_wrn("%s", notes->warnings.lines[i]);
+    }
+    warn_not_served(&notes->not_served);
+}
+
 void brk_banner_start(const struct brk_opts *o, const char *name, const char *id,
                       const struct brk_conf_notes *notes)
 {
@@ -70,10 +78,7 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
         log_wrn("Maximum payloads over 8.00 MB are generally discouraged and could lead to poor "
                 "performance");
     }
-    for (size_t i = 0; i < notes->warnings.count; i++) {
-        log_wrn("%s", notes->warnings.lines[i]);
-    }
-    warn_not_served(&notes->not_served);
+    brk_banner_notes(notes);
 }
 
 void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64_t max_memory,

@@ -13,6 +13,8 @@
  * options. */
 void brk_banner_start(const struct brk_opts *opts, const char *name, const char *id,
                       const struct brk_conf_notes *notes);
+/* What is worth a warning in a config file. */
+void brk_banner_notes(const struct brk_conf_notes *notes);
 /* The block of JetStream lines. store_dir is the folder that is really used; sizes in bytes. */
 void brk_banner_jetstream(const struct brk_opts *opts, const char *store_dir, int64_t max_memory,
                           int64_t max_file);

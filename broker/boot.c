@@ -119,6 +119,13 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
     return ST_OK;
 }
 
+void boot_accounts(struct boot *b)
+{
+    if (b->js != NULL) {
+        js_accounts_changed(b->js, brk_account_first(b->server));
+    }
+}
+
 /* --- what the monitoring port shows of the engine --------------------------------------------- */
 
 static void copy_facts(struct store *store, struct mon_facts *out)

@@ -19,6 +19,8 @@ struct boot {
 /* Opens and recovers the store, logs JetStream's start lines, enables the accounts. A no-op when
  * JetStream is off. The error says what to do about it; the store is closed again then. */
 MUST_USE enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *err);
+/* Enables JetStream in accounts that a reload made or changed. */
+void boot_accounts(struct boot *b);
 /* Lets the monitoring port see JetStream. */
 void boot_show(const struct boot *b, struct monitor *m);
 /* Stops JetStream and closes the store: everything is checkpointed. A zeroed struct is a no-op. */

@@ -35,6 +35,7 @@ enum flag_id {
     ID_HELP,
     ID_VERSION,
     ID_HELP_TLS,
+    ID_SIGNAL,
     ID_REFUSED,
 };
 
@@ -70,9 +71,9 @@ static const struct flag flags[] = {
     {"h|help", F_BOOL, ID_HELP, NULL},
     {"v|version", F_BOOL, ID_VERSION, NULL},
     {"help_tls", F_BOOL, ID_HELP_TLS, NULL},
+    {"sl|signal", F_STRING, ID_SIGNAL, NULL},
     /* known to nats-server, not served */
     {"ms|https_port", F_REFUSED, ID_REFUSED, "use -m for monitoring without TLS"},
-    {"sl|signal", F_REFUSED, ID_REFUSED, "use kill(1)"},
     {"client_advertise", F_REFUSED, ID_REFUSED, NULL},
     {"s|syslog", F_REFUSED_BOOL, ID_REFUSED, "use -l or stderr"},
     {"r|remote_syslog", F_REFUSED, ID_REFUSED, "use -l or stderr"},
@@ -107,6 +108,11 @@ static const char usage[] =
     "    -m, --http_port <port>           Use port for http monitoring (-1 picks a free one)\n"
     "    -c, --config <file>              Configuration file\n"
     "    -t                               Test configuration and exit\n"
+    "    -sl, --signal <signal>[=<pid>]   Send signal to nats-server process (ldm, stop, quit, "
+    "term, "
+    "reopen, reload)\n"
+    "                                     <pid> can be either a PID (e.g. 1) or the path to a PID "
+    "file\n"
     "        --ports_file_dir <dir>       Creates a ports file in the specified directory "
     "(<executable_name>_<pid>.ports).\n"
     "\n"
@@ -138,9 +144,11 @@ static const char usage[] =
     "the\n"
     "file. An acknowledged publish is on disk, unless the file's sync_interval says otherwise.\n"
     "Not served yet, and refused when given: TLS, clusters, gateways, leaf nodes, syslog, "
-    "--signal, "
     "profiling.\n"
-    "Signals: INT and TERM stop the server, USR1 reopens the log file.\n"
+    "Signals: INT and TERM stop the server, HUP reloads the config file, USR1 reopens the log "
+    "file, "
+    "USR2 enters\n"
+    "lame duck mode.\n"
     "\n";
 
 const char *brk_cli_usage(void)
@@ -228,6 +236,7 @@ static void set_string(struct brk_cli *c, enum flag_id id, const char *v)
         {ID_PASS, &o->pass, BRK_OPT_AUTH},
         {ID_AUTH, &o->token, BRK_OPT_AUTH},
         {ID_CONFIG, &c->config_file, 0},
+        {ID_SIGNAL, &c->signal, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
         if (slots[i].id == id) {
@@ -374,12 +383,17 @@ enum st brk_cli_parse(int argc, char *const argv[], struct brk_cli *cli, struct 
         i += used_next ? 2 : 1;
     }
     enum st st = read_command(cli, i < argc ? argv[i] : NULL, err);
+    if (st == ST_OK && cli->signal != NULL && cli->signal[0] != '\0' &&
+        cli->action == BRK_CLI_RUN) {
+        cli->action = BRK_CLI_SIGNAL;
+    }
     return st != ST_OK ? st : check_flags(cli, err);
 }
 
 void brk_cli_fini(struct brk_cli *cli)
 {
     base_free(cli->config_file);
+    base_free(cli->signal);
     brk_opts_fini(&cli->flags);
     memset(cli, 0, sizeof *cli);
 }

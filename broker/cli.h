@@ -15,12 +15,14 @@ enum brk_cli_action {
     BRK_CLI_HELP,     /* -h, help */
     BRK_CLI_VERSION,  /* -v, version */
     BRK_CLI_HELP_TLS, /* --help_tls */
+    BRK_CLI_SIGNAL,   /* --signal: sendsig.h */
 };
 
 struct brk_cli {
     enum brk_cli_action action;
     bool show_usage;       /* set when parsing failed in a way that the usage text answers */
     char *config_file;     /* owned; NULL without -c */
+    char *signal;          /* owned; NULL without --signal */
     struct brk_opts flags; /* owned; holds what flags.flag_bits names */
 };
 

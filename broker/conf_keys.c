@@ -40,6 +40,10 @@ static const struct brk_key table[] = {
                                           ping_interval_ns) S(TOP, COUNT, "ping_max", ping_max)
                                             S(TOP, DURATION, "write_deadline", write_deadline_ns)
                                                 S(TOP, BOOL, "no_header_support", no_header_support)
+                                                    S(TOP, DURATION, "lame_duck_duration",
+                                                      lame_duck_duration_ns)
+                                                        S(TOP, DURATION, "lame_duck_grace_period",
+                                                          lame_duck_grace_ns)
     /* --- top level: known, without effect yet */
     W(TOP, "client_advertise", "other addresses are not advertised") W(TOP, "trace_headers",
                                                                        "traces do not show headers")
@@ -52,10 +56,8 @@ static const struct brk_key table[] = {
                     TOP, "prof_port", "there is no profiling port") W(TOP, "prof_block_rate",
                                                                       "there is no profiling port")
                     W(TOP, "max_traced_msg_len", "traced messages are not cut")
-                        W(TOP, "write_timeout", "a slow consumer is closed") W(
-                            TOP, "no_fast_producer_stall", "producers follow the default policy")
-                            W(TOP, "lame_duck_duration", "there is no lame duck mode") W(
-                                TOP, "lame_duck_grace_period", "there is no lame duck mode")
+                        W(TOP, "write_timeout", "a slow consumer is closed")
+                            W(TOP, "no_fast_producer_stall", "producers follow the default policy")
                                 W(TOP, "connect_error_reports", "there are no routes to report on")
                                     W(TOP, "reconnect_error_reports",
                                       "there are no routes to report on")

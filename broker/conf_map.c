@@ -678,7 +678,8 @@ enum st brk_conf_apply(const struct brk_conf *conf, struct brk_opts *opts,
     struct map m = {.o = opts, .notes = notes};
     const struct brk_conf_value *root = brk_conf_root(conf);
     if (root->entries_count == 0) {
-        error_at(&m, root->pos, "config has no values or is empty");
+        notes->empty = true;
+        warn_at(&m, root->pos, "config has no values or is empty");
     }
     walk(&m, BRK_KEYS_TOP, root);
     brk_opts_baseline(opts);

@@ -22,6 +22,7 @@ struct brk_conf_lines {
 struct brk_conf_notes {
     struct brk_conf_lines errors;     /* `file:line:column: text` */
     struct brk_conf_lines warnings;   /* the same; about values */
+    bool empty;                       /* the file sets nothing; a warning, but an error of -t */
     struct brk_conf_lines not_served; /* `"key" at file:line:column (what is missing)` */
 };
 

@@ -45,12 +45,12 @@ void brk_conn_send_info(struct brk_conn *c)
         line, sizeof line,
         "INFO {\"server_id\":\"%s\",\"server_name\":\"%s\",\"version\":\"%s\",\"proto\":%d,"
         "\"go\":\"%s\",\"host\":\"%s\",\"port\":%u,\"headers\":%s,%s\"max_payload\":%lld,%s"
-        "\"client_id\":%llu,\"client_ip\":\"%s\",\"millrace\":\"%s\"} \r\n",
+        "\"client_id\":%llu,\"client_ip\":\"%s\",%s\"millrace\":\"%s\"} \r\n",
         s->id, name, BRK_NATS_VERSION, BRK_PROTO, COMPILER, host, (unsigned)s->port,
         s->opts->no_header_support ? "false" : "true",
         s->auth_required ? "\"auth_required\":true," : "", (long long)s->opts->max_payload,
         s->jetstream ? "\"jetstream\":true," : "", (unsigned long long)c->cid, c->trans->peer_ip,
-        MILLRACE_VERSION);
+        s->lame_duck ? "\"ldm\":true," : "", MILLRACE_VERSION);
     ASSERT(n > 0);
     ASSERT((size_t)n < sizeof line);
     brk_conn_send(c, line, (size_t)n);

@@ -37,6 +37,9 @@ struct brk_impl {
     struct brk_conn *dirty, *closing, *stalled, *yielded;
     uint64_t turn;                 /* counts up */
     struct brk_timer *stall_timer; /* owned */
+    struct brk_timer *lame_timer;  /* owned; NULL outside lame duck mode */
+    uint64_t lame_left_ms;         /* of lame_duck_duration */
+    bool lame_closing;             /* the grace period is over */
     struct brk_watch *watches_due;
     struct brk_closed **closed;                  /* owned ring of owned */
     uint64_t closed_cap, closed_at, closed_kept; /* allocated; the oldest, once full; held */

@@ -193,7 +193,8 @@ static void name_hash(const char *name, char out[9])
 
 void js_enable_account(struct js *js, struct brk_account *acc)
 {
-    struct js_account *ja = add_account(js, acc);
+    struct js_account *ja = acc->js != NULL ? acc->js : add_account(js, acc);
+    ja->disabled = false;
     name_hash(acc->name, ja->hash);
     acc->silent = api_silent;
     ja->ack_sub = brk_isub_create(acc, BRK_STR("$JS.ACK.>"), (struct brk_str){0}, js_ack_cb, ja);
@@ -204,10 +205,11 @@ void js_enable_account(struct js *js, struct brk_account *acc)
     }
 }
 
-void js_start(struct js *js, struct brk_account *first)
+void js_accounts_changed(struct js *js, struct brk_account *first)
 {
     for (struct brk_account *a = first; a != NULL; a = a->next) {
-        if (a->system || a->js != NULL) {
+        const struct js_account *ja = a->js;
+        if (a->system || (ja != NULL && !(ja->disabled && a->jetstream))) {
             continue;
         }
         if (a->jetstream) {
@@ -216,6 +218,11 @@ void js_start(struct js *js, struct brk_account *first)
             add_account(js, a)->disabled = true;
         }
     }
+}
+
+void js_start(struct js *js, struct brk_account *first)
+{
+    js_accounts_changed(js, first);
     brk_loop_on_wake(js->d.loop, store_poll, js);
     brk_loop_on_turn(js->d.loop, store_turn, js);
     js->started = true;

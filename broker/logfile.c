@@ -12,9 +12,9 @@
 
 struct brk_logfile {
     struct env *env; /* borrowed */
-    char *path;      /* owned; NULL: stderr */
-    bool logtime;
+    char *path;      /* owned; NULL: stderr; of the thread that reopens */
     pthread_mutex_t mutex;
+    bool logtime;          /* guarded by: mutex */
     struct env_file *file; /* guarded by: mutex; NULL: stderr */
 };
 
@@ -31,8 +31,8 @@ static void sink(void *arg, enum log_level level, const char *line, size_t len)
 {
     struct brk_logfile *l = arg;
     char out[LOG_LINE_MAX + 128];
-    size_t n = log_layout(out, sizeof out, l->logtime ? env_real_ns(l->env) : -1, level, line, len);
     pthread_mutex_lock(&l->mutex);
+    size_t n = log_layout(out, sizeof out, l->logtime ? env_real_ns(l->env) : -1, level, line, len);
     if (l->file != NULL) {
         append(l, out, n);
     } else {
@@ -84,6 +84,26 @@ enum st brk_logfile_reopen(struct brk_logfile *l, struct err *err)
     l->file = fresh;
     pthread_mutex_unlock(&l->mutex);
     env_close(l->env, old);
+    return ST_OK;
+}
+
+enum st brk_logfile_change(struct brk_logfile *l, const char *path, bool logtime, struct err *err)
+{
+    struct env_file *fresh = NULL;
+    if (path != NULL) {
+        enum st st = env_open(l->env, path, ENV_RDWR | ENV_CREATE, &fresh, err);
+        if (st != ST_OK) {
+            return st;
+        }
+    }
+    pthread_mutex_lock(&l->mutex);
+    struct env_file *old = l->file;
+    l->file = fresh;
+    l->logtime = logtime;
+    pthread_mutex_unlock(&l->mutex);
+    env_close(l->env, old);
+    base_free(l->path);
+    l->path = path == NULL ? NULL : base_strdup(path);
     return ST_OK;
 }
 

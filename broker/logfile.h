@@ -21,6 +21,9 @@ MUST_USE enum st brk_logfile_open(struct env *env, const char *path, bool logtim
  * file stays.
  */
 MUST_USE enum st brk_logfile_reopen(struct brk_logfile *log, struct err *err);
+/* Goes over to another file (NULL: stderr) and layout. On failure nothing changes. */
+MUST_USE enum st brk_logfile_change(struct brk_logfile *log, const char *path, bool logtime,
+                                    struct err *err);
 /* Installs the default sink again and closes. NULL is a no-op. */
 void brk_logfile_close(struct brk_logfile *log);
 

@@ -8,7 +8,9 @@
  * [FTL] line. Both exit with 1. A server that was asked to stop exits with 0.
  *
  * Signals are blocked in every thread but the signal thread, which waits for them: INT and TERM
- * stop, USR1 reopens the log file, HUP and USR2 are logged as not served. */
+ * stop, USR1 reopens the log file, USR2 enters lame duck mode, HUP reloads. A reload reads the file
+ * on the signal thread, hands the options to the loop, waits for its verdict, and then moves the
+ * files (log, pid, ports) that the options name. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,7 +20,10 @@
 #include "broker/boot.h"
 #include "broker/cli.h"
 #include "broker/conf_load.h"
+#include "broker/lameduck.h"
 #include "broker/logfile.h"
+#include "broker/reload.h"
+#include "broker/sendsig.h"
 #include "broker/server.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
@@ -26,7 +31,9 @@
 
 struct app {
     struct env *env;
-    struct brk_opts opts;
+    const struct brk_cli *cli; /* borrowed */
+    const char *program;       /* borrowed; argv[0] */
+    struct brk_opts opts;      /* the loop's, once it runs */
     struct brk_conf_notes notes;
     struct brk_logfile *log;
     struct brk_server *server;
@@ -35,8 +42,32 @@ struct app {
     char *ports_file;        /* owned; NULL when there is none */
     pthread_t signal_thread;
     bool signal_thread_started;
-    atomic_bool ending; /* main tells the signal thread to end */
+    atomic_bool ending;      /* main tells the signal thread to end */
+    atomic_bool lame_wanted; /* the signal thread tells the loop */
+    pthread_mutex_t reload_mutex;
+    pthread_cond_t reload_done;
+    struct brk_opts *fresh; /* guarded by: reload_mutex; what the loop shall take over */
+    enum st verdict;        /* guarded by: reload_mutex; with its reason */
+    struct err verdict_err;
+    bool loop_over; /* guarded by: reload_mutex; nobody will take anything over any more */
 };
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+/* Options from the file, then the flags. err has the first of the file's errors; all are in notes.
+ */
+static enum st read_options(const struct app *a, struct brk_opts *opts,
+                            struct brk_conf_notes *notes, struct err *err)
+{
+    const char *file = a->cli->config_file;
+    brk_opts_init(opts);
+    if (file != NULL && brk_conf_load(a->env, file, opts, notes) != ST_OK) {
+        return err_set(err, ST_INVALID, 0, "%s",
+                       notes->errors.count > 0 ? notes->errors.lines[0] : "bad config file");
+    }
+    brk_cli_apply(a->cli, opts);
+    return brk_opts_check(opts, err);
+}
 
 /* --- signals ---------------------------------------------------------------------------------- */
 
@@ -61,6 +92,121 @@ static void reopen_log(struct app *a)
     } else {
         log_err("could not re-open the log file: %s", err.msg);
     }
+}
+
+/* Loop thread, in a callback of its own. */
+static void on_signal_work(void *arg)
+{
+    struct app *a = arg;
+    if (atomic_exchange(&a->lame_wanted, false)) {
+        brk_lame_duck_enter(a->server);
+    }
+    pthread_mutex_lock(&a->reload_mutex);
+    if (a->fresh != NULL) {
+        a->verdict = brk_reload_check(&a->opts, a->fresh, &a->verdict_err);
+        if (a->verdict == ST_OK) {
+            brk_server_reload(a->server, &a->opts, a->fresh);
+            boot_accounts(&a->boot);
+        }
+        a->fresh = NULL;
+        pthread_cond_signal(&a->reload_done);
+    }
+    pthread_mutex_unlock(&a->reload_mutex);
+}
+
+/* Waits for the loop. Afterwards *next holds what was replaced. */
+static enum st hand_over(struct app *a, struct brk_opts *next, struct err *err)
+{
+    pthread_mutex_lock(&a->reload_mutex);
+    a->fresh = next;
+    brk_loop_wake(a->server->loop);
+    while (a->fresh != NULL && !a->loop_over) {
+        pthread_cond_wait(&a->reload_done, &a->reload_mutex);
+    }
+    enum st st = a->verdict;
+    *err = a->verdict_err;
+    if (a->fresh != NULL) {
+        a->fresh = NULL;
+        st = err_set(err, ST_CLOSED, 0, "the server is shutting down");
+    }
+    pthread_mutex_unlock(&a->reload_mutex);
+    return st;
+}
+
+/* Main thread: a reload that is under way is not taken over any more. */
+static void end_reloads(struct app *a)
+{
+    pthread_mutex_lock(&a->reload_mutex);
+    a->loop_over = true;
+    pthread_cond_signal(&a->reload_done);
+    pthread_mutex_unlock(&a->reload_mutex);
+}
+
+static bool changed(const char *a, const char *b)
+{
+    return a != b && (a == NULL || b == NULL || strcmp(a, b) != 0);
+}
+
+static enum st write_ports(struct app *a, struct err *err)
+{
+    return brk_write_ports_file(a->env, &a->opts, a->program, a->server->port,
+                                a->monitor != NULL ? mon_port(a->monitor) : 0, &a->ports_file, err);
+}
+
+static void move_ports(struct app *a)
+{
+    struct err err = {0};
+    if (a->ports_file != NULL && env_unlink(a->env, a->ports_file, &err) != ST_OK) {
+        log_err("Error cleaning up ports file %s: %s", a->ports_file, err.msg);
+    }
+    base_free(a->ports_file);
+    a->ports_file = NULL;
+    if (a->opts.ports_file_dir != NULL && write_ports(a, &err) != ST_OK) {
+        log_err("%s", err.msg);
+    }
+}
+
+/* The files that the options name; what fails is said and stays as it was. */
+static void move_files(struct app *a, const struct brk_opts *was)
+{
+    const struct brk_opts *o = &a->opts;
+    struct err err = {0};
+    if ((changed(o->log_file, was->log_file) || o->logtime != was->logtime) &&
+        brk_logfile_change(a->log, o->log_file, o->logtime, &err) != ST_OK) {
+        log_err("could not open the new log file: %s", err.msg);
+    }
+    if (o->pid_file != NULL && changed(o->pid_file, was->pid_file) &&
+        brk_write_pid_file(a->env, o->pid_file, &err) != ST_OK) {
+        log_err("%s", err.msg);
+    }
+    if (changed(o->ports_file_dir, was->ports_file_dir)) {
+        move_ports(a);
+    }
+}
+
+static void reload(struct app *a)
+{
+    struct brk_opts next;
+    struct brk_conf_notes notes = {0};
+    struct err err = {0};
+    if (a->cli->config_file == NULL) {
+        log_err("Failed to reload server configuration: can only reload config when a file is "
+                "provided using -c or --config");
+        return;
+    }
+    enum st st = read_options(a, &next, &notes, &err);
+    if (st == ST_OK) {
+        st = hand_over(a, &next, &err);
+    }
+    if (st == ST_OK) {
+        move_files(a, &next);
+        brk_banner_notes(&notes);
+        log_inf("Reloaded server configuration");
+    } else {
+        log_err("Failed to reload server configuration: %s", err.msg);
+    }
+    brk_opts_fini(&next);
+    brk_conf_notes_fini(&notes);
 }
 
 static void *signal_main(void *arg)
@@ -88,11 +234,13 @@ static void *signal_main(void *arg)
             reopen_log(a);
             break;
         case SIGUSR2:
-            log_wrn("Trapped \"user defined signal 2\" signal: lame duck mode is not served yet");
+            log_inf("Trapped \"user defined signal 2\" signal");
+            atomic_store(&a->lame_wanted, true);
+            brk_loop_wake(a->server->loop);
             break;
         default:
-            log_wrn("Trapped \"hangup\" signal: reloading the configuration is not served yet; "
-                    "restart to apply it");
+            log_inf("Trapped \"hangup\" signal");
+            reload(a);
             break;
         }
     }
@@ -138,28 +286,24 @@ static int fatal(const char *text)
     return 1;
 }
 
-/* Options from the file, then the flags. */
-static int load_options(struct app *a, const struct brk_cli *cli)
+static int load_options(struct app *a)
 {
     struct err err = {0};
-    brk_opts_init(&a->opts);
-    if (cli->config_file != NULL &&
-        brk_conf_load(a->env, cli->config_file, &a->opts, &a->notes) != ST_OK) {
-        for (size_t i = 0; i < a->notes.errors.count; i++) {
-            complain(a->notes.errors.lines[i]);
-        }
-        return 1;
+    if (read_options(a, &a->opts, &a->notes, &err) == ST_OK) {
+        return 0;
     }
-    brk_cli_apply(cli, &a->opts);
-    if (brk_opts_check(&a->opts, &err) != ST_OK) {
-        return complain(err.msg);
+    for (size_t i = 0; i < a->notes.errors.count; i++) {
+        complain(a->notes.errors.lines[i]);
     }
-    return 0;
+    return a->notes.errors.count > 0 ? 1 : complain(err.msg);
 }
 
 /* -t: what a start would warn about, then the verdict, as upstream words it. */
 static int report_valid(const struct app *a)
 {
+    if (a->notes.empty) {
+        return complain(a->notes.warnings.lines[0]);
+    }
     for (size_t i = 0; i < a->notes.warnings.count; i++) {
         fprintf(stderr, "%s\n", a->notes.warnings.lines[i]);
     }
@@ -189,21 +333,34 @@ static void stop_parts(struct app *a)
     mon_destroy(a->monitor);
 }
 
-static enum st tell_others(struct app *a, const char *program, struct err *err)
+static enum st tell_others(struct app *a, struct err *err)
 {
     enum st st = ST_OK;
     if (a->opts.pid_file != NULL) {
         st = brk_write_pid_file(a->env, a->opts.pid_file, err);
     }
     if (st == ST_OK && a->opts.ports_file_dir != NULL) {
-        st = brk_write_ports_file(a->env, &a->opts, program, a->server->port,
-                                  a->monitor != NULL ? mon_port(a->monitor) : 0, &a->ports_file,
-                                  err);
+        st = write_ports(a, err);
     }
     return st;
 }
 
-static int serve(struct app *a, const char *program)
+static void run_server(struct app *a)
+{
+    pthread_mutex_init(&a->reload_mutex, NULL);
+    pthread_cond_init(&a->reload_done, NULL);
+    brk_loop_on_wake(a->server->loop, on_signal_work, a);
+    start_signals(a);
+    log_inf("Server is ready");
+    brk_server_run(a->server);
+    end_reloads(a);
+    stop_signals(a);
+    brk_loop_off(a->server->loop, on_signal_work, a);
+    pthread_cond_destroy(&a->reload_done);
+    pthread_mutex_destroy(&a->reload_mutex);
+}
+
+static int serve(struct app *a)
 {
     struct err err = {0};
     log_set_level(a->opts.debug, a->opts.trace);
@@ -217,13 +374,10 @@ static int serve(struct app *a, const char *program)
     } else if (brk_server_start(a->server, &err) != ST_OK) {
         err_prefix(&err, "Error listening on port");
         rc = fatal(err.msg);
-    } else if (tell_others(a, program, &err) != ST_OK) {
+    } else if (tell_others(a, &err) != ST_OK) {
         rc = fatal(err.msg);
     } else {
-        start_signals(a);
-        log_inf("Server is ready");
-        brk_server_run(a->server);
-        stop_signals(a);
+        run_server(a);
     }
     stop_parts(a);
     if (rc == 0) {
@@ -232,18 +386,18 @@ static int serve(struct app *a, const char *program)
     return rc;
 }
 
-static int run(struct app *a, const struct brk_cli *cli, const char *program)
+static int run(struct app *a)
 {
     struct err err = {0};
-    int rc = load_options(a, cli);
-    if (rc != 0 || cli->action == BRK_CLI_TEST) {
+    int rc = load_options(a);
+    if (rc != 0 || a->cli->action == BRK_CLI_TEST) {
         return rc != 0 ? rc : report_valid(a);
     }
     if (brk_logfile_open(a->env, a->opts.log_file, a->opts.logtime, a->opts.logtime_utc, &a->log,
                          &err) != ST_OK) {
         return complain(err.msg);
     }
-    rc = serve(a, program);
+    rc = serve(a);
     brk_server_destroy(a->server);
     if (a->ports_file != NULL && env_unlink(a->env, a->ports_file, &err) != ST_OK) {
         log_wrn("could not remove the ports file: %s", err.msg);
@@ -265,6 +419,15 @@ static int bad_command_line(const struct brk_cli *cli, const struct err *err)
     return complain(err->msg);
 }
 
+static int send_signal(const struct brk_cli *cli)
+{
+    struct err err = {0};
+    struct env *env = env_real_create();
+    enum st st = brk_signal_send(env, cli->signal, &err);
+    env_real_destroy(env);
+    return st == ST_OK ? 0 : complain(err.msg);
+}
+
 int main(int argc, char *argv[])
 {
     struct brk_cli cli;
@@ -278,11 +441,13 @@ int main(int argc, char *argv[])
         fputs(brk_cli_usage(), stdout);
     } else if (cli.action == BRK_CLI_HELP_TLS) {
         printf("TLS is not served yet: a config file with a tls block is refused.\n");
+    } else if (cli.action == BRK_CLI_SIGNAL) {
+        rc = send_signal(&cli);
     } else {
-        struct app app = {.server = NULL};
+        struct app app = {.cli = &cli, .program = argv[0]};
         block_signals();
         app.env = env_real_create();
-        rc = run(&app, &cli, argv[0]);
+        rc = run(&app);
         brk_conf_notes_fini(&app.notes);
         brk_opts_fini(&app.opts);
         env_real_destroy(app.env);

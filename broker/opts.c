@@ -43,6 +43,8 @@ void brk_opts_baseline(struct brk_opts *o)
     default_to(&o->ping_max, 2);
     default_to(&o->write_deadline_ns, 10 * NS_PER_S);
     default_to(&o->auth_timeout_ns, 2 * NS_PER_S);
+    default_to(&o->lame_duck_duration_ns, 120 * NS_PER_S);
+    default_to(&o->lame_duck_grace_ns, 10 * NS_PER_S);
     default_to(&o->js.request_queue_limit, 10000);
     if (o->port == 0) {
         o->port = BRK_PORT_DEFAULT;
@@ -245,6 +247,18 @@ enum st brk_opts_check(const struct brk_opts *o, struct err *err)
         return err_set(err, ST_INVALID, 0,
                        "max_payload (%lld) cannot be higher than max_pending (%lld)",
                        (long long)o->max_payload, (long long)o->max_pending);
+    }
+    if (o->lame_duck_duration_ns < 30 * NS_PER_S) {
+        return err_set(err, ST_INVALID, 0,
+                       "invalid lame_duck_duration of %gs, minimum is 30 seconds",
+                       (double)o->lame_duck_duration_ns / (double)NS_PER_S);
+    }
+    if (o->lame_duck_grace_ns < 0 || o->lame_duck_grace_ns >= o->lame_duck_duration_ns) {
+        return err_set(err, ST_INVALID, 0,
+                       "lame duck grace period (%gs) should be strictly lower than lame duck "
+                       "duration (%gs)",
+                       (double)o->lame_duck_grace_ns / (double)NS_PER_S,
+                       (double)o->lame_duck_duration_ns / (double)NS_PER_S);
     }
     return ST_OK;
 }

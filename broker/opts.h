@@ -120,6 +120,8 @@ struct brk_opts {
     int64_t write_deadline_ns;  /* 10 s */
     int64_t auth_timeout_ns;    /* 2 s from accept to CONNECT, where a login is asked for */
     bool no_header_support;
+    int64_t lame_duck_duration_ns; /* 2 min */
+    int64_t lame_duck_grace_ns;    /* 10 s; part of the duration */
     /* --- who may connect */
     char *user, *pass; /* owned; one user in $G (authorization { user pass }, --user --pass) */
     char *token;       /* owned; authorization { token }, --auth; plain or bcrypt */

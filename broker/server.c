@@ -1,6 +1,7 @@
 #include "broker/server.h"
 
 #include "broker/conn_priv.h"
+#include "broker/lameduck.h"
 #include "broker/loop_turn.h"
 #include "broker/transport.h"
 #include "engine/base/base.h"
@@ -211,6 +212,7 @@ void brk_server_destroy(struct brk_server *s)
     brk_accounts_fini(s);
     brk_closed_fini(s);
     brk_timer_destroy(im->stall_timer);
+    brk_lame_duck_fini(s);
     brk_loop_off(s->loop, on_wake, s);
     brk_loop_destroy(s->loop);
     brk_chunk_pool_trim(&im->pool);

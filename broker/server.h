@@ -52,6 +52,7 @@ struct brk_server {
     bool jetstream;       /* INFO says so; set before start */
     bool publishers_held; /* brk_publisher_hold */
     bool shutting_down;
+    bool lame_duck;                        /* no new clients; INFO says so */
     bool auth_required;                    /* INFO says so: users or a token, and no no_auth_user */
     struct brk_loop *loops[BRK_LOOPS_MAX]; /* owned; a connection belongs to one */
     struct brk_loop *loop;                 /* loops[0] */

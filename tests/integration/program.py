@@ -101,10 +101,10 @@ def bad_flags():
 
 
 def config_check():
-    path("ok.conf", "port: -1\nlame_duck_duration: 5s\nmax_payload: 2MB\n")
+    path("ok.conf", "port: -1\nprof_port: 5\nmax_payload: 2MB\n")
     code, out, err = run("-c", "ok.conf", "-t")
     assert code == 0 and err.endswith("nats-server: configuration file ok.conf is valid\n"), err
-    assert '"lame_duck_duration" at ok.conf:2:1' in err, err
+    assert '"prof_port" at ok.conf:2:1' in err, err
     path("unknown.conf", "port: -1\n  frob: 1\n")
     assert run("-c", "unknown.conf", "-t") == (1, "", 'nats-server: unknown.conf:2:3: unknown field "frob"\n')
     path("tls.conf", "\n\n  tls {\n  }\n")
@@ -140,7 +140,7 @@ def start_and_stop():
 
 def signals_that_do_not_stop():
     with Server("-a", "127.0.0.1", "-p", "-1") as s:
-        for sig, text in ((signal.SIGHUP, "not served yet"), (signal.SIGUSR2, "not served yet"),
+        for sig, text in ((signal.SIGHUP, "can only reload config when a file is provided"),
                           (signal.SIGUSR1, "File log re-open ignored, not a file logger")):
             s.child.send_signal(sig)
             assert s.wait_for(text), s.lines

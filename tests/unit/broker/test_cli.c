@@ -131,7 +131,7 @@ static void errors(void **state)
         {"--tlscert x", "flag --tlscert is not served yet", false},
         {"-routes=x", "flag --routes is not served yet", false},
         {"--cluster x", "flag --cluster is not served yet", false},
-        {"-sl reload", "flag -sl is not served yet; use kill(1)", false},
+        {"-sl", "flag needs an argument: -sl", true},
         {"-s", "flag -s is not served yet; use -l or stderr", false},
         {"-ms 1", "flag -ms is not served yet; use -m for monitoring without TLS", false},
     };
@@ -145,6 +145,10 @@ static void errors(void **state)
         brk_cli_fini(&c);
     }
     assert_int_equal(parse("--tls=false", &c, NULL), ST_OK);
+    brk_cli_fini(&c);
+    assert_int_equal(parse("-sl reload=12", &c, NULL), ST_OK);
+    assert_int_equal(c.action, BRK_CLI_SIGNAL);
+    assert_string_equal(c.signal, "reload=12");
     brk_cli_fini(&c);
 }
 

@@ -240,7 +240,6 @@ static const char *const bad[][2] = {
     {"foo: 1", "t.conf:1:1: unknown field \"foo\""},
     {"port: 1\n  foo: 1", "t.conf:2:3: unknown field \"foo\""},
     {"host|net: 1", "t.conf:1:1: unknown field \"host|net\""},
-    {"# nothing", "t.conf:1:1: config has no values or is empty"},
     {"port: abc", "t.conf:1:7: \"port\" must be an integer, not a string"},
     {"port: 70000", "t.conf:1:7: port value is too big"},
     {"port: -2", "t.conf:1:7: \"port\" cannot be below -1"},
@@ -354,9 +353,7 @@ static void keys_without_effect_are_listed(void **state)
 {
     struct loaded l;
     (void)state;
-    load_ok(
-        &l,
-        "lame_duck_duration: \"5s\"\n server_tags: [a]\nping_interval: 5\nproxy_protocol: false");
+    load_ok(&l, "prof_port: 5\n server_tags: [a]\nping_interval: 5\nproxy_protocol: false");
     assert_int_equal(l.notes.not_served.count, 2);
     assert_string_equal(l.notes.not_served.lines[1],
                         "\"server_tags\" at t.conf:2:2 (tags are not shown)");
@@ -364,6 +361,17 @@ static void keys_without_effect_are_listed(void **state)
     assert_string_equal(l.notes.warnings.lines[0],
                         "t.conf:3:16: ping_interval should be converted to a duration");
     assert_int_equal(l.o.ping_interval_ns, 5 * NS_PER_S);
+    unload(&l);
+}
+
+static void nothing_in_it(void **state)
+{
+    struct loaded l;
+    (void)state;
+    load_ok(&l, "# nothing");
+    assert_true(l.notes.empty);
+    assert_int_equal(l.notes.warnings.count, 1);
+    assert_string_equal(l.notes.warnings.lines[0], "t.conf:1:1: config has no values or is empty");
     unload(&l);
 }
 
@@ -400,6 +408,7 @@ int main(void)
         cmocka_unit_test(each_bad_file_has_its_error),
         cmocka_unit_test(all_errors_are_told_at_once_and_no_more_than_the_bound),
         cmocka_unit_test(keys_without_effect_are_listed),
+        cmocka_unit_test(nothing_in_it),
         cmocka_unit_test(the_table_is_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,14 @@ static void bad_combinations(void **state)
     assert_int_equal(brk_opts_check(&o, &err), ST_INVALID);
     assert_string_equal(err.msg, "error resolving system account: account missing: \"Q\"");
     brk_opts_set_str(&o.system_account, NULL);
+    o.lame_duck_duration_ns = 5 * NS_PER_S;
+    assert_int_equal(brk_opts_check(&o, &err), ST_INVALID);
+    assert_string_equal(err.msg, "invalid lame_duck_duration of 5s, minimum is 30 seconds");
+    o.lame_duck_duration_ns = o.lame_duck_grace_ns = 30 * NS_PER_S;
+    assert_int_equal(brk_opts_check(&o, &err), ST_INVALID);
+    assert_string_equal(err.msg,
+                        "lame duck grace period (30s) should be strictly lower than lame duck "
+                        "duration (30s)");
     o.max_pending = 10;
     assert_int_equal(brk_opts_check(&o, &err), ST_INVALID);
     assert_string_equal(err.msg, "max_payload (1048576) cannot be higher than max_pending (10)");
