@@ -7,17 +7,13 @@
  * bit_flips [--count N] [--seed S]: N flips, drawn; --all: every bit of every byte that is in use;
  * --file PART --off N --bit N
  * [--kill]: one. Free space (pages of zeros) is only sampled. */
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "engine/base/env_sim_world.h"
-#include "engine/base/log.h"
 #include "engine/consumer_impl.h"
 #include "engine/eng.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/sim_world.h"
 
 struct range {
@@ -41,31 +37,7 @@ struct flip {
     unsigned bit;
 };
 
-static bool verbose;
-static uint64_t warnings, losses;
-static struct flip current;
-static bool current_clean;
-
-static void on_abort(int sig)
-{
-    char line[300];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --file %s --off %llu --bit %u%s\n", sig,
-                     current.path, (unsigned long long)current.off, current.bit,
-                     current_clean ? "" : " --kill");
-    ssize_t r = write(2, line, (size_t)n);
-    (void)r;
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void on_log(void *arg, enum log_level level, const char *line, size_t len)
-{
-    (void)arg;
-    warnings += level <= LOG_WRN;
-    if (verbose) {
-        fprintf(stderr, "  log[%d] %.*s\n", (int)level, (int)len, line);
-    }
-}
+static uint64_t losses;
 
 /* --- the store -------------------------------------------------------------------------------- */
 
@@ -338,10 +310,10 @@ static void check_store(struct store_image *im, struct env_sim *sim, struct stor
                (segment && !same_block(lost.s, lost.lo, lost.hi))) {
         sw_fail(w, "%llu messages of %u streams are lost (%llu..%llu)", (unsigned long long)lost.n,
                 lost.streams, (unsigned long long)lost.lo, (unsigned long long)lost.hi);
-    } else if (reports == 0 || warnings == 0) {
+    } else if (reports == 0 || sim_warnings == 0) {
         sw_fail(w, "message %llu is lost and nobody says so (%llu reports, %llu warnings)",
                 (unsigned long long)lost.lo, (unsigned long long)reports,
-                (unsigned long long)warnings);
+                (unsigned long long)sim_warnings);
     }
 }
 
@@ -350,9 +322,9 @@ static bool try_flip(struct store_image *im, struct env_sim *sim, const struct f
     struct world *w = &im->w;
     struct store *store = NULL;
     struct err err = {0};
-    current = *f;
-    current_clean = im->clean;
-    warnings = 0;
+    sim_doing("--file %s --off %llu --bit %u%s", f->path == NULL ? "" : f->path,
+              (unsigned long long)f->off, f->bit, im->clean ? "" : " --kill");
+    sim_warnings = 0;
     env_sim_disk_load(sim, im->disk);
     sim->real_ns = im->real_ns;
     sim->boot_ns = im->boot_ns;
@@ -367,7 +339,7 @@ static bool try_flip(struct store_image *im, struct env_sim *sim, const struct f
         check_store(im, sim, store, f);
         if (!w->failed && f->off % 8 == 3 && f->bit == 0) { /* it goes on, and comes back */
             eng_close(store);
-            warnings = 0;
+            sim_warnings = 0;
             st = eng_open(env_sim_env(sim), &w->opts, &store, &err);
             if (st != ST_OK) {
                 sw_fail(w, "the store does not open a second time: %s (%s)", err.msg, st_text(st));
@@ -388,13 +360,6 @@ static bool try_flip(struct store_image *im, struct env_sim *sim, const struct f
         return false;
     }
     return true;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static uint64_t sample(struct store_image *im, struct env_sim *sim, struct prng *rnd,
@@ -442,43 +407,10 @@ static uint64_t all(struct store_image *im, struct env_sim *sim, const char *par
 }
 
 struct options {
-    uint64_t count, seed, off, fail_max;
-    unsigned bit;
+    uint64_t count, seed, off, bit, fail_max;
     const char *file;
     bool whole, kill_only;
 };
-
-static bool parse(int argc, char **argv, struct options *o)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *v = i + 1 < argc ? argv[i + 1] : "0";
-        if (strcmp(argv[i], "--kill") == 0) {
-            o->kill_only = true;
-        } else if (strcmp(argv[i], "--all") == 0) {
-            o->whole = true;
-        } else if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
-        } else if (strcmp(argv[i], "--file") == 0) {
-            o->file = v;
-            i++;
-        } else if (strcmp(argv[i], "--bit") == 0) {
-            o->bit = (unsigned)strtoul(v, NULL, 10);
-            i++;
-        } else {
-            uint64_t *number = strcmp(argv[i], "--count") == 0   ? &o->count
-                               : strcmp(argv[i], "--seed") == 0  ? &o->seed
-                               : strcmp(argv[i], "--fails") == 0 ? &o->fail_max
-                               : strcmp(argv[i], "--off") == 0   ? &o->off
-                                                                 : NULL;
-            if (number == NULL) {
-                return false;
-            }
-            *number = strtoull(v, NULL, 10);
-            i++;
-        }
-    }
-    return true;
-}
 
 /* One store, stopped cleanly or killed, with the flips asked for. Returns the failures. */
 static uint64_t one_store(const struct options *o, int variant, uint64_t *done, uint64_t *used)
@@ -495,7 +427,7 @@ static uint64_t one_store(const struct options *o, int variant, uint64_t *done, 
     struct flip none = {NULL, 0, 0};
     uint64_t failed = !try_flip(&im, sim, &none);
     if (o->off != UINT64_MAX) {
-        struct flip f = {o->file, o->off, o->bit};
+        struct flip f = {o->file, o->off, (unsigned)o->bit};
         failed += !try_flip(&im, sim, &f);
         (*done)++;
     } else if (o->whole) {
@@ -513,22 +445,27 @@ int main(int argc, char **argv)
 {
     struct options o = {.count = 2000, .seed = 1, .off = UINT64_MAX, .fail_max = 1, .file = ""};
     uint64_t failed = 0, done = 0, used = 0;
-    if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: bit_flips [--count N] [--seed S] [--all] [--file PART [--off N "
-                        "--bit N] [--kill]] [--fails N]\n");
+    const struct sim_option options[] = {
+        {.name = "count", .hint = "N", .number = &o.count},
+        {.name = "seed", .hint = "S", .number = &o.seed},
+        {.name = "all", .flag = &o.whole},
+        {.name = "file", .hint = "PART", .text = &o.file},
+        {.name = "off", .hint = "N", .number = &o.off},
+        {.name = "bit", .hint = "N", .number = &o.bit},
+        {.name = "kill", .flag = &o.kill_only},
+        {.name = "fails", .hint = "N", .number = &o.fail_max},
+    };
+    if (!sim_begin("bit_flips", options, ARRAY_LEN(options), argc, argv)) {
         return 2;
     }
-    log_set_sink(on_log, NULL);
-    signal(SIGABRT, on_abort);
-    signal(SIGSEGV, on_abort);
-    double began = seconds();
+    double began = sim_seconds();
     for (int variant = o.kill_only ? 1 : 0; variant < 2 && failed < o.fail_max; variant++) {
         failed += one_store(&o, variant, &done, &used);
         if (o.off != UINT64_MAX && !o.kill_only) {
             break;
         }
     }
-    double took = seconds() - began;
+    double took = sim_seconds() - began;
     printf("bit_flips: %llu flips in %llu bytes in use, %llu cost a message or a block, %.1f s, "
            "%.2f ms a flip, %llu failed\n",
            (unsigned long long)done, (unsigned long long)used, (unsigned long long)losses, took,

@@ -6,16 +6,13 @@
  *
  * crash_sweep [--count N] [--seed S] [--time SECONDS] [--verbose]: crashes to do, first seed;
  * `--seed S --one` replays one. Seeds from tests/sim/seeds.txt (--seeds FILE) come first. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "engine/base/env_sim_world.h"
-#include "engine/base/log.h"
 #include "engine/eng.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/sim_world.h"
 
 /* A moment of the machine: what is on the disk after one operation. */
@@ -37,34 +34,13 @@ struct sweep {
     bool tracing;
 };
 
-static volatile uint64_t current_seed;
-static bool verbose;
 static uint64_t
     releases_owed; /* interest: looks for what nobody wants, cut short and gone on with */
-
-static void on_abort(int sig)
-{
-    char line[100];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu --one\n", sig,
-                     (unsigned long long)current_seed);
-    ssize_t r = write(2, line, (size_t)n);
-    (void)r;
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void quiet(void *arg, enum log_level level, const char *line, size_t len)
-{
-    (void)arg;
-    if (verbose) {
-        fprintf(stderr, "  log[%d] %.*s\n", (int)level, (int)len, line);
-    }
-}
 
 static void on_op(void *arg, const struct env_sim_op *op)
 {
     struct sweep *s = arg;
-    if (verbose && op->n != 0) {
+    if (sim_verbose && op->n != 0) {
         fprintf(stderr, "  op %llu %s %s %s %llu+%llu %d\n", (unsigned long long)op->n,
                 env_sim_kind_name(op->kind), op->path, op->path2 != NULL ? op->path2 : "",
                 (unsigned long long)op->off, (unsigned long long)op->len, (int)op->result);
@@ -188,13 +164,13 @@ static void try_point(struct sweep *s, const struct point *p)
     sim->real_ns = p->real_ns;
     sim->boot_ns = p->boot_ns;
     memcpy(sim->boot_id, p->boot_id, 16);
-    if (verbose) {
+    if (sim_verbose) {
         fprintf(stderr, "-- point op %llu %s\n", (unsigned long long)p->op,
                 cut.power ? "power" : "process");
     }
     crash(s, sim, cut.power);
     if (recover(s, sim, &cut, &store)) {
-        if (verbose) {
+        if (sim_verbose) {
             struct eng_info info;
             eng_info_get(store, &info);
             fprintf(stderr, "   replayed %llu records, %llu bytes torn, generation %llu\n",
@@ -207,7 +183,7 @@ static void try_point(struct sweep *s, const struct point *p)
             (void)sw_check_files(w, sim, store);
             eng_abandon(store);
             crash(s, sim, prng_below(&s->rnd, 2) == 0);
-            if (verbose) {
+            if (sim_verbose) {
                 fprintf(stderr, "-- again\n");
             }
             struct sw_cut again = cut;
@@ -265,7 +241,7 @@ static void one_life(struct sweep *s, unsigned steps)
     }
     /* The life itself. */
     struct err err = {0};
-    if (verbose) {
+    if (sim_verbose) {
         fprintf(stderr, "-- life ends at op %llu\n", (unsigned long long)cut.op);
     }
     if (cut.clean) {
@@ -288,7 +264,7 @@ static uint64_t one_seed(uint64_t seed, char *fail, size_t fail_len)
 {
     static struct sweep s;
     memset(&s, 0, sizeof s);
-    current_seed = seed;
+    sim_doing("--seed %llu --one", (unsigned long long)seed);
     sw_init(&s.w, seed);
     s.rnd.state = prng_mix(seed ^ 0x5eed);
     env_sim_set_trace(s.w.sim, on_op, &s);
@@ -313,13 +289,6 @@ static uint64_t one_seed(uint64_t seed, char *fail, size_t fail_len)
     return s.crashes;
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static bool report(uint64_t seed, const char *fail)
 {
     if (fail[0] != 0) {
@@ -332,38 +301,20 @@ static bool report(uint64_t seed, const char *fail)
 int main(int argc, char **argv)
 {
     uint64_t count = 2000, seed = 1, crashes = 0, failures = 0, seeds = 0, fail_max = 1;
-    double limit = 0, began = seconds();
+    double limit = 0, began = sim_seconds();
     bool one = false;
     const char *list = NULL;
-    for (int i = 1; i < argc; i++) {
-        const char *v = i + 1 < argc ? argv[i + 1] : "0";
-        if (strcmp(argv[i], "--count") == 0) {
-            count = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            seed = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--time") == 0) {
-            limit = strtod(v, NULL);
-            i++;
-        } else if (strcmp(argv[i], "--fails") == 0) {
-            fail_max = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--seeds") == 0) {
-            list = argv[++i];
-        } else if (strcmp(argv[i], "--one") == 0) {
-            one = true;
-        } else if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
-        } else {
-            fprintf(stderr, "usage: crash_sweep [--count N] [--seed S [--one]] [--time SECONDS] "
-                            "[--fails N] [--seeds FILE] [--verbose]\n");
-            return 2;
-        }
+    const struct sim_option options[] = {
+        {.name = "count", .hint = "N", .number = &count},
+        {.name = "seed", .hint = "S", .number = &seed},
+        {.name = "one", .flag = &one},
+        {.name = "time", .hint = "SECONDS", .decimal = &limit},
+        {.name = "fails", .hint = "N", .number = &fail_max},
+        {.name = "seeds", .hint = "FILE", .text = &list},
+    };
+    if (!sim_begin("crash_sweep", options, ARRAY_LEN(options), argc, argv)) {
+        return 2;
     }
-    log_set_sink(quiet, NULL);
-    signal(SIGABRT, on_abort);
-    signal(SIGSEGV, on_abort);
     uint64_t first = seed;
     FILE *f = list != NULL ? fopen(list, "r") : NULL;
     char line[200];
@@ -386,8 +337,8 @@ int main(int argc, char **argv)
         seeds++;
         seed++;
     } while (!one && failures < fail_max &&
-             (limit > 0 ? seconds() - began < limit : crashes < count));
-    double took = seconds() - began;
+             (limit > 0 ? sim_seconds() - began < limit : crashes < count));
+    double took = sim_seconds() - began;
     printf("crash_sweep: %llu crashes, %llu lives from seeds %llu..%llu, %.1f s, %.2f ms a crash, "
            "%llu releases cut short, %llu failed\n",
            (unsigned long long)crashes, (unsigned long long)seeds, (unsigned long long)first,

@@ -6,36 +6,11 @@
  * again so do publishes. Never an assert, never a failed recovery, nothing acknowledged is lost.
  *
  * disk_faults [--stride N] [--seed S] [--only N] [--room BYTES] [--verbose] */
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "engine/base/log.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/sim_world.h"
-
-static bool verbose;
-static char doing[200];
-
-static void on_abort(int sig)
-{
-    char line[300];
-    int n = snprintf(line, sizeof line, "\nsignal %d in %s\n", sig, doing);
-    ssize_t r = write(2, line, (size_t)n);
-    (void)r;
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void quiet(void *arg, enum log_level level, const char *line, size_t len)
-{
-    (void)arg;
-    if (verbose) {
-        fprintf(stderr, "  log[%d] %.*s\n", (int)level, (int)len, line);
-    }
-}
 
 static bool healthy(struct world *w)
 {
@@ -105,8 +80,8 @@ static bool one_error(uint64_t seed, uint64_t n, enum env_sim_effect effect, uns
                       bool *failed, uint64_t *poisoned)
 {
     struct world w;
-    snprintf(doing, sizeof doing, "--seed %llu --only %llu (effect %d)", (unsigned long long)seed,
-             (unsigned long long)n, (int)effect);
+    sim_doing("--seed %llu --only %llu (effect %d)", (unsigned long long)seed,
+              (unsigned long long)n, (int)effect);
     sw_init(&w, seed);
     w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     w.faulty = true;
@@ -179,8 +154,8 @@ static void room_again(struct world *w)
 static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refused)
 {
     struct world w;
-    snprintf(doing, sizeof doing, "full disk --seed %llu, %llu bytes of room",
-             (unsigned long long)seed, (unsigned long long)room);
+    sim_doing("full disk --seed %llu, %llu bytes of room", (unsigned long long)seed,
+              (unsigned long long)room);
     sw_init(&w, seed);
     w.opts.journal_file_min_bytes = w.opts.journal_file_max_bytes = 32 * KIB; /* many of them */
     bool ok = sw_open(&w);
@@ -240,46 +215,21 @@ static void full_disk(uint64_t seed, uint64_t room, bool *failed, uint64_t *refu
     sw_fini(&w);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int main(int argc, char **argv)
 {
     uint64_t stride = 20, seed = 1, only = UINT64_MAX, room_only = UINT64_MAX, runs = 0,
              failures = 0, poisoned = 0, refused = 0, fulls = 0, fail_max = 1;
-    for (int i = 1; i < argc; i++) {
-        const char *v = i + 1 < argc ? argv[i + 1] : "0";
-        if (strcmp(argv[i], "--stride") == 0) {
-            stride = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            seed = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--only") == 0) {
-            only = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--room") == 0) {
-            room_only = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--fails") == 0) {
-            fail_max = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
-        } else {
-            fprintf(stderr, "usage: disk_faults [--stride N] [--seed S] [--only N] [--room BYTES] "
-                            "[--fails N] [--verbose]\n");
-            return 2;
-        }
+    const struct sim_option options[] = {
+        {.name = "stride", .hint = "N", .number = &stride},
+        {.name = "seed", .hint = "S", .number = &seed},
+        {.name = "only", .hint = "N", .number = &only},
+        {.name = "room", .hint = "BYTES", .number = &room_only},
+        {.name = "fails", .hint = "N", .number = &fail_max},
+    };
+    if (!sim_begin("disk_faults", options, ARRAY_LEN(options), argc, argv)) {
+        return 2;
     }
-    log_set_sink(quiet, NULL);
-    signal(SIGABRT, on_abort);
-    signal(SIGSEGV, on_abort);
-    double began = seconds();
+    double began = sim_seconds();
     static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED,
                                                   ENV_SIM_FAIL_PART, ENV_SIM_FAIL_DONE};
     if (room_only != UINT64_MAX) {
@@ -311,6 +261,6 @@ int main(int argc, char **argv)
            "seeds %llu..%llu, %.1f s, %llu failed\n",
            (unsigned long long)runs, (unsigned long long)poisoned, (unsigned long long)fulls,
            (unsigned long long)refused, (unsigned long long)seed, (unsigned long long)seed + 2,
-           seconds() - began, (unsigned long long)failures);
+           sim_seconds() - began, (unsigned long long)failures);
     return failures != 0;
 }

@@ -3,37 +3,11 @@
  * model (I3, I12-I15, I17).
  *
  * model_walk [--steps N] [--seed S] [--verbose] */
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "engine/base/log.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/sim_world.h"
-
-static volatile uint64_t current_seed, current_step;
-static bool verbose;
-
-static void on_abort(int sig)
-{
-    char line[120];
-    int n = snprintf(line, sizeof line, "\nsignal %d at --seed %llu step %llu\n", sig,
-                     (unsigned long long)current_seed, (unsigned long long)current_step);
-    ssize_t r = write(2, line, (size_t)n);
-    (void)r;
-    signal(sig, SIG_DFL);
-    raise(sig);
-}
-
-static void quiet(void *arg, enum log_level level, const char *line, size_t len)
-{
-    (void)arg;
-    if (verbose) {
-        fprintf(stderr, "  log[%d] %.*s\n", (int)level, (int)len, line);
-    }
-}
 
 static void restart(struct world *w)
 {
@@ -58,12 +32,13 @@ static void restart(struct world *w)
 static bool walk(uint64_t seed, uint64_t steps)
 {
     struct world w;
-    current_seed = seed;
+    uint64_t step = 0;
     sw_init(&w, seed);
     w.big_max = 20000;
     bool ok = sw_open(&w);
     for (uint64_t i = 0; i < steps && ok && !w.failed; i++) {
-        current_step = i;
+        step = i;
+        sim_doing("--seed %llu step %llu", (unsigned long long)seed, (unsigned long long)step);
         if (prng_below(&w.rnd, 200) == 0) {
             restart(&w);
         } else {
@@ -78,7 +53,7 @@ static bool walk(uint64_t seed, uint64_t steps)
     }
     if (w.failed) {
         printf("FAIL --seed %llu --steps %llu (step %llu): %s\n", (unsigned long long)seed,
-               (unsigned long long)steps, (unsigned long long)current_step, w.fail);
+               (unsigned long long)steps, (unsigned long long)step, w.fail);
     }
     ok = !w.failed;
     sw_fini(&w);
@@ -88,27 +63,14 @@ static bool walk(uint64_t seed, uint64_t steps)
 int main(int argc, char **argv)
 {
     uint64_t steps = 10000, seed = 1, walks = 0, done = 0, failed = 0, per_walk = 500, fail_max = 1;
-    for (int i = 1; i < argc; i++) {
-        const char *v = i + 1 < argc ? argv[i + 1] : "0";
-        if (strcmp(argv[i], "--steps") == 0) {
-            steps = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--seed") == 0) {
-            seed = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--fails") == 0) {
-            fail_max = strtoull(v, NULL, 10);
-            i++;
-        } else if (strcmp(argv[i], "--verbose") == 0) {
-            verbose = true;
-        } else {
-            fprintf(stderr, "usage: model_walk [--steps N] [--seed S] [--fails N] [--verbose]\n");
-            return 2;
-        }
+    const struct sim_option options[] = {
+        {.name = "steps", .hint = "N", .number = &steps},
+        {.name = "seed", .hint = "S", .number = &seed},
+        {.name = "fails", .hint = "N", .number = &fail_max},
+    };
+    if (!sim_begin("model_walk", options, ARRAY_LEN(options), argc, argv)) {
+        return 2;
     }
-    log_set_sink(quiet, NULL);
-    signal(SIGABRT, on_abort);
-    signal(SIGSEGV, on_abort);
     for (; done < steps && failed < fail_max; walks++) {
         uint64_t n = steps - done < per_walk ? steps - done : per_walk;
         failed += !walk(seed + walks, n);
