@@ -7,6 +7,7 @@
 #include "engine/base/base.h"
 #include "engine/base/env.h"
 #include "engine/base/log.h"
+#include "engine/base/subject.h"
 
 /* --- small things
  * -----------------------------------------------------------------------------------------
@@ -148,10 +149,10 @@ struct js *js_create(const struct js_deps *deps)
  * and pull requests are subscriptions of their own. */
 static bool api_silent(struct brk_str subject)
 {
-    static const char *const own[] = {"DIRECT.GET.", "CONSUMER.MSG.NEXT."};
+    static const char *const own[] = {"DIRECT.GET", "CONSUMER.MSG.NEXT."};
     static const char api[] = "$JS.API.";
     size_t n = sizeof api - 1;
-    if (subject.n <= n || memcmp(subject.p, api, n) != 0) {
+    if (subject.n <= n || memcmp(subject.p, api, n) != 0 || !subject_valid(subject.p, subject.n)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {

@@ -451,24 +451,23 @@ bool js_req_empty(const struct js_req *r)
             return false;
         }
     }
-    return seen != 1;
+    return r->body.n == 0 || seen == 2;
+}
+
+bool js_req_is_json(const struct js_req *r)
+{
+    size_t i = 0;
+    while (i < r->body.n && strchr(" \t\r\n", r->body.p[i]) != NULL) {
+        i++;
+    }
+    return i < r->body.n && (r->body.p[i] == '{' || r->body.p[i] == '[');
 }
 
 bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
 {
-    struct json_in doc = {0};
     struct json_decode d = {.strict = r->js->lim.strict};
     struct err err = {0};
-    size_t blanks = 0;
-    while (blanks < r->body.n && (unsigned char)r->body.p[blanks] <= ' ') {
-        blanks++;
-    }
-    enum st st = blanks == r->body.n ? ST_OK : json_in_parse(&doc, r->body.p, r->body.n, &err);
-    if (st == ST_OK) {
-        st = json_in_decode(&d, doc.root, s, base, &err);
-    }
-    json_in_fini(&doc);
-    if (st != ST_OK) {
+    if (json_in_read(&d, r->body.p, r->body.n, s, base, &err) != ST_OK) {
         api_error_set2(&r->err, API_INVALID_JSON, err.msg, NULL);
         return false;
     }

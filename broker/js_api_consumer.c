@@ -94,8 +94,9 @@ void js_h_consumer_info(struct js_req *r)
 struct list_body {
     int64_t offset;
 };
+static const struct json_schema paged = {"JSApiConsumersRequest.ApiPagedRequest", NULL, NULL, 0};
 static const struct json_field list_fields[] = {
-    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL}};
+    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, &paged}};
 static const struct json_schema list_schema = {
     "JSApiConsumersRequest", "server.JSApiConsumersRequest", list_fields, ARRAY_LEN(list_fields)};
 
@@ -109,7 +110,7 @@ static void list(struct js_req *r, size_t page, bool names)
 {
     struct list_body b = {0};
     const struct store_ops *ops = r->js->ops;
-    if (!js_req_decode(r, &list_schema, &b)) {
+    if (js_req_is_json(r) && !js_req_decode(r, &list_schema, &b)) {
         js_req_fail(r);
         return;
     }

@@ -15,8 +15,10 @@ struct info_body {
     bool deleted_details;
     int64_t offset;
 };
+static const struct json_schema info_paged = {"JSApiStreamInfoRequest.ApiPagedRequest", NULL, NULL,
+                                              0};
 static const struct json_field info_fields[] = {
-    {"offset", JSON_INT, offsetof(struct info_body, offset), NULL, NULL},
+    {"offset", JSON_INT, offsetof(struct info_body, offset), NULL, &info_paged},
     {"deleted_details", JSON_BOOL, offsetof(struct info_body, deleted_details), NULL, NULL},
     {"subjects_filter", JSON_STRING, offsetof(struct info_body, subjects_filter), NULL, NULL},
 };
@@ -184,13 +186,14 @@ void js_h_stream_info(struct js_req *r)
 {
     struct info_body b = {0};
     struct subject_list subjects = {0};
-    struct js_stream *s = js_req_stream(r);
-    if (s == NULL) {
-        return;
-    }
-    if (!js_req_decode(r, &info_schema, &b)) {
-        base_free(b.subjects_filter);
+    struct js_stream *s = NULL;
+    if (js_req_is_json(r) && !js_req_decode(r, &info_schema, &b)) {
         js_req_fail(r);
+    } else {
+        s = js_req_stream(r);
+    }
+    if (s == NULL) {
+        base_free(b.subjects_filter);
         return;
     }
     bool details = b.subjects_filter != NULL && b.subjects_filter[0] != '\0';
@@ -227,13 +230,23 @@ struct list_body {
     int64_t offset;
     char *subject; /* owned */
 };
-static const struct json_field list_fields[] = {
-    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, NULL},
+static const struct json_schema names_paged = {"JSApiStreamNamesRequest.ApiPagedRequest", NULL,
+                                               NULL, 0};
+static const struct json_field names_fields[] = {
+    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, &names_paged},
     {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
 };
-static const struct json_schema list_schema = {"JSApiStreamNamesRequest",
-                                               "server.JSApiStreamNamesRequest", list_fields,
-                                               ARRAY_LEN(list_fields)};
+static const struct json_schema names_schema = {"JSApiStreamNamesRequest",
+                                                "server.JSApiStreamNamesRequest", names_fields,
+                                                ARRAY_LEN(names_fields)};
+static const struct json_schema list_paged = {"JSApiStreamListRequest.ApiPagedRequest", NULL, NULL,
+                                              0};
+static const struct json_field list_fields[] = {
+    {"offset", JSON_INT, offsetof(struct list_body, offset), NULL, &list_paged},
+    {"subject", JSON_STRING, offsetof(struct list_body, subject), NULL, NULL},
+};
+static const struct json_schema list_schema = {
+    "JSApiStreamListRequest", "server.JSApiStreamListRequest", list_fields, ARRAY_LEN(list_fields)};
 
 static bool on_subject(const struct stream_cfg *c, const char *subject)
 {
@@ -269,10 +282,11 @@ static struct store_stream **matching(struct js_req *r, const char *subject, siz
     return v;
 }
 
-static bool list_begin(struct js_req *r, struct list_body *b, struct store_stream ***v, size_t *n,
-                       size_t *from, size_t page)
+static bool list_begin(struct js_req *r, const struct json_schema *schema, struct store_stream ***v,
+                       size_t *n, size_t *from, size_t page)
 {
-    if (!js_req_decode(r, &list_schema, b)) {
+    struct list_body body = {0}, *b = &body;
+    if (js_req_is_json(r) && !js_req_decode(r, schema, b)) {
         base_free(b->subject);
         js_req_fail(r);
         return false;
@@ -289,10 +303,9 @@ static bool list_begin(struct js_req *r, struct list_body *b, struct store_strea
 
 void js_h_stream_list(struct js_req *r)
 {
-    struct list_body b = {0};
     struct store_stream **v;
     size_t n, from;
-    if (!list_begin(r, &b, &v, &n, &from, JS_LIST_PAGE)) {
+    if (!list_begin(r, &list_schema, &v, &n, &from, JS_LIST_PAGE)) {
         return;
     }
     size_t to = n - from < JS_LIST_PAGE ? n : from + JS_LIST_PAGE;
@@ -312,10 +325,9 @@ void js_h_stream_list(struct js_req *r)
 
 void js_h_stream_names(struct js_req *r)
 {
-    struct list_body b = {0};
     struct store_stream **v;
     size_t n, from;
-    if (!list_begin(r, &b, &v, &n, &from, JS_NAMES_PAGE)) {
+    if (!list_begin(r, &names_schema, &v, &n, &from, JS_NAMES_PAGE)) {
         return;
     }
     size_t to = n - from < JS_NAMES_PAGE ? n : from + JS_NAMES_PAGE;
@@ -414,10 +426,11 @@ static const struct stream_cfg *find_cfg(void *arg, const char *name)
 }
 
 /* What the other streams say about copying from them. */
-static bool check_origins(struct js_req *r, struct js_stream_req *q)
+static bool check_origins(void *arg, struct js_stream_req *q, struct api_error *e)
 {
+    struct js_req *r = arg;
     const struct js_origin *m = js_origins_mirror(&q->origins);
-    if (!js_origins_check_others(&q->origins, &q->cfg, find_cfg, r, &r->err)) {
+    if (!js_origins_check_others(&q->origins, &q->cfg, find_cfg, r, e)) {
         return false;
     }
     const struct stream_cfg *origin = m != NULL && m->external.n == 0 ? find_cfg(r, m->name) : NULL;
@@ -434,13 +447,20 @@ static bool read_request(struct js_req *r, struct js_stream_req *q, bool update)
         js_req_fail(r);
         return false;
     }
-    if (q->cfg.name == NULL || !js_str_eq(r->token[0], q->cfg.name, strlen(q->cfg.name))) {
+    bool named = q->cfg.name != NULL && js_str_eq(r->token[0], q->cfg.name, strlen(q->cfg.name));
+    if (!named && !update) {
         js_req_fail_with(r, API_STREAM_MISMATCH);
         return false;
     }
-    q->update = update;
-    if (!js_stream_req_check(q, &r->js->lim, &r->err) || !check_origins(r, q)) {
+    q->create = !update;
+    q->others = check_origins;
+    q->others_arg = r;
+    if (!js_stream_req_check(q, &r->js->lim, &r->err)) {
         js_req_fail(r);
+        return false;
+    }
+    if (!named) {
+        js_req_fail_with(r, API_STREAM_MISMATCH);
         return false;
     }
     base_free(q->cfg.account);
@@ -487,11 +507,7 @@ void js_h_stream_create(struct js_req *r)
         return;
     }
     struct js_stream *old = js_stream_find(r->ja, r->token[0]);
-    if (q.cfg.sealed) {
-        api_error_set2(&r->err, API_STREAM_INVALID_CONFIG,
-                       "stream configuration for create can not be sealed", NULL);
-        js_req_fail(r);
-    } else if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
+    if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
         answer_created(r, old);
     } else if (old != NULL) {
         js_req_fail_with(r, API_STREAM_NAME_EXIST);

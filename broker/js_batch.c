@@ -203,7 +203,7 @@ static bool add(struct js_stream *s, struct commit *c, struct store_append a, bo
         js_pub_error(s, reply, &e);
         return false;
     }
-    if (!js_pub_read_headers(s, &h, &a, reply)) {
+    if (!js_pub_read_headers(s, &h, &a, reply, NULL)) {
         return false;
     }
     if (s->counter && !count(s, c, &h, &a, reply)) {
@@ -390,6 +390,10 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
     const struct stream_cfg *cfg = s->ja->js->ops->stream_cfg(s->ss);
     struct brk_str id = h->value[JS_HDR_BATCH_ID];
     uint64_t seq;
+    if (!cfg->allow_atomic && cfg->max_msg_size >= 0 &&
+        m->hdr_len + m->payload_len > (size_t)cfg->max_msg_size) {
+        return refuse(s, m->reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+    }
     if (!cfg->allow_atomic) {
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_DISABLED);
     }

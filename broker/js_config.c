@@ -94,9 +94,9 @@ void js_go_duration(char *out, size_t size, int64_t ns)
  * ----------------------------------------------------------------------------------------------
  */
 
-static bool check_stream_name(const struct stream_cfg *c, struct api_error *e)
+static bool check_stream_name(const struct stream_cfg *c, bool create, struct api_error *e)
 {
-    if (strchr(c->name, '/') != NULL || strchr(c->name, '\\') != NULL) {
+    if (create && (strchr(c->name, '/') != NULL || strchr(c->name, '\\') != NULL)) {
         return fail(e, API_STREAM_NAME_CONTAINS_PATH_SEPARATORS);
     }
     if (!js_name_valid(c->name)) {
@@ -228,20 +228,21 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
     return true;
 }
 
-static bool check_stream_flags(const struct js_stream_req *r, struct api_error *e)
+static bool check_discard(const struct stream_cfg *c, struct api_error *e)
 {
-    const struct stream_cfg *c = &r->cfg;
     if (c->discard_new_per_subject && c->discard != DISCARD_NEW) {
         return fail_cfg(e, "discard new per subject requires discard new policy to be set");
     }
     if (c->discard_new_per_subject && c->max_msgs_per_subject <= 0) {
         return fail_cfg(e, "discard new per subject requires max msgs per subject > 0");
     }
+    return true;
+}
+
+static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
+{
     if (c->deny_purge && c->allow_rollup) {
         return fail_cfg(e, "roll-ups require the purge permission");
-    }
-    if (c->mirror_direct && r->origins.mirror.n == 0 && !r->update) { /* a mirror may be promoted */
-        return fail_cfg(e, "stream has no mirror but does have mirror direct");
     }
     if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
         return fail_cfg(e, "async persist mode is only supported on file storage");
@@ -274,15 +275,20 @@ static bool check_unlimited(const struct stream_cfg *c, struct api_error *e)
     return true;
 }
 
-bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
+static bool check_new(const struct js_stream_req *r, struct api_error *e)
 {
-    struct stream_cfg *c = &r->cfg;
-    if (c->name == NULL) {
-        return fail_cfg(e, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
+    if (r->cfg.sealed) {
+        return fail_cfg(e, "stream configuration for create can not be sealed");
     }
-    if (!check_stream_name(c, e)) {
-        return false;
+    if (r->cfg.mirror_direct && r->origins.mirror.n == 0) { /* an update may promote a mirror */
+        return fail_cfg(e, "stream has no mirror but does have mirror direct");
     }
+    return true;
+}
+
+static bool check_sizes(const struct js_stream_req *r, struct api_error *e)
+{
+    const struct stream_cfg *c = &r->cfg;
     if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
         return fail_cfg(e, "stream description is too long, maximum allowed is 4096");
     }
@@ -295,15 +301,23 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     if (c->replicas > JS_REPLICAS_MAX) {
         return fail_cfg(e, "maximum replicas is 5");
     }
-    if (r->pedantic && !check_unlimited(c, e)) {
+    return !r->pedantic || check_unlimited(c, e);
+}
+
+bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, struct api_error *e)
+{
+    struct stream_cfg *c = &r->cfg;
+    if (c->name == NULL) {
+        return fail_cfg(e, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
+    }
+    if (!check_stream_name(c, r->create, e) || (r->create && !check_new(r, e)) ||
+        !check_sizes(r, e)) {
         return false;
     }
     stream_defaults(r);
-    if (!js_origins_check(&r->origins, c, e)) {
-        return false;
-    }
-    if (!check_first_seq(c, e) || !check_window(r, lim, e) ||
-        !js_config_pub_check(c, r->pedantic, e) || !check_stream_flags(r, e) ||
+    if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_discard(c, e) ||
+        !js_config_pub_check(c, r->pedantic, e) || !js_origins_check(&r->origins, c, e) ||
+        (r->others != NULL && !r->others(r->others_arg, r, e)) || !check_stream_flags(c, e) ||
         !check_subjects(c, e) || !js_extra_check(&r->extra, c, r->pedantic, e)) {
         return false;
     }
@@ -333,9 +347,6 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
                             struct api_error *e)
 {
     struct stream_cfg *c = &r->cfg;
-    if (r->origins.mirror.n > 0 && !same_mirror(&r->origins, old)) {
-        return fail(e, API_STREAM_MIRROR_NOT_UPDATABLE); /* it may be left out: promotion */
-    }
     if (c->storage != old->storage) {
         return fail_cfg(e, "stream configuration update can not change storage type");
     }
@@ -343,6 +354,9 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
         (c->retention == RETENTION_WORKQUEUE || old->retention == RETENTION_WORKQUEUE)) {
         return fail_cfg(
             e, "stream configuration update can not change retention policy to/from workqueue");
+    }
+    if (r->origins.mirror.n > 0 && !same_mirror(&r->origins, old)) {
+        return fail(e, API_STREAM_MIRROR_NOT_UPDATABLE); /* it may be left out: promotion */
     }
     if (old->sealed && !c->sealed) {
         return fail_cfg(e, "stream configuration update can not unseal a sealed stream");
@@ -353,11 +367,11 @@ bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *ol
     if (old->deny_purge && !c->deny_purge) {
         return fail_cfg(e, "stream configuration update can not cancel deny purge");
     }
-    if (c->persist != old->persist) {
-        return fail_cfg(e, "stream configuration update can not change persist mode");
-    }
     if (!js_config_pub_update(c, old, e)) {
         return false;
+    }
+    if (c->persist != old->persist) {
+        return fail_cfg(e, "stream configuration update can not change persist mode");
     }
     if (c->sealed && !old->sealed) {
         c->max_age_ns = 0;
@@ -555,7 +569,7 @@ static bool check_priority(struct cons_cfg *c, struct api_error *e)
         if (c->npriority_groups > 0) {
             return fail(e, API_CONSUMER_PRIORITY_GROUP_WITH_POLICY_NONE);
         }
-        if (c->priority_timeout_ns != 0) {
+        if (c->priority_timeout_ns > 0) {
             return fail(e, API_CONSUMER_PINNED_TTL_WITHOUT_PRIORITY_POLICY_NONE);
         }
         return true;
@@ -590,6 +604,9 @@ static bool check_flow_ack(struct cons_cfg *c, bool pedantic, struct api_error *
     if (c->deliver_subject == NULL) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_PUSH);
     }
+    if (pedantic && !c->flow_control) {
+        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_FC);
+    }
     if (c->max_ack_pending < 0) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_MAX_ACK_PENDING);
     }
@@ -598,9 +615,6 @@ static bool check_flow_ack(struct cons_cfg *c, bool pedantic, struct api_error *
     }
     if (c->max_deliver > 0) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_NO_MAX_DELIVER);
-    }
-    if (pedantic && !c->flow_control) {
-        return fail(e, API_CONSUMER_ACK_FC_REQUIRES_FC);
     }
     if (pedantic && c->heartbeat_ns != JS_FC_HEARTBEAT_NS) {
         return fail_cfg(e, "flow control ack policy heartbeat needs to be 1s");
@@ -640,6 +654,8 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
     if (c->deliver_subject == NULL && c->max_waiting <= 0) {
         c->max_waiting = JS_MAX_WAITING_DEFAULT;
     }
+    c->max_waiting = i64_max(c->max_waiting, 0);
+    c->priority_timeout_ns = i64_max(c->priority_timeout_ns, 0);
     c->max_batch = i64_max(c->max_batch, 0);
     if (c->max_batch == 0 && c->deliver_subject == NULL && server->max_request_batch > 0) {
         c->max_batch = server->max_request_batch;
@@ -671,7 +687,7 @@ static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream
             return fail(e, API_CONSUMER_DELIVER_CYCLE);
         }
     }
-    if (c->max_waiting != 0) {
+    if (c->max_waiting > 0) {
         return fail(e, API_CONSUMER_PUSH_MAX_WAITING);
     }
     /* the stream's default counts as if it stood in the request */
@@ -682,17 +698,15 @@ static bool check_push(const struct cons_cfg *c, const struct stream_cfg *stream
     if (c->heartbeat_ns != 0 && c->heartbeat_ns < JS_HEARTBEAT_MIN_NS) {
         return fail(e, API_CONSUMER_SMALL_HEARTBEAT);
     }
-    if (c->flow_control && c->heartbeat_ns == 0) {
-        return fail(e, API_CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS);
-    }
-    if (c->direct && c->durable) {
-        return fail(e, API_CONSUMER_DIRECT_REQUIRES_EPHEMERAL);
-    }
     return true;
 }
 
-static bool check_pull(const struct cons_cfg *c, struct api_error *e)
+static bool check_pull(const struct cons_cfg *c, const struct stream_cfg *stream,
+                       struct api_error *e)
 {
+    if (stream->retention == RETENTION_WORKQUEUE && c->ack == ACK_NONE) {
+        return fail(e, API_CONSUMER_PULL_REQUIRES_ACK);
+    }
     if (c->rate_limit_bps != 0) {
         return fail(e, API_CONSUMER_PULL_WITH_RATE_LIMIT);
     }
@@ -705,10 +719,21 @@ static bool check_pull(const struct cons_cfg *c, struct api_error *e)
     if (c->max_expires_ns > 0 && c->max_expires_ns < NS_PER_MS) {
         return fail(e, API_CONSUMER_MAX_REQUEST_EXPIRES_TOO_SMALL);
     }
-    if (c->direct) {
+    return true;
+}
+
+static bool check_beats(const struct cons_cfg *c, struct api_error *e)
+{
+    return !c->flow_control || c->heartbeat_ns != 0 ||
+           fail(e, API_CONSUMER_WITH_FLOW_CONTROL_NEEDS_HEARTBEATS);
+}
+
+static bool check_direct(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->direct && c->deliver_subject == NULL) {
         return fail(e, API_CONSUMER_DIRECT_REQUIRES_PUSH);
     }
-    return true;
+    return !c->direct || !c->durable || fail(e, API_CONSUMER_DIRECT_REQUIRES_EPHEMERAL);
 }
 
 static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
@@ -743,9 +768,6 @@ bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream
     if (stream->retention != RETENTION_WORKQUEUE) {
         return true;
     }
-    if (c->ack == ACK_NONE && c->deliver_subject == NULL) {
-        return fail(e, API_CONSUMER_PULL_REQUIRES_ACK);
-    }
     if (c->ack != ACK_EXPLICIT && c->ack != ACK_FLOW_CONTROL) {
         return fail(e, API_CONSUMER_WQ_REQUIRES_EXPLICIT_ACK);
     }
@@ -760,24 +782,13 @@ static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
     if (c->replicas == UINT32_MAX) {
         return fail(e, API_REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
     }
-    if (c->replicas > 1) {
-        return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
-    }
-    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
-        api_error_setf(e, API_CONSUMER_DESCRIPTION_TOO_LONG, "%u", JS_DESCRIPTION_MAX);
-        return false;
-    }
-    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
-        api_error_set2(e, API_CONSUMER_METADATA_LENGTH, "128KB", NULL);
-        return false;
-    }
-    if (c->ack_wait_ns < 0) {
-        return fail(e, API_CONSUMER_ACK_WAIT_NEGATIVE);
-    }
     for (size_t i = 0; i < c->nbackoff; i++) {
         if (c->backoff_ns[i] < 0) {
             return fail(e, API_CONSUMER_BACK_OFF_NEGATIVE);
         }
+    }
+    if (c->nbackoff == 0 && c->ack_wait_ns < 0) {
+        return fail(e, API_CONSUMER_ACK_WAIT_NEGATIVE);
     }
     if (c->nbackoff > 0 && c->max_deliver > 0 && (uint64_t)c->max_deliver < c->nbackoff) {
         return fail(e, API_CONSUMER_MAX_DELIVER_BACKOFF);
@@ -785,26 +796,53 @@ static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
     return true;
 }
 
+static bool check_description(const struct cons_cfg *c, struct api_error *e)
+{
+    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
+        api_error_setf(e, API_CONSUMER_DESCRIPTION_TOO_LONG, "%u", JS_DESCRIPTION_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool check_metadata(const struct cons_cfg *c, struct api_error *e)
+{
+    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
+        api_error_set2(e, API_CONSUMER_METADATA_LENGTH, "128KB", NULL);
+        return false;
+    }
+    return true;
+}
+
 /* What the defaults would put right without a word, pedantic refuses. */
-static bool check_pedantic(const struct cons_cfg *c, struct api_error *e)
+static bool check_pedantic(const struct cons_cfg *c, int64_t heartbeat_ns,
+                           const struct js_cons_limits *cl, struct api_error *e)
 {
     const char *wrong = NULL;
-    if (c->nbackoff > 0 && c->ack_wait_ns != c->backoff_ns[0]) {
-        wrong = "first backoff value has to equal batch AckWait";
-    } else if (c->max_deliver < -1) {
+    if (c->max_deliver < -1) {
         wrong = "max_deliver must be set to -1";
-    } else if (c->max_ack_pending < -1) {
-        wrong = "max_ack_pending must be set to -1";
     } else if (c->max_waiting < 0) {
         wrong = "max_waiting must not be negative";
+    } else if (c->max_ack_pending < -1) {
+        wrong = "max_ack_pending must be set to -1";
     } else if (c->max_batch < 0) {
         wrong = "max_batch must not be negative";
-    } else if (c->max_bytes < 0) {
-        wrong = "max_bytes must not be negative";
     } else if (c->max_expires_ns < 0) {
         wrong = "max_expires must not be negative";
+    } else if (c->max_bytes < 0) {
+        wrong = "max_bytes must not be negative";
+    } else if (heartbeat_ns < 0) {
+        wrong = "idle_heartbeat must not be negative";
     } else if (c->inactive_threshold_ns < 0) {
         wrong = "inactive_threshold must not be negative";
+    } else if (c->priority_timeout_ns < 0) {
+        wrong = "priority_timeout must not be negative";
+    } else if (c->nbackoff > 0 && c->ack_wait_ns != c->backoff_ns[0]) {
+        wrong = "first backoff value has to equal batch AckWait";
+    } else if (c->max_ack_pending == 0 && cl->max_ack_pending > 0) {
+        wrong = "max_ack_pending must be set if it's configured in stream limits";
+    } else if (c->inactive_threshold_ns == 0 && cl->inactive_threshold_ns > 0) {
+        wrong = "inactive_threshold must be set if it's configured in stream limits";
     }
     if (wrong != NULL) {
         api_error_set2(e, API_PEDANTIC, wrong, NULL);
@@ -818,13 +856,20 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
     struct cons_cfg *c = &r->cfg;
     struct js_cons_limits cl;
     js_stream_limits(stream, &cl);
-    c->heartbeat_ns = i64_max(c->heartbeat_ns, 0);
-    if (!check_cons_values(c, e) || (r->pedantic && !check_pedantic(c, e)) ||
-        !check_flow_ack(c, r->pedantic, e) || !check_priority(c, e)) {
+    int64_t heartbeat_ns = c->heartbeat_ns;
+    c->heartbeat_ns = i64_max(heartbeat_ns, 0);
+    if (c->replicas > 1 && c->replicas != UINT32_MAX) {
+        return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
+    }
+    if ((r->pedantic && !check_pedantic(c, heartbeat_ns, &cl, e)) || !check_cons_values(c, e) ||
+        !check_flow_ack(c, r->pedantic, e) || !check_description(c, e)) {
         return false;
     }
-    bool kind_ok = c->deliver_subject != NULL ? check_push(c, stream, &cl, e) : check_pull(c, e);
-    if (!kind_ok || !check_filters(c, e) || !check_start(c, e) || !check_sampling(c, e)) {
+    bool kind_ok =
+        c->deliver_subject != NULL ? check_push(c, stream, &cl, e) : check_pull(c, stream, e);
+    if (!kind_ok || !check_limits(c, lim, &cl, e) || !check_direct(c, e) || !check_filters(c, e) ||
+        !check_start(c, e) || !check_sampling(c, e) || !check_beats(c, e) ||
+        !check_metadata(c, e) || !check_priority(c, e)) {
         return false;
     }
     cons_defaults(c, lim, &cl);
@@ -852,6 +897,9 @@ bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *nex
     if (old->opt_start_time_ns != next->opt_start_time_ns) {
         return no_update(e, "start time can not be updated");
     }
+    if (old->mem_storage != next->mem_storage) {
+        return no_update(e, "storage type can not be updated");
+    }
     if (old->ack != next->ack) {
         return no_update(e, "ack policy can not be updated");
     }
@@ -872,9 +920,6 @@ bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *nex
     }
     if (old->max_waiting != next->max_waiting) {
         return no_update(e, "max waiting can not be updated");
-    }
-    if (old->mem_storage != next->mem_storage) {
-        return no_update(e, "storage type can not be updated");
     }
     return true;
 }

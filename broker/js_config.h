@@ -49,7 +49,11 @@ struct js_stream_req {
     struct js_origins origins; /* owned; the same stands in cfg.opaque */
     struct js_extra extra;     /* the same */
     bool pedantic;
-    bool update; /* set by the caller before the check: of a stream that is there */
+    /* set by the caller before the check */
+    bool create; /* of a stream that may not be there yet */
+    bool (*others)(void *arg, struct js_stream_req *r, struct api_error *e); /* what other streams
+                                         say about copying from them; NULL: they are not asked */
+    void *others_arg;
 };
 void js_stream_req_init(struct js_stream_req *r);
 void js_stream_req_fini(struct js_stream_req *r);

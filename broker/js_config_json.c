@@ -132,9 +132,10 @@ static const struct json_field limits_fields[] = {
     {"inactive_threshold", JSON_DURATION, F(limits.inactive_threshold_ns), NULL, NULL},
     {"max_ack_pending", JSON_INT, F(limits.max_ack_pending), NULL, NULL},
 };
-static const struct json_schema limits_schema = {"StreamConfigRequest.StreamConfig.consumer_limits",
-                                                 "server.StreamConsumerLimits", limits_fields,
-                                                 ARRAY_LEN(limits_fields)};
+static const struct json_schema limits_schema = {
+    "StreamConsumerLimits.StreamConfig.consumer_limits", "server.StreamConsumerLimits",
+    limits_fields, ARRAY_LEN(limits_fields)};
+static const struct json_schema beside = {"StreamConfigRequest", NULL, NULL, 0};
 static const struct json_field stream_fields[] = {
     {"name", JSON_STRING, F(name), NULL, NULL},
     {"description", JSON_STRING, F(description), NULL, NULL},
@@ -174,7 +175,7 @@ static const struct json_field stream_fields[] = {
     {"persist_mode", JSON_CUSTOM, F(persist), get_persist, NULL},
     {"allow_batched", JSON_BOOL, F(allow_batched), NULL, NULL},
     {"metadata", JSON_MAP, F(metadata), NULL, NULL},
-    {"pedantic", JSON_BOOL, F(pedantic), NULL, NULL},
+    {"pedantic", JSON_BOOL, F(pedantic), NULL, &beside},
 };
 #undef F
 static const struct json_schema stream_schema = {"StreamConfigRequest.StreamConfig",
@@ -298,15 +299,10 @@ static bool refuse_unserved(const struct json_decode *d, struct api_error *e)
 bool js_stream_req_parse(struct js_stream_req *r, const void *p, size_t len,
                          const struct js_limits *lim, struct api_error *e)
 {
-    struct json_in doc = {0};
     struct json_decode d = {.strict = lim->strict};
     struct stream_in in = {0};
     struct err err = {0};
-    enum st st = len == 0 ? ST_OK : json_in_parse(&doc, p, len, &err);
-    if (st == ST_OK) {
-        st = json_in_decode(&d, doc.root, &stream_schema, &in, &err);
-    }
-    json_in_fini(&doc);
+    enum st st = json_in_read(&d, p, len, &stream_schema, &in, &err);
     stream_cfg_fini(&r->cfg);
     stream_cfg_init(&r->cfg);
     js_origins_fini(&r->origins);
@@ -628,15 +624,10 @@ static void cons_move(struct js_cons_req *r, struct cons_in *in)
 bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len,
                        const struct js_limits *lim, struct api_error *e)
 {
-    struct json_in doc = {0};
     struct json_decode d = {.strict = lim->strict};
     struct cons_in in = {0};
     struct err err = {0};
-    enum st st = len == 0 ? ST_OK : json_in_parse(&doc, p, len, &err);
-    if (st == ST_OK) {
-        st = json_in_decode(&d, doc.root, &create_schema, &in, &err);
-    }
-    json_in_fini(&doc);
+    enum st st = json_in_read(&d, p, len, &create_schema, &in, &err);
     js_cons_req_fini(r);
     js_cons_req_init(r);
     cons_move(r, &in);

@@ -89,8 +89,8 @@ bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *
     if (c->allow_atomic && c->persist == PERSIST_ASYNC) {
         return fail(e, "async persist mode is not supported with atomic batch publish");
     }
-    return check_counter(c, e) && check_mirror(c, e) && check_markers(c, pedantic, e) &&
-           check_schedules(c, pedantic, e);
+    return check_counter(c, e) && check_markers(c, pedantic, e) &&
+           check_schedules(c, pedantic, e) && check_mirror(c, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,

@@ -483,6 +483,7 @@ static void direct_body(struct js_stream *s, const struct brk_msg *msg, struct b
         st = st == ST_OK ? json_in_decode(&d, doc.root, &js_get_schema, &b, NULL) : st;
         json_in_fini(&doc);
     }
+    bool twice = subject.n > 0 && (set(b.last_by) || b.up_to_seq != 0 || b.up_to_time_ns != 0);
     if (subject.n > 0) {
         base_free(b.last_by);
         b.last_by = base_strndup(subject.p, subject.n);
@@ -491,7 +492,7 @@ static void direct_body(struct js_stream *s, const struct brk_msg *msg, struct b
         refusal = "408 Malformed Request";
     } else if (js_get_empty(&b)) {
         refusal = "408 Empty Request";
-    } else if (contradicts(&b)) {
+    } else if (twice || contradicts(&b)) {
         refusal = "408 Bad Request";
     } else if (b.batch != 0 || b.multi.n > 0) {
         get_several(s, msg->reply, &b);

@@ -204,11 +204,10 @@ bool js_extra_check(struct js_extra *x, const struct stream_cfg *c, bool pedanti
         json_structs_fini(&x->placement, &js_placement_type);
         p = NULL;
     }
-    if (p != NULL && given(p->preferred)) {
-        return fail_cfg(e, "preferred server not permitted in placement");
-    }
-    if (t != NULL && !check_transform(t, e)) {
+    if ((t != NULL && !check_transform(t, e)) ||
+        (x->republish.n > 0 && !check_republish(x->republish.v, c, pedantic, e))) {
         return false;
     }
-    return x->republish.n == 0 || check_republish(x->republish.v, c, pedantic, e);
+    return p == NULL || !given(p->preferred) ||
+           fail_cfg(e, "preferred server not permitted in placement");
 }

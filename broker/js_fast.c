@@ -355,7 +355,7 @@ static bool store(struct js_stream *s, const struct brk_msg *m, const struct fas
     bool commits = f->op == FAST_COMMIT;
     js_headers_read(&h, m->hdr, m->hdr_len);
     js->error_sink = &e;
-    bool fine = js_pub_read_headers(s, &h, &a, m->reply);
+    bool fine = js_pub_read_headers(s, &h, &a, m->reply, NULL);
     if (fine && s->counter) {
         enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
         if (r == JS_COUNTER_AGAIN) {

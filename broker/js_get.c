@@ -44,10 +44,11 @@ void js_h_msg_get(struct js_req *r)
         js_req_fail_with(r, API_BAD_REQUEST);
         return;
     }
-    if (!js_req_decode(r, &js_get_schema, &b)) {
+    bool read = js_req_decode(r, &js_get_schema, &b);
+    json_strings_fini(&b.multi); /* only direct gets look at it */
+    if (!read) {
         js_req_fail(r);
-    } else if (b.batch != 0 || b.multi.n > 0 || b.max_bytes != 0 || js_get_empty(&b) ||
-               !js_get_single(&b, &g)) {
+    } else if (b.batch != 0 || b.max_bytes != 0 || js_get_empty(&b) || !js_get_single(&b, &g)) {
         js_req_fail_with(r, API_BAD_REQUEST);
     } else {
         struct js_stream *s = js_req_stream(r);

@@ -330,8 +330,11 @@ void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct 
  */
 struct js_stream *js_req_stream(struct js_req *r);
 struct js_consumer *js_req_consumer(struct js_req *r);
-/* True for a body that asks for nothing: blanks, or an object without members. */
+/* True for a body that asks for nothing: none at all, or an object without members. */
 bool js_req_empty(const struct js_req *r);
+/* Whether the body looks like an object or an array; where it does not, some requests pass it over.
+ */
+bool js_req_is_json(const struct js_req *r);
 /* Decodes the body (empty: nothing). False: answered with 10025. */
 bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base);
 
@@ -398,9 +401,16 @@ void js_publish_cb(void *arg, const struct brk_msg *msg);
 /* Error answers and verdicts of a publish; nothing without a reply or with no_ack. */
 void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e);
 void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct store_append_result *r);
-/* What the headers ask for; a->hdr may then lie in js->edit. False: refused, and answered. */
+/* What is wrong with a message, but only said when no earlier check fails (enum append_refuse). */
+struct js_late {
+    enum api_err id;
+    uint8_t stage; /* REFUSE_NOT: nothing is wrong */
+    struct brk_str value;
+};
+/* What the headers ask for; a->hdr may then lie in js->edit. False: refused, and answered. With
+ * `late` NULL all that is wrong is refused at once. */
 bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
-                         struct brk_str reply);
+                         struct brk_str reply, struct js_late *late);
 /* A message of an atomic batch (js_batch.c). False: the journal window is full, try again. */
 bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct js_headers *h);
 void js_batch_drop_all(struct js_stream *s);

@@ -395,6 +395,9 @@ bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, st
     if (m != NULL && !check_mirror(m, o, c, e)) {
         return false;
     }
+    if (o->sources.n > 0 && c->allow_msg_schedules) {
+        return fail(e, API_SOURCE_WITH_MSG_SCHEDULES);
+    }
     for (size_t i = 0; i < o->sources.n; i++) {
         if (!check_source(js_origins_source(o, i), e)) {
             return false;
@@ -403,7 +406,7 @@ bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, st
             return fail(e, API_SOURCE_DUPLICATE_DETECTED);
         }
     }
-    return o->sources.n == 0 || !c->allow_msg_schedules || fail(e, API_SOURCE_WITH_MSG_SCHEDULES);
+    return true;
 }
 
 /* --- the other streams ------------------------------------------------------------------------ */

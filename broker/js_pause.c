@@ -111,11 +111,12 @@ void js_h_consumer_pause(struct js_req *r)
 {
     struct pause_body b = {0};
     struct cons_cfg next;
-    if (!js_req_decode(r, &pause_schema, &b)) {
+    struct js_consumer *c = NULL;
+    if (js_req_is_json(r) && !js_req_decode(r, &pause_schema, &b)) {
         js_req_fail(r);
-        return;
+    } else {
+        c = js_req_consumer(r);
     }
-    struct js_consumer *c = js_req_consumer(r);
     if (c == NULL) {
         return;
     }
@@ -137,8 +138,6 @@ static bool decode_loosely(struct js_req *r, const struct json_schema *s, void *
     enum st st = json_in_parse(&doc, r->body.p, r->body.n, &err);
     if (st == ST_OK) {
         st = json_in_decode(&d, doc.root, s, base, &err);
-    } else if (strcmp(err.msg, "unexpected EOF") == 0 || r->body.n == 0) {
-        (void)err_set(&err, ST_INVALID, 0, "unexpected end of JSON input");
     }
     json_in_fini(&doc);
     if (st != ST_OK) {

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "broker/bigdec.h"
 #include "engine/base/base.h"
 
 static void add_slab(struct js *js)
@@ -186,11 +187,22 @@ void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct stor
         answer_id(s, reply,
                   API_INSUFFICIENT_RESOURCES); /* as upstream, for either limit of the server */
         return;
+    case APPEND_REFUSED: /* its caller knows the words */
     case APPEND_FAILED:
     default:
         answer_text(s, reply, API_STREAM_STORE_FAILED,
                     "the journal failed; whether the message is stored is not known");
         return;
+    }
+}
+
+static void late_error(struct api_error *e, enum api_err id, struct brk_str value)
+{
+    if (id == API_STREAM_ROLLUP_FAILED) {
+        api_error_setf(e, id, "rollup value invalid: \"%.*s\"",
+                       (int)(value.n > 128 ? 128 : value.n), value.p);
+    } else {
+        api_error_set(e, id);
     }
 }
 
@@ -215,7 +227,15 @@ static void appended(void *arg, const struct store_append_result *r)
         js_ctx_free(js, c);
         return;
     }
-    js_pub_verdict(c->stream, (struct brk_str){c->reply, c->reply_len}, r);
+    struct brk_str reply = {c->reply, c->reply_len};
+    if (r->verdict == APPEND_REFUSED) {
+        struct api_error e;
+        late_error(&e, (enum api_err)c->kind,
+                   (struct brk_str){c->reply + c->reply_len, c->extra_len});
+        js_pub_error(c->stream, reply, &e);
+    } else {
+        js_pub_verdict(c->stream, reply, r);
+    }
     js_ctx_free(js, c);
 }
 
@@ -269,46 +289,30 @@ static bool equals_fold(struct brk_str v, const char *word)
     return word[v.n] == '\0';
 }
 
-/* Whether the stream permits it is the store's to say, behind other checks. */
-static bool read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a,
-                        struct brk_str reply)
+static void note_late(struct js_late *l, enum append_refuse stage, enum api_err id)
 {
-    bool sub = equals_fold(v, "sub") || !s->allow_rollup;
-    if (!sub && !equals_fold(v, "all")) {
-        struct api_error e;
-        api_error_setf(&e, API_STREAM_ROLLUP_FAILED, "rollup value invalid: \"%.*s\"",
-                       (int)(v.n > 128 ? 128 : v.n), v.p);
-        js_pub_error(s, reply, &e);
-        return false;
+    if (id != API_OK && (l->stage == REFUSE_NOT || stage < l->stage)) {
+        *l = (struct js_late){.id = id, .stage = (uint8_t)stage};
     }
-    a->rollup = sub ? 1 : 2;
-    return true;
 }
 
-bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
-                         struct brk_str reply)
+/* Whether the stream permits it is the store's to say, behind other checks. */
+static void read_rollup(struct js_stream *s, struct brk_str v, struct store_append *a,
+                        struct js_late *late)
 {
-    if (h->have == 0 && !s->counter) {
-        return true;
+    bool sub = equals_fold(v, "sub") || !s->allow_rollup;
+    if (sub || equals_fold(v, "all")) {
+        a->rollup = sub ? 1 : 2;
+    } else {
+        note_late(late, REFUSE_AFTER_IDS, API_STREAM_ROLLUP_FAILED);
+        if (late->id == API_STREAM_ROLLUP_FAILED) {
+            late->value = v;
+        }
     }
-    enum api_err off = s->counter                   ? js_counter_check(h, a)
-                       : js_hdr_has(h, JS_HDR_INCR) ? API_MESSAGE_INCR_DISABLED
-                                                    : API_OK;
-    if (s->counter && off != API_OK) {
-        answer_id(s, reply, off);
-        return false;
-    }
-    if (js_hdr_has(h, JS_HDR_EXP_STREAM) &&
-        !js_str_eq(h->value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
-        answer_id(s, reply, API_STREAM_NOT_MATCH);
-        return false;
-    }
-    enum api_err ttl = js_hdr_has(h, JS_HDR_TTL) ? read_ttl(s, h, a) : API_OK;
-    off = ttl != API_OK ? ttl : off != API_OK ? off : js_sched_read(s, h, a);
-    if (off != API_OK) {
-        answer_id(s, reply, off);
-        return false;
-    }
+}
+
+static void read_expected(const struct js_headers *h, struct store_append *a)
+{
     if (js_hdr_has(h, JS_HDR_MSG_ID)) {
         a->msg_id = h->value[JS_HDR_MSG_ID].p;
         a->msg_id_len = (uint32_t)h->value[JS_HDR_MSG_ID].n;
@@ -326,14 +330,69 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
         a->expected_last_subj_seq = expected(h->value[JS_HDR_EXP_LAST_SUBJ_SEQ]);
     }
     if (js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ)) {
-        if (!a->has_expected_last_subj_seq) {
-            answer_id(s, reply, API_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID);
-            return false;
-        }
         a->expected_subject = h->value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].p;
         a->expected_subject_len = (uint32_t)h->value[JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ].n;
     }
-    return !js_hdr_has(h, JS_HDR_ROLLUP) || read_rollup(s, h->value[JS_HDR_ROLLUP], a, reply);
+}
+
+/* What is refused before the stream is looked at; the order is upstream's. */
+static enum api_err refused_early(struct js_stream *s, const struct js_headers *h,
+                                  struct store_append *a, struct js_late *late)
+{
+    struct brk_str incr = h->value[JS_HDR_INCR];
+    enum api_err off = API_OK;
+    if (s->counter) {
+        off = js_counter_check(h, a);
+    } else if (js_hdr_has(h, JS_HDR_INCR)) {
+        off = bigdec_valid(incr.p, incr.n) ? API_MESSAGE_INCR_DISABLED : API_MESSAGE_INCR_INVALID;
+    }
+    if (off == API_MESSAGE_INCR_MISSING) {
+        note_late(late, REFUSE_AFTER_ROLLUP, off);
+        off = API_OK;
+    }
+    if (off == API_OK && js_hdr_has(h, JS_HDR_EXP_STREAM) &&
+        !js_str_eq(h->value[JS_HDR_EXP_STREAM], s->name, s->name_len)) {
+        off = API_STREAM_NOT_MATCH;
+    }
+    if (off == API_OK && js_hdr_has(h, JS_HDR_TTL)) {
+        off = read_ttl(s, h, a);
+    }
+    if (off == API_MESSAGE_TTL_INVALID) {
+        note_late(late, REFUSE_AFTER_SIZE, off);
+        off = API_OK;
+    }
+    if (off == API_OK && js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ) &&
+        !js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ)) {
+        off = API_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID;
+    }
+    return off;
+}
+
+bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,
+                         struct brk_str reply, struct js_late *late)
+{
+    struct js_late mine = {0}, *l = late != NULL ? late : &mine;
+    if (h->have == 0 && !s->counter) {
+        return true;
+    }
+    enum api_err off = refused_early(s, h, a, l);
+    if (off != API_OK) {
+        answer_id(s, reply, off);
+        return false;
+    }
+    read_expected(h, a);
+    note_late(l, REFUSE_AFTER_SEQS, js_sched_read(s, h, a));
+    if (js_hdr_has(h, JS_HDR_ROLLUP)) {
+        read_rollup(s, h->value[JS_HDR_ROLLUP], a, l);
+    }
+    if (late == NULL && l->stage != REFUSE_NOT) {
+        struct api_error e;
+        late_error(&e, l->id, l->value);
+        js_pub_error(s, reply, &e);
+        return false;
+    }
+    a->refuse = l->stage;
+    return true;
 }
 
 /* --- the path
@@ -397,16 +456,17 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
         return js_fast_publish(s, m);
     }
     struct brk_str val = {0};
+    struct js_late late = {0};
     if (m->hdr_len > 0 || s->counter) {
         struct js_headers h;
         js_headers_read(&h, m->hdr, m->hdr_len);
         if (js_hdr_has(&h, JS_HDR_BATCH_ID)) {
             return js_batch_publish(s, m, &h);
         }
-        if (!js_pub_read_headers(s, &h, &a, m->reply)) {
+        if (!js_pub_read_headers(s, &h, &a, m->reply, &late)) {
             return true;
         }
-        if (s->counter) {
+        if (s->counter && late.stage == REFUSE_NOT) {
             enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
             if (r != JS_COUNTER_OK) {
                 return r == JS_COUNTER_REFUSED;
@@ -415,7 +475,16 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
         }
     }
     bool ack = m->reply.n > 0 && !s->no_ack;
+    if (late.stage != REFUSE_NOT) {
+        if (!ack) {
+            return true;
+        }
+        val = late.value;
+    }
     struct js_ctx *c = ack ? js_ctx_take2(js, s->ja, s, m->reply, val) : NULL;
+    if (c != NULL) {
+        c->kind = (uint32_t)late.id;
+    }
     enum st st = js->ops->append(s->ss, &a, ack ? appended : NULL, c);
     if (st == ST_OK) {
         if ((a.flags & MSG_SCHED) != 0) {

@@ -16,17 +16,19 @@ struct pull_body {
 };
 
 #define F(member) offsetof(struct pull_body, member)
+static const struct json_schema group_part = {"JSApiConsumerGetNextRequest.PriorityGroup", NULL,
+                                              NULL, 0};
 static const struct json_field pull_fields[] = {
     {"expires", JSON_DURATION, F(expires_ns), NULL, NULL},
     {"batch", JSON_INT, F(batch), NULL, NULL},
     {"max_bytes", JSON_INT, F(max_bytes), NULL, NULL},
     {"no_wait", JSON_BOOL, F(no_wait), NULL, NULL},
     {"idle_heartbeat", JSON_DURATION, F(heartbeat_ns), NULL, NULL},
-    {"group", JSON_STRING, F(group), NULL, NULL},
-    {"min_pending", JSON_I64, F(min_pending), NULL, NULL},
-    {"min_ack_pending", JSON_I64, F(min_ack_pending), NULL, NULL},
-    {"id", JSON_STRING, F(id), NULL, NULL},
-    {"priority", JSON_INT, F(priority), NULL, NULL},
+    {"group", JSON_STRING, F(group), NULL, &group_part},
+    {"min_pending", JSON_I64, F(min_pending), NULL, &group_part},
+    {"min_ack_pending", JSON_I64, F(min_ack_pending), NULL, &group_part},
+    {"id", JSON_STRING, F(id), NULL, &group_part},
+    {"priority", JSON_INT, F(priority), NULL, &group_part},
 };
 #undef F
 static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest",
@@ -433,8 +435,6 @@ static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p
     enum st st = json_in_parse(&doc, p, len, &err);
     if (st == ST_OK) {
         st = json_in_decode(&d, doc.root, &pull_schema, b, &err);
-    } else if (strcmp(err.msg, "unexpected EOF") == 0) {
-        (void)err_set(&err, ST_INVALID, 0, "unexpected end of JSON input");
     }
     json_in_fini(&doc);
     if (st != ST_OK) {

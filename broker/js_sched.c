@@ -43,15 +43,26 @@ static bool literal_other(const struct stream_cfg *cfg, struct brk_str v, const 
            captured(cfg, v) && !js_str_eq(v, not_p, not_len);
 }
 
+static bool zoned(const struct js_headers *h)
+{
+    return (h->seen >> JS_HDR_SCHEDULE_TIME_ZONE & 1u) != 0;
+}
+
+static enum api_err check_zone(const struct js_headers *h)
+{
+    struct brk_str zone = h->value[JS_HDR_SCHEDULE_TIME_ZONE];
+    bool utc = js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE) && js_str_eq(zone, "UTC", 3);
+    return !zoned(h) || utc ? API_OK : API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID;
+}
+
 static enum api_err check_time(const struct js_headers *h)
 {
     struct js_cron c;
-    struct brk_str v = h->value[JS_HDR_SCHEDULE], zone = h->value[JS_HDR_SCHEDULE_TIME_ZONE];
-    bool zoned = (h->seen >> JS_HDR_SCHEDULE_TIME_ZONE & 1u) != 0;
-    if (zoned && !(js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE) && js_str_eq(zone, "UTC", 3))) {
-        return API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID;
+    struct brk_str v = h->value[JS_HDR_SCHEDULE];
+    if (check_zone(h) != API_OK) {
+        return check_zone(h);
     }
-    return js_cron_parse(&c, v.p, v.n) && (!zoned || c.kind == JS_CRON_FIELDS)
+    return js_cron_parse(&c, v.p, v.n) && (!zoned(h) || c.kind == JS_CRON_FIELDS)
                ? API_OK
                : API_MESSAGE_SCHEDULES_PATTERN_INVALID;
 }
@@ -116,6 +127,9 @@ static enum api_err check_end(struct js_stream *s, const struct js_headers *h,
 enum api_err js_sched_read(struct js_stream *s, const struct js_headers *h, struct store_append *a)
 {
     if (!js_hdr_has(h, JS_HDR_SCHEDULE)) {
+        if (zoned(h) && (!s->schedules || check_zone(h) != API_OK)) {
+            return s->schedules ? check_zone(h) : API_MESSAGE_SCHEDULES_DISABLED;
+        }
         bool ends = js_hdr_has(h, JS_HDR_SCHEDULER) || js_hdr_has(h, JS_HDR_SCHEDULE_NEXT);
         return ends ? check_end(s, h, a) : API_OK;
     }

@@ -443,16 +443,17 @@ static void begin(struct js_req *r, const struct snapshot_body *b)
 void js_h_stream_snapshot(struct js_req *r)
 {
     struct snapshot_body b = {0};
-    if (r->body.n == 0) {
+    if (js_req_empty(r)) {
         js_req_fail_with(r, API_BAD_REQUEST);
+        return;
+    }
+    if (js_req_stream(r) == NULL) {
         return;
     }
     bool decoded = js_req_decode(r, &schema, &b);
     const char *d = b.deliver_subject;
     if (!decoded) {
         js_req_fail(r);
-    } else if (js_req_stream(r) == NULL) {
-        /* answered */
     } else if (d == NULL || !subject_literal(d, strlen(d))) {
         js_req_fail_with(r, API_SNAPSHOT_DELIVER_SUBJECT_INVALID);
     } else if (r->js->ops->stream_cfg(r->stream->ss)->storage == STORAGE_MEMORY) {

@@ -6,38 +6,12 @@
 #include <strings.h>
 
 #include "broker/json_out.h"
+#include "broker/json_scan.h"
 #include "engine/base/base.h"
 
 /* --- documents
  * --------------------------------------------------------------------------------------------
  */
-
-static bool blank(unsigned char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static enum st syntax_error(enum json_tokener_error e, const unsigned char *p, size_t len,
-                            size_t at, struct err *err)
-{
-    if (e == json_tokener_continue || at >= len) {
-        return err_set(err, ST_INVALID, 0, "unexpected EOF");
-    }
-    if (e == json_tokener_error_depth) {
-        return err_set(err, ST_INVALID, 0, "exceeded max depth");
-    }
-    if (e == json_tokener_error_parse_utf8_string) {
-        return err_set(err, ST_INVALID, 0, "invalid UTF-8 at offset %zu", at);
-    }
-    if (p[at] < 0x20 || p[at] >= 0x7f) {
-        return err_set(err, ST_INVALID, 0,
-                       "invalid character '\\x%02x' looking for beginning of value at offset %zu",
-                       p[at], at + 1);
-    }
-    return err_set(err, ST_INVALID, 0,
-                   "invalid character '%c' looking for beginning of value at offset %zu", p[at],
-                   at + 1);
-}
 
 /* json-c looks at the shape of sequences only; overlong forms and surrogates would slip through. */
 static enum st check_utf8(const unsigned char *p, size_t len, struct err *err)
@@ -96,54 +70,65 @@ static enum st check_numbers(const unsigned char *p, size_t len, struct err *err
     return ST_OK;
 }
 
-enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err)
+/* A value whose syntax json_scan has let through. */
+static enum st parse_value(struct json_in *in, const void *p, size_t len, struct err *err)
 {
-    in->root = NULL;
-    if (len > INT32_MAX) {
-        return err_set(err, ST_TOOBIG, 0, "request too large");
+    enum st st = check_utf8(p, len, err);
+    if (st == ST_OK) {
+        st = check_numbers(p, len, err);
     }
-    enum st utf8 = check_utf8(p, len, err);
-    if (utf8 != ST_OK) {
-        return utf8;
-    }
-    enum st numbers = check_numbers(p, len, err);
-    if (numbers != ST_OK) {
-        return numbers;
+    if (st != ST_OK) {
+        return st;
     }
     struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (tok == NULL) {
         return err_set(err, ST_NOMEM, 0, "out of memory");
     }
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS |
-                                    JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *root = json_tokener_parse_ex(tok, p, (int)len);
-    enum json_tokener_error e = json_tokener_get_error(tok);
-    if (e == json_tokener_continue) {
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    in->root = json_tokener_parse_ex(tok, p, (int)len);
+    if (json_tokener_get_error(tok) == json_tokener_continue) {
         /* a number or `null` at the very end wants to see that nothing follows */
-        root = json_tokener_parse_ex(tok, " ", 1);
-        if (json_tokener_get_error(tok) == json_tokener_success) {
-            e = json_tokener_success;
-            in->root = root;
-            json_tokener_free(tok);
-            return ST_OK;
-        }
-        e = json_tokener_continue;
+        in->root = json_tokener_parse_ex(tok, " ", 1);
     }
-    size_t at = json_tokener_get_parse_end(tok);
+    enum json_tokener_error e = json_tokener_get_error(tok);
     json_tokener_free(tok);
-    const unsigned char *b = p;
     if (e != json_tokener_success) {
-        return syntax_error(e, b, len, at, err);
+        return err_set(err, ST_INVALID, 0, "%s", json_tokener_error_desc(e));
     }
-    while (at < len && blank(b[at])) {
-        at++;
-    }
-    if (at < len) {
-        json_object_put(root);
-        return syntax_error(json_tokener_error_parse_unexpected, b, len, at, err);
-    }
-    in->root = root;
     return ST_OK;
+}
+
+enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err)
+{
+    size_t at = 0, from;
+    in->root = NULL;
+    if (len > INT32_MAX) {
+        return err_set(err, ST_TOOBIG, 0, "request too large");
+    }
+    enum st st = json_scan(p, len, JSON_SCAN_WHOLE, &at, &from, err);
+    return st == ST_OK ? parse_value(in, (const char *)p + from, at - from, err) : st;
+}
+
+enum st json_in_read(struct json_decode *d, const void *p, size_t len, const struct json_schema *s,
+                     void *base, struct err *err)
+{
+    size_t at = 0, from;
+    enum st st;
+    if (len > INT32_MAX) {
+        return err_set(err, ST_TOOBIG, 0, "request too large");
+    }
+    while ((st = json_scan(p, len, JSON_SCAN_NEXT, &at, &from, err)) == ST_OK) {
+        struct json_in in = {0};
+        st = parse_value(&in, (const char *)p + from, at - from, err);
+        if (st == ST_OK) {
+            st = json_in_decode(d, in.root, s, base, err);
+        }
+        json_in_fini(&in);
+        if (st != ST_OK) {
+            return st;
+        }
+    }
+    return st == ST_NOTFOUND ? ST_OK : st;
 }
 
 void json_in_fini(struct json_in *in)
@@ -199,8 +184,9 @@ enum st json_in_type_error(struct json_object *v, const char *where, const char 
                            struct err *err)
 {
     enum json_type t = json_object_get_type(v);
-    bool number = (t == json_type_double || t == json_type_int) && strcmp(go_type, "string") != 0 &&
-                  strcmp(go_type, "bool") != 0 && go_type[0] != '[';
+    bool number = (t == json_type_double || t == json_type_int) &&
+                  (strncmp(go_type, "int", 3) == 0 || strncmp(go_type, "uint", 4) == 0 ||
+                   strcmp(go_type, "time.Duration") == 0);
     return err_set(err, ST_INVALID, 0,
                    "json: cannot unmarshal %s%s%s into Go struct field %s of type %s", kind_word(v),
                    number ? " " : "", number ? json_object_get_string(v) : "", where, go_type);
@@ -565,7 +551,8 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
     if (v == NULL) {
         return ST_OK; /* null: as if it were not there */
     }
-    (void)snprintf(where, sizeof where, "%s.%s", s->go_name, f->name);
+    bool embedded = f->sub != NULL && f->sub->n == 0;
+    (void)snprintf(where, sizeof where, "%s.%s", embedded ? f->sub->go_name : s->go_name, f->name);
     void *to = (char *)base + f->offset;
     switch (f->kind) {
     case JSON_STRINGS:

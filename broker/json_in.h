@@ -1,7 +1,7 @@
-/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers, nothing behind the
- * value. Objects are decoded into structs by tables of fields; unknown fields are found in the
- * order they stand in. The words of an error are those NATS clients know from nats-server (which
- * are Go's): `json: unknown field "x"`.
+/* JSON from outside, read strictly: UTF-8, bounded depth, exact 64-bit integers. Objects are
+ * decoded into structs by tables of fields; unknown fields are found in the order they stand in.
+ * The words of an error are those NATS clients know from nats-server (which are Go's): `json:
+ * unknown field "x"`.
  *
  * Wraps json-c. One thread at a time; a document stays valid until json_in_fini. */
 #ifndef BROKER_JSON_IN_H
@@ -21,7 +21,7 @@ struct json_in {
     struct json_object *root; /* owned; NULL: the document is `null` or nothing was parsed */
 };
 
-/* Parses a whole document. ST_INVALID with the reason in err->msg. */
+/* Parses a whole document, as Go's json.Unmarshal. ST_INVALID with the reason in err->msg. */
 MUST_USE enum st json_in_parse(struct json_in *in, const void *p, size_t len, struct err *err);
 void json_in_fini(struct json_in *in);
 
@@ -79,7 +79,8 @@ struct json_field {
     enum json_kind kind;
     size_t offset;
     json_custom_fn custom;         /* JSON_CUSTOM */
-    const struct json_schema *sub; /* JSON_OBJECT */
+    const struct json_schema *sub; /* JSON_OBJECT; of a scalar: one without fields, whose go_name
+                                      stands in error texts instead of that of the whole */
 };
 struct json_schema {
     const char *go_name; /* as it stands in error texts: "StreamConfigRequest.StreamConfig" */
@@ -107,6 +108,11 @@ struct json_decode {
  * stays (and is owned by base). JSON null leaves the target as it is. */
 MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o,
                                 const struct json_schema *s, void *base, struct err *err);
+
+/* Decodes one value after another, as API requests are read upstream: later ones change what
+ * earlier ones said; blanks only leave base as it is. Errors as of json_in_decode. */
+MUST_USE enum st json_in_read(struct json_decode *d, const void *p, size_t len,
+                              const struct json_schema *s, void *base, struct err *err);
 
 /* For custom readers. */
 MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,

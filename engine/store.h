@@ -184,7 +184,18 @@ enum append_verdict {
     APPEND_ROLLUP_BATCH_SUB,     /* batch: subject rolled up after a write to it: 10111 */
     APPEND_ROLLUP_BATCH_ALL,     /* batch: all rolled up, but not first: 10111 */
     APPEND_BATCH_TOO_LARGE,      /* batch: no room in the journal for that many bytes */
+    APPEND_REFUSED,              /* as `refuse` asked: no check before it said anything else */
     APPEND_FAILED,               /* poisoned: the outcome is not known; never "not stored" */
+};
+
+/* Where an append that the caller will not have stored is refused, so that of two things that are
+ * wrong with it the one upstream looks at first is told. */
+enum append_refuse {
+    REFUSE_NOT,
+    REFUSE_AFTER_SEQS,   /* behind the expected sequences */
+    REFUSE_AFTER_IDS,    /* behind duplicates and the expected last id */
+    REFUSE_AFTER_ROLLUP, /* behind whether a rollup is permitted */
+    REFUSE_AFTER_SIZE,   /* behind max_msg_size: the last one before the limits of the stream */
 };
 
 #define TTL_NEVER ((int64_t)-1)
@@ -205,6 +216,7 @@ struct store_append {
     uint32_t expected_subject_len;
     bool has_expected_last_seq, has_expected_last_subj_seq;
     uint64_t expected_last_seq, expected_last_subj_seq;
+    uint8_t refuse; /* enum append_refuse; never stored where it is set */
     uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
     uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine; MSG_TTL by the caller */
     /* A copy of another stream's message keeps its sequence and time; what lies between the last

@@ -81,6 +81,15 @@ static void pass_source(struct store_stream *s, const struct store_append *a)
     }
 }
 
+static bool refused(const struct store_append *a, enum append_refuse here,
+                    struct store_append_result *r)
+{
+    if (a->refuse == here) {
+        r->verdict = APPEND_REFUSED;
+    }
+    return a->refuse == here;
+}
+
 /* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
  * sequences, duplicate, last id. */
 static bool check_expected(struct store_stream *s, const struct store_append *a,
@@ -111,6 +120,9 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
             r->verdict = APPEND_WRONG_LAST_SUBJ_SEQ;
             return true;
         }
+    }
+    if (refused(a, REFUSE_AFTER_SEQS, r)) {
+        return true;
     }
     if (stream_is_duplicate(s, a, &r->seq)) {
         r->verdict = APPEND_DUPLICATE;
@@ -398,8 +410,14 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
 bool stream_check_config(const struct store_stream *s, const struct store_append *a,
                          struct store_append_result *r)
 {
+    if (refused(a, REFUSE_AFTER_IDS, r)) {
+        return false;
+    }
     if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
         r->verdict = APPEND_ROLLUP_DENIED;
+        return false;
+    }
+    if (refused(a, REFUSE_AFTER_ROLLUP, r)) {
         return false;
     }
     if (s->cfg.max_msg_size >= 0 &&
@@ -407,7 +425,7 @@ bool stream_check_config(const struct store_stream *s, const struct store_append
         r->verdict = APPEND_MSG_TOO_BIG;
         return false;
     }
-    return true;
+    return !refused(a, REFUSE_AFTER_SIZE, r);
 }
 
 /* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */

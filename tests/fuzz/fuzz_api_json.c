@@ -46,7 +46,7 @@ static bool read_stream(struct js_stream_req *r, const void *p, size_t len, bool
     struct api_error e = {0};
     js_stream_req_init(r);
     bool ok = js_stream_req_parse(r, p, len, &limits, &e);
-    r->update = update;
+    r->create = !update;
     return told(ok && js_stream_req_check(r, &limits, &e), &e);
 }
 
@@ -73,7 +73,7 @@ static void stream_again(const struct js_stream_req *r)
     struct json_out first = {0}, second = {0};
     struct js_stream_req again;
     js_stream_cfg_put(&first, &r->cfg);
-    must(read_stream(&again, first.buf, first.len, r->update));
+    must(read_stream(&again, first.buf, first.len, !r->create));
     js_stream_cfg_put(&second, &again.cfg);
     drop_empty_placement(&first);
     must(first.len == second.len && memcmp(first.buf, second.buf, first.len) == 0);

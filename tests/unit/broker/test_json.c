@@ -164,7 +164,7 @@ static void test_errors(void **state)
     static const struct {
         const char *text, *error;
     } rows[] = {
-        {"{", "unexpected EOF"},
+        {"{", "unexpected end of JSON input"},
         {"{\"s\":5}", "json: cannot unmarshal number into Go struct field T.s of type string"},
         {"{\"i\":\"5\"}", "json: cannot unmarshal string into Go struct field T.i of type int64"},
         {"{\"i\":5.5}", "json: cannot unmarshal number 5.5 into Go struct field T.i of type int64"},
@@ -180,7 +180,7 @@ static void test_errors(void **state)
          "json: cannot unmarshal number into Go struct field T.list of type string"},
         {"{\"nope\":1}", "json: unknown field \"nope\""},
         {"[]", "json: cannot unmarshal array into Go value of type server.T"},
-        {"{}x", "invalid character 'x' looking for beginning of value at offset 3"},
+        {"{}x", "invalid character 'x' after top-level value"},
         {"{\"d\":\"1s\"}",
          "json: cannot unmarshal string into Go struct field T.d of type time.Duration"},
     };
@@ -190,6 +190,56 @@ static void test_errors(void **state)
         struct err err = {0};
         assert_int_equal(decode(rows[i].text, &t, &d, &err), ST_INVALID);
         assert_string_equal(err.msg, rows[i].error);
+        target_fini(&t);
+    }
+}
+
+/* One value after another; the words are those of nats-server 2.14.5 for the same bytes. */
+static void test_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error; /* NULL: fine */
+        int64_t i;
+    } rows[] = {
+        {"", NULL, 0},
+        {" \n", NULL, 0},
+        {"{\"i\":1}{\"i\":2}", NULL, 2},
+        {"{\"i\":1}null", NULL, 1},
+        {"{\"i\":1} {}", NULL, 1},
+        {"{}5", "json: cannot unmarshal number into Go value of type server.T", 0},
+        {"{}{", "unexpected EOF", 0},
+        {"{}nul", "unexpected EOF", 0},
+        {"{}trux", "invalid character 'x' in literal true (expecting 'e') at offset 6", 0},
+        {"{} x", "invalid character 'x' looking for beginning of value at offset 4", 0},
+        {"{}\\", "invalid character '\\\\' looking for beginning of value at offset 3", 0},
+        {"{\"a\":1,}",
+         "invalid character '}' looking for beginning of object key string at offset 8", 0},
+        {"{a:1}", "invalid character 'a' looking for beginning of object key string at offset 2",
+         0},
+        {"{\"a\":1 \"b\":2}", "invalid character '\"' after object key:value pair at offset 8", 0},
+        {"{\"a\":01}", "invalid character '1' after object key:value pair at offset 7", 0},
+        {"{\"a\":1.}", "invalid character '}' after decimal point in numeric literal at offset 8",
+         0},
+        {"{\"a\":-}", "invalid character '}' in numeric literal at offset 7", 0},
+        {"{\"a\":1e}", "invalid character '}' in exponent of numeric literal at offset 8", 0},
+        {"{\"a\":\"\\x\"}", "invalid character 'x' in string escape code at offset 8", 0},
+        {"{\"a\":\"\\u00g\"}",
+         "invalid character 'g' in \\u hexadecimal character escape at offset 11", 0},
+        {"{\"a\":\"\n\"}", "invalid character '\\n' in string literal at offset 7", 0},
+        {"{\"a\" 1}", "invalid character '1' after object key at offset 6", 0},
+        {"[1 2]", "invalid character '2' after array element at offset 4", 0},
+        {"[1,]", "invalid character ']' looking for beginning of value at offset 4", 0},
+        {"\x80", "invalid character '\\u0080' looking for beginning of value at offset 1", 0},
+        {"\xc3", "invalid character '\xc3\x83' looking for beginning of value at offset 1", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct target t = {0};
+        struct json_decode d = {.strict = true};
+        struct err err = {0};
+        enum st st = json_in_read(&d, rows[i].text, strlen(rows[i].text), &schema, &t, &err);
+        assert_string_equal(st == ST_OK ? "" : err.msg, rows[i].error == NULL ? "" : rows[i].error);
+        assert_int_equal(t.i, rows[i].i);
         target_fini(&t);
     }
 }
@@ -245,10 +295,11 @@ static void test_unserved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),    cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_times),      cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_decode),     cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_strictness), cmocka_unit_test(test_unserved),
+        cmocka_unit_test(test_members),  cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_times),    cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_decode),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_read),     cmocka_unit_test(test_strictness),
+        cmocka_unit_test(test_unserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
