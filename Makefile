@@ -27,6 +27,8 @@ OPT_fuzz := -O1 -g -DMR_SLOW_ASSERTS -fsanitize=fuzzer-no-link,address,undefined
 OPT_cov := -O0 -g --coverage
 CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT_$(MODE)) -fstack-protector-strong -fno-strict-aliasing -pthread
 LDFLAGS := $(filter -fsanitize% --coverage,$(OPT_$(MODE))) -pthread
+# a hundred test programs: gold, where there is one, links each in a tenth of the time
+TEST_LD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
 LIBS := -luv -lsqlite3 -lzstd -lcrypto -lsodium -ljson-c -lisal -lxxhash -lhttp_parser -lcrypt -lm
 ifneq ($(filter release clang,$(MODE)),)
 LIBS += -ljemalloc
@@ -98,12 +100,12 @@ $(BIN)/jsadmin: $(JSADMIN_OBJ) $(LIB)
 
 $(UNIT): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 	@echo "LD   $@"
-	@$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(TEST_LD) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
 
 # libFuzzer programs with MODE=fuzz; in every other mode the same targets replay files.
 $(FUZZ): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(if $(filter fuzz,$(MODE)),,$(B)/tests/fuzz/replay.o) $(LIB)
 	@echo "LD   $@"
-	@$(CC) $(LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(TEST_LD) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LIBS)
 fuzz: $(FUZZ)
 
 # --- running --------------------------------------------------------------------------------------------------------

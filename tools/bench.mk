@@ -2,7 +2,7 @@
 BENCH_PROGS := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/bench/*.c)))
 $(BENCH_PROGS): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 	@echo "LD   $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	@$(CC) $(LDFLAGS) $(TEST_LD) -o $@ $^ -lcmocka $(LIBS)
 
 $(B)/tests/bench/check: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 

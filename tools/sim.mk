@@ -3,7 +3,7 @@ SIM_LIB_OBJ := $(patsubst %.c,$(B)/%.o,$(sort $(wildcard tests/sim/sim_*.c)))
 SIM_PROGS := $(patsubst %.c,$(B)/%,$(filter-out tests/sim/sim_%.c tests/sim/test_%.c,$(sort $(wildcard tests/sim/*.c))))
 $(SIM_PROGS): $(B)/%: $(B)/%.o $(SIM_LIB_OBJ) $(LIB)
 	@echo "LD   $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(CC) $(LDFLAGS) $(TEST_LD) -o $@ $^ $(LIBS)
 
 .PHONY: sim-progs crash
 sim-progs: $(SIM_PROGS)
