@@ -28,7 +28,7 @@ OPT_cov := -O0 -g --coverage
 CFLAGS := -std=c17 -D_GNU_SOURCE -I. $(WARN) $(OPT_$(MODE)) -fstack-protector-strong -fno-strict-aliasing -pthread
 LDFLAGS := $(filter -fsanitize% --coverage,$(OPT_$(MODE))) -pthread
 # a hundred test programs: gold, where there is one, links each in a tenth of the time
-TEST_LD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
+TEST_LD := $(if $(filter-out fuzz,$(MODE)),$(if $(shell command -v ld.gold),-fuse-ld=gold))
 LIBS := -luv -lsqlite3 -lzstd -lcrypto -lsodium -ljson-c -lisal -lxxhash -lhttp_parser -lcrypt -lm
 ifneq ($(filter release clang,$(MODE)),)
 LIBS += -ljemalloc
