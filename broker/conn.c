@@ -476,7 +476,7 @@ void brk_conn_accept(struct brk_server *s, struct brk_transport *t)
     if (log_enabled(LOG_DBG)) {
         brk_conn_log(c, LOG_DBG, "Client connection created");
     }
-    brk_conn_send_info(c);
+    brk_conn_send_info(c, false);
     if (full) {
         s->counters.connections_refused++;
         brk_conn_log(c, LOG_ERR, "maximum connections exceeded");

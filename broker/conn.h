@@ -81,6 +81,7 @@ struct brk_conn {
     char *user;                  /* owned; the user it is logged in as, or NULL */
     bool verbose, pedantic, headers, no_responders, echo;
     bool connect_received;
+    bool pinged; /* since CONNECT; the INFO behind the first PONG is out */
     int protocol;
     /* times: wall clock, and ns since boot where an interval is measured */
     int64_t start_real_ns, last_real_ns; /* created; last activity */

@@ -229,6 +229,12 @@ static enum brk_op op_ping(void *arg)
         brk_conn_log(c, LOG_TRC, "<<- [PING]");
         brk_conn_log(c, LOG_TRC, "->> [PONG]");
     }
+    if (c->connect_received && !c->pinged) {
+        c->pinged = true;
+        if (c->protocol >= 1 && c->account != NULL) {
+            brk_conn_send_info(c, true);
+        }
+    }
     return BRK_OP_GO;
 }
 

@@ -114,7 +114,7 @@ void brk_conn_remove_sub(struct brk_conn *c, struct brk_sub *sub);
 /* --- conn_info.c
  * ---------------------------------------------------------------------------------------------- */
 /* Queues the INFO line. */
-void brk_conn_send_info(struct brk_conn *c);
+void brk_conn_send_info(struct brk_conn *c, bool connected);
 
 /* --- closed.c
  * -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "broker/js_int.h"
+#include "broker/js_zone.h"
 #include "engine/base/base.h"
 #include "engine/base/env.h"
 #include "engine/base/log.h"
@@ -170,6 +171,7 @@ static struct js_account *add_account(struct js *js, struct brk_account *acc)
     struct js_account *ja = base_calloc(1, sizeof *ja);
     ja->js = js;
     ja->acc = acc;
+    acc->silent = api_silent;
     struct js_account **tail = &js->accounts;
     while (*tail != NULL) {
         tail = &(*tail)->next;
@@ -197,7 +199,6 @@ void js_enable_account(struct js *js, struct brk_account *acc)
     struct js_account *ja = acc->js != NULL ? acc->js : add_account(js, acc);
     ja->disabled = false;
     name_hash(acc->name, ja->hash);
-    acc->silent = api_silent;
     ja->ack_sub = brk_isub_create(acc, BRK_STR("$JS.ACK.>"), (struct brk_str){0}, js_ack_cb, ja);
     ja->fc_sub = brk_isub_create(acc, BRK_STR("$JS.FC.>"), (struct brk_str){0}, js_push_fc_cb, ja);
     struct store_stream *ss = NULL;
@@ -209,6 +210,9 @@ void js_enable_account(struct js *js, struct brk_account *acc)
 void js_accounts_changed(struct js *js, struct brk_account *first)
 {
     for (struct brk_account *a = first; a != NULL; a = a->next) {
+        if (a->system && js->system == NULL) {
+            js_system_start(js, a);
+        }
         const struct js_account *ja = a->js;
         if (a->system || (ja != NULL && !(ja->disabled && a->jetstream))) {
             continue;
@@ -263,6 +267,7 @@ void js_stop(struct js *js)
         }
         ja->stopped = true;
     }
+    js_system_stop(js);
     js_snapshots_stop(js);
     js_restores_stop(js);
 }
@@ -309,6 +314,8 @@ void js_destroy(struct js *js)
     brk_slice_destroy(js->api_slice);
     brk_slice_destroy(js->run_slice);
     brk_timer_destroy(js->store_timer);
+    js_system_fini(js);
+    js_zones_destroy(js->zones);
     js_pool_fini(js);
     base_free(js);
 }

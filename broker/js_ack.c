@@ -227,20 +227,25 @@ static void take_ack(struct js_account *ja, const struct ack_in *a, const struct
     }
 }
 
+/* What a client is told when there is no subscriber. */
+void js_no_taker(struct js_account *ja, const struct brk_msg *msg)
+{
+    char h[32 + JS_NO_TAKER_MAX];
+    if (msg->reply.n > 0 && msg->subject.n < JS_NO_TAKER_MAX) {
+        memcpy(h, "Nats-Subject: ", 14);
+        memcpy(h + 14, msg->subject.p, msg->subject.n);
+        memcpy(h + 14 + msg->subject.n, "\r\n", 3);
+        js_send_status(ja, msg->reply, "503", h);
+    }
+}
+
 void js_ack_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_account *ja = arg;
     struct ack_in a = {0};
     if (!parse_subject(ja, msg->subject, &a) || a.c->ack == ACK_NONE ||
         a.c->ack == ACK_FLOW_CONTROL) {
-        /* nobody takes this ack: what a client is told when there is no subscriber */
-        char h[32 + JS_NO_TAKER_MAX];
-        if (msg->reply.n > 0 && msg->subject.n < JS_NO_TAKER_MAX) {
-            memcpy(h, "Nats-Subject: ", 14);
-            memcpy(h + 14, msg->subject.p, msg->subject.n);
-            memcpy(h + 14 + msg->subject.n, "\r\n", 3);
-            js_send_status(ja, msg->reply, "503", h);
-        }
+        js_no_taker(ja, msg);
         return;
     }
     js_consumer_ref(a.c);

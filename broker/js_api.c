@@ -9,11 +9,11 @@
 
 #include <stdio.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 #define LIST_ERR ",\"total\":0,\"offset\":0,\"limit\":0"
 
-static void h_unserved(struct js_req *r);
 static void h_cluster_only(struct js_req *r);
 
 static const struct js_route routes[] = {
@@ -44,11 +44,10 @@ static const struct js_route routes[] = {
     {"CONSUMER.UNPIN.*.*", "consumer_unpin", js_h_consumer_unpin, false, NULL},
     {"CONSUMER.RESET.*.*", "consumer_reset", js_h_consumer_reset, true, ",\"reset_seq\":0"},
     {"CONSUMER.LEADER.STEPDOWN.*.*", "consumer_leader_stepdown", h_cluster_only, false, NULL},
-    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", h_unserved, false, NULL},
-    {"SERVER.REMOVE", "meta_server_remove", h_unserved, false, NULL},
-    {"ACCOUNT.PURGE.*", "account_purge", h_unserved, false, NULL},
-    {"ACCOUNT.STREAM.MOVE.*.*", "stream_update", h_unserved, false, NULL},
-    {"ACCOUNT.STREAM.CANCEL_MOVE.*.*", "stream_update", h_unserved, false, NULL},
+    {"META.LEADER.STEPDOWN", "meta_leader_stepdown", h_cluster_only, false, NULL},
+    {"SERVER.REMOVE", "meta_server_remove", h_cluster_only, false, NULL},
+    {"ACCOUNT.STREAM.MOVE.*.*", "stream_update", h_cluster_only, false, NULL},
+    {"ACCOUNT.STREAM.CANCEL_MOVE.*.*", "stream_update", h_cluster_only, false, NULL},
 };
 
 /* The literal part of a route, without its last dot: "STREAM.CREATE". */
@@ -58,13 +57,8 @@ static size_t literal_len(const char *pattern)
     return n > 0 && pattern[n] != '\0' ? n - 1 : n;
 }
 
-static void h_unserved(struct js_req *r)
-{
-    api_error_text(&r->err, API_BAD_REQUEST, "%.*s is not served yet by this version",
-                   (int)literal_len(r->route->pattern), r->route->pattern);
-    js_req_fail(r);
-}
-
+/* Of the last four upstream's single server says nothing at all; a client need not wait for that.
+ */
 static void h_cluster_only(struct js_req *r)
 {
     js_req_fail_with(r, API_CLUSTER_REQUIRED);

@@ -22,7 +22,8 @@ static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_
     json_out_end(j);
 }
 
-static void put_members(struct js *js, struct json_out *j, struct store_cons *sc, bool config)
+static void put_members(struct js *js, struct json_out *j, struct store_cons *sc, bool config,
+                        bool server)
 {
     struct cons_state st;
     const struct cons_cfg *k = js->ops->cons_cfg(sc);
@@ -33,7 +34,7 @@ static void put_members(struct js *js, struct json_out *j, struct store_cons *sc
     json_out_time(j, "created", st.created_ns);
     if (config) {
         json_out_key(j, "config");
-        js_cons_cfg_put(j, k);
+        js_cons_cfg_put(j, k, server);
     }
     put_seqs(j, "delivered", st.delivered_cseq, st.delivered_sseq, st.delivered_ts_ns);
     put_seqs(j, "ack_floor", st.floor_cseq, st.floor_sseq, st.floor_ts_ns);
@@ -57,13 +58,13 @@ static void put_members(struct js *js, struct json_out *j, struct store_cons *sc
 
 void js_put_consumer_members(struct js *js, struct json_out *j, struct store_cons *sc)
 {
-    put_members(js, j, sc, true);
+    put_members(js, j, sc, true, true);
 }
 
 void js_put_consumer(struct js *js, struct json_out *j, struct store_cons *c, bool config)
 {
     json_out_begin(j);
-    put_members(js, j, c, config);
+    put_members(js, j, c, config, false);
     json_out_end(j);
 }
 
@@ -83,7 +84,7 @@ void js_h_consumer_info(struct js_req *r)
     if (c == NULL) {
         return;
     }
-    put_members(r->js, js_req_begin(r), c->sc, true);
+    put_members(r->js, js_req_begin(r), c->sc, true, true);
     js_req_answer_durable(r, r->stream);
 }
 
@@ -189,7 +190,7 @@ void js_h_consumer_delete(struct js_req *r)
 
 void js_answer_consumer(struct js_req *r, struct js_consumer *c)
 {
-    put_members(r->js, js_req_begin(r), c->sc, true);
+    put_members(r->js, js_req_begin(r), c->sc, true, true);
     js_req_answer_durable(r, c->stream);
 }
 
@@ -295,17 +296,17 @@ static bool taken_filter(const struct cons_cfg *a, const struct cons_cfg *b)
     return false;
 }
 
-/* On a work queue each message has one consumer. */
+/* On a work queue each message has one consumer, and any number of copiers. */
 static bool check_unique(struct js_req *r, struct js_stream *s, const struct cons_cfg *c)
 {
     const struct store_ops *ops = r->js->ops;
-    if (ops->stream_cfg(s->ss)->retention != RETENTION_WORKQUEUE) {
+    if (ops->stream_cfg(s->ss)->retention != RETENTION_WORKQUEUE || c->sourcing) {
         return true;
     }
     struct store_cons *sc = NULL;
     while ((sc = ops->cons_next_of(s->ss, sc)) != NULL) {
         const struct cons_cfg *o = ops->cons_cfg(sc);
-        if (ops->cons_user(sc) == NULL || strcmp(o->name, c->name) == 0) {
+        if (ops->cons_user(sc) == NULL || o->sourcing || strcmp(o->name, c->name) == 0) {
             continue;
         }
         if (c->nfilters == 0) {

@@ -83,6 +83,14 @@ static uint64_t public_consumers(struct js *js, struct store_stream *ss)
     return n;
 }
 
+/* Upstream begins to count when something is stored, purged, or a first sequence is set. */
+static bool nothing_yet(struct js *js, struct store_stream *ss, const struct stream_state *st)
+{
+    const struct js_stream *s = js->ops->stream_user(ss);
+    return st->last_seq == 0 && js->ops->stream_cfg(ss)->first_seq == 0 &&
+           (s == NULL || !s->purged);
+}
+
 static void put_state(struct js *js, struct json_out *j, struct store_stream *ss,
                       const struct subject_list *subjects, size_t from, bool deleted)
 {
@@ -91,7 +99,7 @@ static void put_state(struct js *js, struct json_out *j, struct store_stream *ss
     json_out_open(j, "state");
     json_out_u64(j, "messages", st.msgs);
     json_out_u64(j, "bytes", st.bytes);
-    json_out_u64(j, "first_seq", st.last_seq == 0 ? 0 : st.first_seq); /* nothing was ever stored */
+    json_out_u64(j, "first_seq", nothing_yet(js, ss, &st) ? 0 : st.first_seq);
     json_out_time(j, "first_ts", st.msgs == 0 ? 0 : st.first_ts_ns);
     json_out_u64(j, "last_seq", st.last_seq);
     json_out_time(j, "last_ts", st.last_ts_ns);
@@ -141,12 +149,12 @@ static void put_ours(struct js *js, struct json_out *j, struct store_stream *ss)
     json_out_end(j);
 }
 
-static void put_config(struct js *js, struct json_out *j, struct store_stream *ss)
+static void put_config(struct js *js, struct json_out *j, struct store_stream *ss, bool server)
 {
     struct stream_state st;
     js->ops->stream_state(ss, &st);
     json_out_key(j, "config");
-    js_stream_cfg_put(j, js->ops->stream_cfg(ss));
+    js_stream_cfg_put(j, js->ops->stream_cfg(ss), server);
     json_out_time(j, "created", st.created_ns);
 }
 
@@ -157,9 +165,9 @@ static void put_cluster(struct js *js, struct json_out *j)
     json_out_end(j);
 }
 
-static void put_info(struct js *js, struct json_out *j, struct store_stream *ss)
+static void put_info(struct js *js, struct json_out *j, struct store_stream *ss, bool server)
 {
-    put_config(js, j, ss);
+    put_config(js, j, ss, server);
     put_state(js, j, ss, NULL, 0, false);
     js_copiers_put(js, j, ss);
     json_out_time(j, "ts", env_real_ns(js->d.env));
@@ -176,7 +184,7 @@ void js_put_stream(struct js *js, struct json_out *j, struct store_stream *s, bo
     put_cluster(js, j);
     if (config) {
         json_out_key(j, "config");
-        js_stream_cfg_put(j, c);
+        js_stream_cfg_put(j, c, false);
     }
     put_state(js, j, s, NULL, 0, false);
     js_copiers_put(js, j, s);
@@ -211,7 +219,7 @@ void js_h_stream_info(struct js_req *r)
     json_out_u64(j, "total", subjects.n);
     json_out_u64(j, "offset", subjects.n > 0 && b.offset > 0 ? (uint64_t)b.offset : 0);
     json_out_u64(j, "limit", subjects.n > 0 ? JS_SUBJECTS_PAGE : 0);
-    put_config(r->js, j, s->ss);
+    put_config(r->js, j, s->ss, true);
     put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
     put_cluster(r->js, j);
     js_copiers_put(r->js, j, s->ss);
@@ -312,7 +320,7 @@ void js_h_stream_list(struct js_req *r)
     json_out_array(&r->out, "streams");
     for (size_t i = from; i < to; i++) {
         json_out_begin(&r->out);
-        put_info(r->js, &r->out, v[i]);
+        put_info(r->js, &r->out, v[i], false);
         json_out_end(&r->out);
     }
     json_out_array_end(&r->out);
@@ -471,7 +479,7 @@ static bool read_request(struct js_req *r, struct js_stream_req *q, bool update)
 static void answer_created(struct js_req *r, struct js_stream *s)
 {
     (void)js_req_begin(r);
-    put_info(r->js, &r->out, s->ss);
+    put_info(r->js, &r->out, s->ss, true);
     json_out_bool(&r->out, "did_create", true);
     js_req_answer_durable(r, s);
 }
@@ -542,7 +550,7 @@ static void updated(void *arg, enum st st, struct store_stream *ss, const struct
     js_stream_reload(r->stream);
     js_adv_stream(r->stream, "UPDATED", "modify");
     (void)js_req_begin(r);
-    put_info(r->js, &r->out, r->stream->ss);
+    put_info(r->js, &r->out, r->stream->ss, true);
     js_req_answer_durable(r, r->stream);
 }
 
@@ -613,12 +621,13 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
     js_req_answer(r);
 }
 
-static void advise_consumers_deleted(struct js_stream *s)
+void js_stream_advise_deleted(struct js_stream *s)
 {
     for (struct htab_node *n = htab_first(&s->consumers); n != NULL;
          n = htab_next(&s->consumers, n)) {
         js_adv_consumer(CONTAINER_OF(n, struct js_consumer, by_name), "DELETED", "delete");
     }
+    js_adv_stream(s, "DELETED", "delete");
 }
 
 void js_h_stream_delete(struct js_req *r)
@@ -632,8 +641,7 @@ void js_h_stream_delete(struct js_req *r)
         return;
     }
     struct store_stream *ss = s->ss;
-    advise_consumers_deleted(s);
-    js_adv_stream(s, "DELETED", "delete");
+    js_stream_advise_deleted(s);
     js_stream_detach(s);
     r->extra = ss;
     r->js->ops->stream_delete(r->js->store, ss, deleted, r);
@@ -664,6 +672,9 @@ static void purged(void *arg, enum st st, uint64_t n, const struct err *err)
     if (st != ST_OK) {
         js_req_fail_st(r, API_STREAM_PURGE_FAILED, st, err);
         return;
+    }
+    if (r->stream != NULL) {
+        r->stream->purged = true;
     }
     struct json_out *j = js_req_begin(r);
     json_out_bool(j, "success", true);
@@ -720,7 +731,7 @@ bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c)
 
 void js_put_stream_info(struct js *js, struct json_out *j, struct store_stream *ss)
 {
-    put_info(js, j, ss);
+    put_info(js, j, ss, true);
 }
 
 void js_put_snap_state(struct json_out *j, const struct stream_state *st)

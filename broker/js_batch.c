@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 struct js_batch_msg {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 #include "engine/base/subject.h"
 
@@ -43,7 +44,7 @@ bool js_name_valid(const char *s)
 
 static size_t metadata_bytes(const struct store_kv *kv, size_t n)
 {
-    size_t sum = 0;
+    size_t sum = JS_LEVEL_METADATA_BYTES;
     for (size_t i = 0; i < n; i++) {
         sum += strlen(kv[i].key) + strlen(kv[i].value);
     }

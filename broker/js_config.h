@@ -68,8 +68,8 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
 bool js_stream_update_check(struct js_stream_req *r, const struct stream_cfg *old,
                             struct api_error *e);
 bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b);
-/* Writes the config as an object value. */
-void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c);
+/* Writes the config as an object value. server: its metadata also says what we are (js_level.h). */
+void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c, bool server);
 /* The consumer_limits kept in c->opaque. */
 void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out);
 
@@ -97,7 +97,7 @@ bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream
 bool js_cons_update_check(const struct cons_cfg *old, const struct cons_cfg *next,
                           struct api_error *e);
 bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
-void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c);
+void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c, bool server);
 /* The server made up the name: the config does not show it (kept in c->opaque). */
 void js_cons_mark_made_up(struct cons_cfg *c);
 bool js_cons_name_made_up(const struct cons_cfg *c);

@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 /* --- policies
@@ -194,6 +195,7 @@ static void metadata_move(struct json_map *m, struct store_kv **kv_out, size_t *
     }
     base_free(m->v);
     *m = (struct json_map){0};
+    js_level_strip(*kv_out, n_out);
 }
 
 void js_stream_req_init(struct js_stream_req *r)
@@ -342,19 +344,6 @@ void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out)
  * -----------------------------------------------------------------------------------------
  */
 
-static void put_metadata(struct json_out *j, const struct store_kv *kv, size_t n)
-{
-    if (n == 0) {
-        return;
-    }
-    json_out_open(j, "metadata");
-    for (size_t i = 0; i < n; i++) {
-        json_out_key_escaped(j, kv[i].key, strlen(kv[i].key));
-        json_out_val_str(j, kv[i].value, strlen(kv[i].value));
-    }
-    json_out_end(j);
-}
-
 static void put_strings(struct json_out *j, const char *key, char *const *v, size_t n)
 {
     json_out_array(j, key);
@@ -385,7 +374,7 @@ static void put_limits(struct json_out *j, const struct stream_cfg *c)
     json_out_end(j);
 }
 
-void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
+void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c, bool server)
 {
     struct js_origins origins;
     struct js_extra extra;
@@ -445,7 +434,7 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c)
         json_out_str(j, "persist_mode", persist_words[c->persist]);
     }
     put_true(j, "allow_batched", c->allow_batched);
-    put_metadata(j, c->metadata, c->nmetadata);
+    js_level_put(j, c->metadata, c->nmetadata, js_level_of_stream(c), server);
     json_out_end(j);
 }
 
@@ -668,7 +657,7 @@ bool js_cons_name_made_up(const struct cons_cfg *c)
     return c->opaque_len == sizeof made_up - 1 && memcmp(c->opaque, made_up, c->opaque_len) == 0;
 }
 
-void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c)
+void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c, bool server)
 {
     json_out_begin(j);
     if (c->durable) {
@@ -720,7 +709,7 @@ void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c)
     put_true(j, "mem_storage", c->mem_storage);
     put_true(j, "direct", c->direct);
     put_true(j, "sourcing", c->sourcing);
-    put_metadata(j, c->metadata, c->nmetadata);
+    js_level_put(j, c->metadata, c->nmetadata, js_level_of_consumer(c), server);
     if (c->pause_until_ns != 0) {
         json_out_time(j, "pause_until", c->pause_until_ns);
     }

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "broker/json_in.h"
+#include "broker/tzif.h"
 #include "engine/base/base.h"
 #include "engine/base/godur.h"
 
@@ -38,13 +39,20 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-size_t js_cron_time(char *out, int64_t ns)
+size_t js_cron_time(char *out, int64_t ns, const struct tzif *zone)
 {
-    int64_t s = floor_div(ns, NS_PER_S), days = floor_div(s, DAY_S), of_day = s - days * DAY_S;
+    int64_t s = floor_div(ns, NS_PER_S), until;
+    int32_t east = tzif_offset(zone, s, &until);
+    s += east;
+    int64_t days = floor_div(s, DAY_S), of_day = s - days * DAY_S;
     struct date d = date_of(days);
-    return (size_t)snprintf(out, JS_CRON_TIME_MAX, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)d.year,
-                            d.month, d.day, (int)(of_day / 3600), (int)(of_day / 60 % 60),
-                            (int)(of_day % 60));
+    int n = snprintf(out, JS_CRON_TIME_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", (int)d.year, d.month,
+                     d.day, (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60));
+    int32_t minutes = (east < 0 ? -east : east) / 60;
+    n += minutes == 0 ? snprintf(out + n, JS_CRON_TIME_MAX - (size_t)n, "Z")
+                      : snprintf(out + n, JS_CRON_TIME_MAX - (size_t)n, "%c%02d:%02d",
+                                 east < 0 ? '-' : '+', minutes / 60, minutes % 60);
+    return (size_t)n;
 }
 
 /* --- fields ----------------------------------------------------------------------------------- */
@@ -235,25 +243,47 @@ static int64_t in_day(const struct js_cron *c, int64_t from)
     return -1;
 }
 
+/* The first second of a wall clock that fits, t_s or later; INT64_MAX: none for years. */
+static int64_t next_on_clock(const struct js_cron *c, int64_t t_s)
+{
+    int64_t days = floor_div(t_s, DAY_S), from = t_s - days * DAY_S;
+    for (int64_t last = days + YEARS_AHEAD * 366; days <= last; days++, from = 0) {
+        int64_t s = day_fits(c, days) ? in_day(c, from) : -1;
+        if (s >= 0) {
+            return days * DAY_S + s;
+        }
+    }
+    return INT64_MAX;
+}
+
+/* One stretch of equal offset after the other: a time that the clock steps over does not come, one
+ * that it shows twice comes twice. */
+static int64_t next_in_zone(const struct js_cron *c, int64_t t_s)
+{
+    int64_t last = t_s + (int64_t)YEARS_AHEAD * 366 * DAY_S, until_s;
+    while (t_s <= last) {
+        int32_t east = tzif_offset(c->zone, t_s, &until_s);
+        int64_t next = next_on_clock(c, t_s + east);
+        if (next == INT64_MAX || next - east < until_s) {
+            return next == INT64_MAX ? next : next - east;
+        }
+        t_s = until_s;
+    }
+    return INT64_MAX;
+}
+
 int64_t js_cron_next(const struct js_cron *c, int64_t after_ns)
 {
+    int64_t at;
     if (c->kind == JS_CRON_AT) {
         return c->ns;
     }
     if (c->kind == JS_CRON_EVERY) {
-        int64_t at;
         return __builtin_add_overflow(after_ns, c->ns, &at) ? INT64_MAX : at;
     }
-    int64_t t = floor_div(after_ns, NS_PER_S) + 1, days = floor_div(t, DAY_S),
-            from = t - days * DAY_S;
-    for (int64_t last = days + YEARS_AHEAD * 366; days <= last; days++, from = 0) {
-        int64_t s = day_fits(c, days) ? in_day(c, from) : -1;
-        if (s >= 0) {
-            int64_t at;
-            return __builtin_mul_overflow(days * DAY_S + s, NS_PER_S, &at) ? INT64_MAX : at;
-        }
-    }
-    return INT64_MAX;
+    int64_t t_s = floor_div(after_ns, NS_PER_S) + 1;
+    t_s = c->zone == NULL ? next_on_clock(c, t_s) : next_in_zone(c, t_s);
+    return __builtin_mul_overflow(t_s, NS_PER_S, &at) ? INT64_MAX : at;
 }
 
 static int64_t round_s(int64_t ns)

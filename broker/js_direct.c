@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "broker/js_int.h"
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 #define DIRECT_WINDOW 64u         /* messages being read for one request */

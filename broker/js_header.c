@@ -88,20 +88,6 @@ void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len)
     }
 }
 
-bool js_level_too_high(const uint8_t *hdr, size_t len)
-{
-    struct js_headers h;
-    uint64_t level;
-    if (len == 0) {
-        return false;
-    }
-    js_headers_read(&h, hdr, len);
-    if (!js_hdr_has(&h, JS_HDR_REQUIRED_LEVEL)) {
-        return false;
-    }
-    return !js_parse_u64(h.value[JS_HDR_REQUIRED_LEVEL], &level) || level > JS_API_LEVEL;
-}
-
 bool js_parse_u64(struct brk_str s, uint64_t *out)
 {
     uint64_t v = 0;

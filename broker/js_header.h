@@ -51,11 +51,6 @@ static inline bool js_hdr_has(const struct js_headers *h, enum js_hdr which)
 
 /* Reads the block. What is malformed is skipped: a stream stores what clients send. */
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len);
-/* The JetStream API level that is served whole: 1 is that of nats-server 2.11. Clients look at it
- * before they ask for TTLs. */
-#define JS_API_LEVEL 1u
-/* True when the request names an API level above ours (`Nats-Required-Api-Level`). */
-bool js_level_too_high(const uint8_t *hdr, size_t len);
 /* The value of a header by its name; false when it is not there. */
 bool js_header_find(const uint8_t *hdr, size_t len, const char *name, struct brk_str *out);
 /* Decimal, digits only. False when it is none or does not fit. */

@@ -15,6 +15,7 @@
 #include "broker/js_config.h"
 #include "broker/js_hdr_edit.h"
 #include "broker/js_header.h"
+#include "broker/js_level.h"
 #include "broker/json_out.h"
 #include "engine/store.h"
 
@@ -95,6 +96,7 @@ struct js_stream {
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
     bool gone;                     /* not in the account's table any more */
+    bool purged;                   /* since the start, by a request */
     bool counter;                  /* allow_msg_counter */
     bool schedules;                /* allow_msg_schedules */
     struct htab scheds;            /* js_sched.c: subjects with a schedule */
@@ -265,6 +267,8 @@ struct js {
     size_t batch_bytes;           /* kept for them */
     struct brk_server *resting;   /* its publishers are held; NULL: none are */
     struct js_hdr_edit edit;      /* headers of the message that is being published */
+    struct js_system *system;     /* owned; NULL: no system account */
+    struct js_zones *zones;       /* owned; time zones of schedules */
     struct js_copier *copiers;    /* all; owned */
     uint64_t turns;               /* of the store */
     struct js_direct *directs;    /* DIRECT.GETs of several messages; owned */
@@ -310,6 +314,12 @@ struct js_req {
 void js_api_enable(struct js_account *ja);
 void js_api_disable(struct js_account *ja);
 bool js_api_slice(void *arg);
+
+/* --- js_system.c --- */
+void js_system_start(struct js *js, struct brk_account *acc);
+void js_system_stop(struct js *js);
+void js_system_fini(struct js *js);
+
 /* Frees requests that are still under way. */
 void js_api_fini(struct js *js);
 /* Begins the answer: {"type":"...". The handler writes members and ends with js_req_answer. */
@@ -366,6 +376,8 @@ void js_stream_reload(struct js_stream *s);
  * handle stays.
  */
 void js_stream_detach(struct js_stream *s);
+/* Says that it and its consumers are deleted. */
+void js_stream_advise_deleted(struct js_stream *s);
 /* Drops subscriptions only (at the server's stop). */
 void js_stream_silence(struct js_stream *s);
 void js_stream_ref(struct js_stream *s);
@@ -560,7 +572,9 @@ void js_push_fc_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 void js_v2_part(const struct js_account *ja, char *out, size_t size);
 /* The two tokens of a v2 subject behind $JS.ACK or $JS.FC name our domain and this account. */
 bool js_v2_is_ours(const struct js_account *ja, struct brk_str domain, struct brk_str hash);
-void js_ack_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
+void js_ack_cb(void *arg, const struct brk_msg *msg);
+/* Nobody takes this ack, or answer to a flow control request. */
+void js_no_taker(struct js_account *ja, const struct brk_msg *msg); /* arg: js_account */
 
 /* --- messages by request (js_get.c) --- */
 void js_direct_fini(struct js *js);

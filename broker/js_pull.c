@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 struct pull_body {

@@ -250,7 +250,11 @@ static bool is_answer(const struct js_consumer *c, struct brk_str subject)
 void js_push_fc_cb(void *arg, const struct brk_msg *msg)
 {
     struct js_consumer *c = find_fc(arg, msg->subject);
-    if (c == NULL || !is_answer(c, msg->subject)) {
+    if (c == NULL || !c->flow_control) {
+        js_no_taker(arg, msg);
+        return;
+    }
+    if (!is_answer(c, msg->subject)) {
         return;
     }
     if (!stalled(c) && c->fc_window < JS_FC_WINDOW_MAX) {

@@ -6,16 +6,18 @@
  * stream says. A schedule with one time gives way to what it makes in one record. At a start, and
  * when the feature is switched on, the last message of each subject is looked at. Loop thread.
  *
- * Times are UTC; other time zones are refused. */
+ * Times of six fields are UTC's or those of the zone that the message names (js_zone.h). */
 #include "broker/js_int.h"
 
 #include "broker/js_cron.h"
+#include "broker/js_zone.h"
 #include "engine/base/base.h"
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
 #define SCAN_PER_TURN 512u
 #define RETRY_MS 5
+#define ZONE_RETRY_NS (60 * NS_PER_S)
 
 struct js_sched {
     struct htab_node by_subject;
@@ -43,26 +45,29 @@ static bool literal_other(const struct stream_cfg *cfg, struct brk_str v, const 
            captured(cfg, v) && !js_str_eq(v, not_p, not_len);
 }
 
-static bool zoned(const struct js_headers *h)
+static bool names_zone(const struct js_headers *h)
 {
     return (h->seen >> JS_HDR_SCHEDULE_TIME_ZONE & 1u) != 0;
 }
 
-static enum api_err check_zone(const struct js_headers *h)
+/* The zone that the headers name, if they do. False: there is none of that name. */
+static bool find_zone(struct js *js, const struct js_headers *h, const struct tzif **zone_out)
 {
-    struct brk_str zone = h->value[JS_HDR_SCHEDULE_TIME_ZONE];
-    bool utc = js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE) && js_str_eq(zone, "UTC", 3);
-    return !zoned(h) || utc ? API_OK : API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID;
+    *zone_out = NULL;
+    return !names_zone(h) ||
+           (js_hdr_has(h, JS_HDR_SCHEDULE_TIME_ZONE) &&
+            js_zone_find(&js->zones, js->d.env, h->value[JS_HDR_SCHEDULE_TIME_ZONE], zone_out));
 }
 
-static enum api_err check_time(const struct js_headers *h)
+static enum api_err check_time(struct js *js, const struct js_headers *h)
 {
     struct js_cron c;
+    const struct tzif *zone;
     struct brk_str v = h->value[JS_HDR_SCHEDULE];
-    if (check_zone(h) != API_OK) {
-        return check_zone(h);
+    if (!find_zone(js, h, &zone)) {
+        return API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID;
     }
-    return js_cron_parse(&c, v.p, v.n) && (!zoned(h) || c.kind == JS_CRON_FIELDS)
+    return js_cron_parse(&c, v.p, v.n) && (!names_zone(h) || c.kind == JS_CRON_FIELDS)
                ? API_OK
                : API_MESSAGE_SCHEDULES_PATTERN_INVALID;
 }
@@ -74,7 +79,7 @@ static enum api_err check_schedule(struct js_stream *s, const struct js_headers 
     struct brk_str target = h->value[JS_HDR_SCHEDULE_TARGET], ttl = h->value[JS_HDR_SCHEDULE_TTL],
                    source = h->value[JS_HDR_SCHEDULE_SOURCE];
     int64_t seconds;
-    enum api_err off = check_time(h);
+    enum api_err off = check_time(s->ja->js, h);
     if (off != API_OK) {
         return off;
     }
@@ -126,9 +131,11 @@ static enum api_err check_end(struct js_stream *s, const struct js_headers *h,
 
 enum api_err js_sched_read(struct js_stream *s, const struct js_headers *h, struct store_append *a)
 {
+    const struct tzif *zone;
     if (!js_hdr_has(h, JS_HDR_SCHEDULE)) {
-        if (zoned(h) && (!s->schedules || check_zone(h) != API_OK)) {
-            return s->schedules ? check_zone(h) : API_MESSAGE_SCHEDULES_DISABLED;
+        if (!find_zone(s->ja->js, h, &zone)) { /* told with or without a schedule */
+            return s->schedules ? API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID
+                                : API_MESSAGE_SCHEDULES_DISABLED;
         }
         bool ends = js_hdr_has(h, JS_HDR_SCHEDULER) || js_hdr_has(h, JS_HDR_SCHEDULE_NEXT);
         return ends ? check_end(s, h, a) : API_OK;
@@ -286,7 +293,7 @@ enum fired { FIRED, FIRED_NOT, FIRED_LATER };
 /* Stores what the schedule makes. m is the schedule, h its headers, next INT64_MAX: the last time.
  */
 static enum fired produce(struct js_stream *s, const struct js_sched *k, const struct msg *m,
-                          const struct js_headers *h, int64_t next)
+                          const struct js_headers *h, int64_t next, const struct tzif *zone)
 {
     struct js *js = s->ja->js;
     struct js_hdr_edit *e = &js->edit;
@@ -304,7 +311,7 @@ static enum fired produce(struct js_stream *s, const struct js_sched *k, const s
     own_headers(e, &body);
     js_hdr_edit_add(e, "Nats-Scheduler", k->subject, k->len);
     js_hdr_edit_add(e, "Nats-Schedule-Next", next == INT64_MAX ? "purge" : time,
-                    next == INT64_MAX ? 5 : js_cron_time(time, next));
+                    next == INT64_MAX ? 5 : js_cron_time(time, next, zone));
     struct store_append a = {.subject = target.p,
                              .subject_len = (uint32_t)target.n,
                              .data = body.data,
@@ -359,6 +366,9 @@ static int64_t look(struct js_stream *s, struct js_sched *k, int64_t now)
         !js_cron_parse(&c, v.p, v.n)) {
         return INT64_MAX;
     }
+    if (!find_zone(js, &h, &c.zone)) { /* the machine has it no more; perhaps again */
+        return settle(k, now + ZONE_RETRY_NS);
+    }
     int64_t due = k->next_ns != 0 ? k->next_ns : js_cron_first(&c, m.ts_ns, now);
     if (due > now) {
         return settle(k, due);
@@ -367,7 +377,7 @@ static int64_t look(struct js_stream *s, struct js_sched *k, int64_t now)
     if (next <= now) { /* what was missed is not made up for */
         next = js_cron_first(&c, now, now);
     }
-    switch (produce(s, k, &m, &h, next)) {
+    switch (produce(s, k, &m, &h, next, c.zone)) {
     case FIRED:
         return settle(k, next);
     case FIRED_NOT: /* refused by the stream's limits */

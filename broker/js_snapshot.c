@@ -313,7 +313,7 @@ static void answer(struct js_snapshot *s)
     }
     struct json_out *j = js_req_begin(r);
     json_out_key(j, "config");
-    js_stream_cfg_put(j, &i->cfg);
+    js_stream_cfg_put(j, &i->cfg, false);
     js_put_snap_state(j, &i->state);
     js_adv_snapshot_create(s->ja, s->stream, s->client, &i->state);
     js_req_answer(r);
@@ -367,7 +367,7 @@ static void prepare(struct js_snapshot *s)
     struct snap_out *o = &s->out;
     *o = (struct snap_out){
         .ops = js->ops, .snap = s->snap, .name = base_strdup(s->stream), .now_ns = s->begun_ns};
-    js_stream_cfg_put(&cfg, &i->cfg);
+    js_stream_cfg_put(&cfg, &i->cfg, false);
     o->meta = meta_text(i->state.created_ns, NULL, &cfg, &o->meta_len);
     json_out_fini(&cfg);
     o->cons = base_calloc(i->ncons + 1, sizeof *o->cons);
@@ -377,7 +377,7 @@ static void prepare(struct js_snapshot *s)
         if (c->cfg.mem_storage) {
             continue;
         }
-        js_cons_cfg_put(&cfg, &c->cfg);
+        js_cons_cfg_put(&cfg, &c->cfg, false);
         o->cons[k].name = base_strdup(c->cfg.name);
         o->cons[k].meta = meta_text(c->created_ns, c->cfg.name, &cfg, &o->cons[k].meta_len);
         json_out_fini(&cfg);

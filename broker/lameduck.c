@@ -70,7 +70,7 @@ void brk_lame_duck_enter(struct brk_server *s)
     }
     for (struct brk_conn *c = s->conns_first; c != NULL; c = c->next) {
         if (c->state == BRK_CONN_OPEN && c->protocol >= 1) {
-            brk_conn_send_info(c);
+            brk_conn_send_info(c, false);
         }
     }
     int64_t rest = s->opts->lame_duck_duration_ns - s->opts->lame_duck_grace_ns;

@@ -9,6 +9,7 @@
 #include "broker/js.h"
 #include "broker/js_header.h"
 #include "broker/monitor_int.h"
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 #define BATCH 16u
@@ -80,7 +81,7 @@ static void put_stats(struct mon_job *job, const struct brk_account *acc,
     json_out_u64(j, "accounts", acc == NULL ? js_accounts(job->m) : 0);
     json_out_u64(j, "ha_assets", 0);
     json_out_open(j, "api");
-    json_out_u64(j, "level", JS_API_LEVEL);
+    json_out_u64(j, "level", acc == NULL ? JS_API_LEVEL : 0); /* upstream: the server's */
     json_out_u64(j, "total", f->api_total);
     json_out_u64(j, "errors", f->api_errors);
     if (f->api_inflight > 0) {

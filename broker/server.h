@@ -15,6 +15,7 @@
 #include "broker/htab.h"
 #include "broker/loop.h"
 #include "broker/opts.h"
+#include "broker/version.h"
 #include "engine/base/env.h"
 #include "engine/base/err.h"
 
@@ -23,9 +24,6 @@ struct brk_closed;
 struct brk_listener;
 struct brk_auth;
 
-/* Whose features we serve, in INFO and --version; it rises as they land. Millrace's own version,
- * engine/base/version.h, stands beside it. */
-#define BRK_NATS_VERSION "2.10.29"
 #define BRK_PROTO 1
 #define BRK_LOOPS_MAX 1u
 

@@ -260,14 +260,29 @@ static bool wanted_by_others(const struct store_cons *c, uint64_t seq)
     return false;
 }
 
+/* On a work queue consumers have their messages to themselves, but for those by which other streams
+ * copy: a message goes once all who want it are done. */
+static bool shared(const struct store_stream *s)
+{
+    if (s->cfg.retention != RETENTION_WORKQUEUE) {
+        return true;
+    }
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (s->cons[i]->cfg.sourcing) {
+            return s->ncons > 1;
+        }
+    }
+    return false;
+}
+
 /* What leaves the stream with this delta. */
 static void take_removed(struct store_cons *c, struct seq_runs *out)
 {
+    bool ask = c->consumed.n > 0 && shared(c->s);
     seqs_sort(&c->consumed);
     for (size_t i = 0; i < c->consumed.n; i++) {
         uint64_t seq = c->consumed.v[i];
-        if (liveset_is_live(c->s->live, seq) &&
-            (c->s->cfg.retention == RETENTION_WORKQUEUE || !wanted_by_others(c, seq))) {
+        if (liveset_is_live(c->s->live, seq) && (!ask || !wanted_by_others(c, seq))) {
             seq_runs_add(out, seq);
         }
     }

@@ -152,6 +152,9 @@ void cons_position_fresh(struct store_cons *c)
         break;
     case DELIVER_BY_START_SEQ:
         start = c->cfg.opt_start_seq;
+        if (c->cfg.direct && start > s->last_seq) { /* a copier gets what comes next */
+            start = s->last_seq + 1;
+        }
         break;
     case DELIVER_BY_START_TIME:
         start = stream_seq_at_time(s, c->cfg.opt_start_time_ns);

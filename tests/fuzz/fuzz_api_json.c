@@ -72,9 +72,9 @@ static void stream_again(const struct js_stream_req *r)
     }
     struct json_out first = {0}, second = {0};
     struct js_stream_req again;
-    js_stream_cfg_put(&first, &r->cfg);
+    js_stream_cfg_put(&first, &r->cfg, true);
     must(read_stream(&again, first.buf, first.len, !r->create));
-    js_stream_cfg_put(&second, &again.cfg);
+    js_stream_cfg_put(&second, &again.cfg, true);
     drop_empty_placement(&first);
     must(first.len == second.len && memcmp(first.buf, second.buf, first.len) == 0);
     js_stream_req_fini(&again);
@@ -130,11 +130,11 @@ static void consumer_again(const struct js_cons_req *r, const struct stream_cfg 
     struct json_out first = {0}, second = {0};
     struct js_cons_req again;
     json_out_raw(&first, "{\"config\":", 10);
-    js_cons_cfg_put(&first, &r->cfg);
+    js_cons_cfg_put(&first, &r->cfg, true);
     json_out_raw(&first, "}", 1);
     must(read_consumer(&again, first.buf, first.len, s, lim));
     json_out_raw(&second, "{\"config\":", 10);
-    js_cons_cfg_put(&second, &again.cfg);
+    js_cons_cfg_put(&second, &again.cfg, true);
     json_out_raw(&second, "}", 1);
     must(first.len == second.len && memcmp(first.buf, second.buf, first.len) == 0);
     must(js_cons_cfg_equal(&r->cfg, &again.cfg));

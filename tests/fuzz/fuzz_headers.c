@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "broker/js_header.h"
+#include "broker/js_level.h"
 #include "engine/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -667,12 +667,12 @@ def advisories(r):
 def unserved(r):
     """What is known and not served: our own text."""
     r.stream("S", allow_direct=True)
-    for what in ("META.LEADER.STEPDOWN", "SERVER.REMOVE", "ACCOUNT.PURGE.x", "NO.SUCH.REQUEST"):
+    for what in ("META.LEADER.STEPDOWN", "SERVER.REMOVE", "NO.SUCH.REQUEST"):
         r.api(what)
     for body in ({"batch": 3, "seq": 1}, {"multi_last": ["s.>"]}, {"seq": 1, "start_time": "2020-01-01T00:00:00Z"}):
         r.api("DIRECT.GET.S", body)
     r.consumer("S", "c")
-    for level in ("0", "1", "x"):
+    for level in ("0", "4", "5", "x"):
         for what in ("INFO", "CONSUMER.MSG.NEXT.S.c", "DIRECT.GET.S", "DIRECT.GET.S.s.a"):
             m = r.try_request(API + what, b'{"no_wait":true}' if "NEXT" in what else b"", {"Nats-Required-Api-Level": level})
             r.say(what, level, m.hdr[:60], "10185" in m.data.decode())

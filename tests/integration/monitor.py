@@ -149,7 +149,7 @@ def test_varz(site):
     check("varz store_dir", v["jetstream"]["config"]["store_dir"].endswith("/millrace"))
     check("varz process", v["mem"] > 1 << 20 and v["cores"] > 0)
     check("varz requests", v["http_req_stats"]["/varz"] >= 1)
-    check("varz level", v["jetstream"]["stats"]["api"]["level"] == 1)
+    check("varz level", v["jetstream"]["stats"]["api"]["level"] == 4)
     equal("varz ours", v["millrace"]["version"] != "", True)
 
 

@@ -948,7 +948,7 @@ static bool wants(const struct md_stream *s, const struct md_cons *c, const stru
     }
     for (size_t i = 0; i < c->npend; i++) {
         if (c->pend[i].sseq == m->seq) {
-            return !c->pend[i].exhausted;
+            return !c->pend[i].exhausted || s->cfg.retention == RETENTION_WORKQUEUE;
         }
     }
     return false;
@@ -971,6 +971,16 @@ bool md_wanted(const struct md_stream *s, const struct md_msg *m, int64_t boot_n
     return false;
 }
 
+/* Who is done with a message must ask the others. */
+static bool shared(const struct md_stream *s)
+{
+    bool is = s->cfg.retention == RETENTION_INTEREST;
+    for (size_t i = 0; i < s->ncons && s->cfg.retention == RETENTION_WORKQUEUE; i++) {
+        is = is || s->cons[i]->cfg.sourcing;
+    }
+    return is;
+}
+
 size_t md_take_consumed(struct md_stream *s, struct md_cons *c, uint64_t **seqs_out)
 {
     size_t n = 0;
@@ -978,7 +988,7 @@ size_t md_take_consumed(struct md_stream *s, struct md_cons *c, uint64_t **seqs_
     for (size_t i = 0; i < c->nconsumed; i++) {
         const struct md_msg *m = md_find(s, c->consumed[i]);
         bool wanted = m == NULL || !m->live;
-        for (size_t k = 0; k < s->ncons && !wanted && s->cfg.retention == RETENTION_INTEREST; k++) {
+        for (size_t k = 0; k < s->ncons && !wanted && shared(s); k++) {
             wanted = s->cons[k] != c && wants(s, s->cons[k], m);
         }
         if (!wanted) {

@@ -872,6 +872,8 @@ void sw_cons_create(struct world *w, struct sw_inst *in)
         cfg->backoff_ns[1] = 5 * NS_PER_S + 139;
     }
     set_filters(w, cfg);
+    cfg->sourcing =
+        in->md.cfg.retention == RETENTION_WORKQUEUE && prng_mix(w->seed * 97 + w->steps) % 3 == 0;
     if (in->md.cfg.retention == RETENTION_INTEREST && cfg->nfilters == 0 &&
         prng_mix(w->seed * 95 + w->steps) % 2 == 0) { /* others leave something that it wants not */
         cfg->nfilters = 1;

@@ -231,11 +231,11 @@ static void test_made_up_name(void **state)
     struct json_out j = {0};
     assert_true(consumer("{\"config\":{}}", &r, &e));
     r.cfg.name = base_strdup("abcdefgh");
-    js_cons_cfg_put(&j, &r.cfg);
+    js_cons_cfg_put(&j, &r.cfg, false);
     assert_non_null(memmem(j.buf, j.len, "abcdefgh", 8));
     json_out_reset(&j);
     js_cons_mark_made_up(&r.cfg);
-    js_cons_cfg_put(&j, &r.cfg);
+    js_cons_cfg_put(&j, &r.cfg, false);
     assert_null(memmem(j.buf, j.len, "abcdefgh", 8));
     json_out_fini(&j);
     js_cons_req_fini(&r);

@@ -20,7 +20,7 @@ static void next_is(const char *pattern, const char *after, const char *want)
     struct js_cron c;
     char out[JS_CRON_TIME_MAX];
     assert_true(js_cron_parse(&c, pattern, strlen(pattern)));
-    js_cron_time(out, js_cron_next(&c, at(after)));
+    js_cron_time(out, js_cron_next(&c, at(after)), NULL);
     assert_string_equal(out, want);
 }
 

@@ -35,7 +35,7 @@ static void check_kept(const char *field, const char *want, const char * not )
     struct api_error e;
     struct json_out j = {0};
     assert_true(make(field, &r, &e));
-    js_stream_cfg_put(&j, &r.cfg);
+    js_stream_cfg_put(&j, &r.cfg, false);
     json_out_raw(&j, "", 1);
     if (want != NULL) {
         if (strstr(j.buf, want) == NULL) {
