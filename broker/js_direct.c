@@ -375,7 +375,8 @@ static void plan_multi(struct js_direct *d)
     }
     d->at = skip;
     d->pending = n - skip;
-    d->n = d->left < (int64_t)(n - skip) ? skip + (size_t)d->left : n;
+    bool limit = d->left > 0; /* as upstream: less than nothing limits nothing here */
+    d->n = limit && d->left < (int64_t)(n - skip) ? skip + (size_t)d->left : n;
     if (d->pending == 0) {
         end_status(d, NO_RESULTS);
         return;

@@ -48,6 +48,32 @@ def numbers(c):
     assert "error" not in c.request("$JS.API.STREAM.PURGE.S", '{"filter":"18446744073709551616"}').json()
 
 
+def several(c, body):
+    """Sequences of a batched direct get, and how it ends."""
+    inbox, sid = c.new_inbox()
+    c.pub("$JS.API.DIRECT.GET.B", json.dumps(body), inbox)
+    out = []
+    while True:
+        m = c.next(sid)
+        if m.status():
+            return out, m.status()[0], m.headers().get("Nats-Num-Pending")
+        out.append(int(m.headers()["Nats-Sequence"]))
+
+
+def batches(c):
+    """A batch of less than nothing: of last messages all, of others none."""
+    ok(c.api("STREAM.CREATE.B", {"name": "B", "subjects": ["b.>"], "allow_direct": True}))
+    for i in range(5):
+        c.request("b.%d" % i, b"x")
+    for batch in (-1, -2**31, -2**63):
+        assert several(c, {"multi_last": ["b.>"], "batch": batch}) == ([1, 2, 3, 4, 5], 204, "0")
+        assert several(c, {"multi_last": ["b.>"], "batch": batch, "seq": 3}) == ([3, 4, 5], 204, "0")
+        assert several(c, {"seq": 1, "batch": batch}) == ([], 204, "5")
+    assert several(c, {"multi_last": ["b.>"], "batch": 2**63 - 1}) == ([1, 2, 3, 4, 5], 204, "0")
+    assert several(c, {"multi_last": ["b.>"], "max_bytes": -1}) == ([1], 204, "4")
+    assert several(c, {"seq": 1, "batch": 2, "max_bytes": -5}) == ([1], 204, "4")
+
+
 def durations(c):
     ok(c.api("CONSUMER.CREATE.S.i", {"stream_name": "S", "config": {"name": "i", "inactive_threshold": I64}}))
     ok(c.api("CONSUMER.CREATE.S.d", {"stream_name": "S", "config": {"durable_name": "d", "filter_subject": "none"}}))
@@ -105,6 +131,7 @@ def main():
         ok(c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>", "none"]}))
         c.request("s.a", b"x")
         numbers(c)
+        batches(c)
         durations(c)
         pull_flood(srv.port, c)
         api_bytes(srv)

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -121,6 +122,7 @@ class Load(multiprocessing.Process):
 
     def run(self):
         self.pipe.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver says when to end
         os.nice(19)
         self.rng = random.Random("%d %s" % (self.world.seed, self.name))
         try:
@@ -252,8 +254,8 @@ class Load(multiprocessing.Process):
                 raise Broken("%s: reader got delivery %s, not %d" % (name, f[6], consumer_seq))
             out.append(m)
             left = int(f[8])
+        c.request("$JS.API.CONSUMER.DELETE.%s.%s" % (name, reader))
         c.unsub(sid)
-        self.api(c, "CONSUMER.DELETE.%s.%s" % (name, reader))
         return state, out
 
 

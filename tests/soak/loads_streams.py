@@ -158,7 +158,7 @@ class Age(Publisher):
             self.publish(c, numbers)
         finally:
             for n in numbers:
-                self.times[n] = before
+                self.times.setdefault(n, before)  # a try without an answer may have stored it
 
     def verify(self, c, last):
         subjects = {}

@@ -113,7 +113,8 @@ class Server:
         self.world.starts.value += 1
         begin = time.monotonic()
         with open(self.log_path, "wb") as log:
-            self.proc = subprocess.Popen([server.binary(), "-c", conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.proc = subprocess.Popen([server.binary(), "-c", conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                         start_new_session=True)
         while "Server is ready" not in self.log():
             if self.proc.poll() is not None or time.monotonic() - begin > READY_SECONDS:
                 raise actor.Broken("the server did not start: %s\n%s" % (self.proc.poll(), self.log()[-3000:]))
@@ -230,6 +231,7 @@ class Run:
         self.server.start()
         self.world.port = self.server.port
         self.begin = self.life_begin = time.monotonic()
+        signal.signal(signal.SIGINT, self.enough)
         self.loads = [kind(self.world) for kind in LOADS if not self.args.only or kind.name in self.args.only]
         for load in self.loads:
             load.start()
@@ -241,6 +243,10 @@ class Run:
         finally:
             for load in self.loads:
                 load.kill()
+
+    def enough(self, *_):
+        """SIGINT: the run ends here, and what was seen is judged."""
+        self.seconds = self.samples.seconds = self.now()
 
     def main(self):
         todo = timeline(self.rng, self.seconds, self.disk.kind is not None)
