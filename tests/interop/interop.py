@@ -35,7 +35,8 @@ ROWS = [
     ("queue groups", r"core .*queue groups"), ("streams", r"stream:"), ("publish: ids, expectations", r"publish:"),
     ("pull consumers", r"pull consumer"), ("push consumers", r"push consumer"), ("durable consumers", r"pu(ll|sh) consumer.*durable"),
     ("ephemeral consumers", r"pu(ll|sh) consumer.*ephemeral"), ("ordered consumers", r".*ordered"), ("acks, redelivery", r"acks"),
-    ("retention", r"workqueue"), ("KV: CAS, history", r"kv"), ("KV: watch", r"kv.*watch"), ("objects", r"object store"),
+    ("retention", r"workqueue"), ("KV: CAS, history", r"kv"), ("KV: watch", r"kv.*watch"), ("KV: key TTL, markers", r"kv.*TTL"),
+    ("KV: republish, mirror...", r"kv.*(republish|compression)"), ("objects", r"object store"), ("object links", r"object.*link"),
     ("reconnect across kill -9", r"reconnect"), ("drain", r"drain"),
 ]
 FEATURES = ["TLS", "nkey", "JWT", "WebSocket", "lame duck"]

@@ -573,7 +573,10 @@ func main() {
 		{"push consumer: durable, ephemeral, queue group", push},
 		{"acks: nak, delay, term, in progress, max deliver", acks},
 		{"kv: put, get, create, update, delete, purge, history, keys, watch", keyValue},
+		{"kv: key TTL, limit markers, purge TTL, bucket TTL", keyTTL},
+		{"kv: compression, metadata, republish, watch options, mirror, sources", keyOptions},
 		{"object store: put 5 MB, get, info, list, link, delete, watch, seal", objects},
+		{"object store: compression, metadata, links, rename, show deleted, seal", objectOptions},
 		{"drain", drain},
 		{"reconnect after kill -9", reconnect},
 	}

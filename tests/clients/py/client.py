@@ -252,6 +252,72 @@ async def key_value(c):
     assert await c.js.delete_key_value("conf")
 
 
+async def until(what, fn):
+    """Tries again until fn says yes, within ten seconds."""
+    for _ in range(500):
+        if await fn():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(what + ": not within 10 s")
+
+
+async def gone(kv, key):
+    try:
+        await kv.get(key)
+        return False
+    except KeyNotFoundError:
+        return True
+
+
+@case
+async def kv_ttl(c):
+    """kv: key TTL, limit markers, purge TTL, bucket TTL"""
+    kv = await c.js.create_key_value(bucket="ttl", history=5, limit_marker_ttl=1)
+    watcher = await kv.watchall()
+    same(await watcher.updates(), None, "nothing at first")
+    same(await kv.create("a", b"1", msg_ttl=1), 1, "create with a TTL")
+    await kv.put("b", b"2")
+    await kv.purge("b", msg_ttl=1)
+    seen = [await watcher.updates(timeout=10) for _ in range(4)]
+    same([(e.key, e.operation) for e in seen[:3]], [("a", None), ("b", None), ("b", "PURGE")], "watched")
+    await until("the key's end", lambda: gone(kv, "a"))
+    assert await kv.create("a", b"again") > 3, "create over the marker"
+    same((await kv.status()).marker_ttl, 1, "limit marker TTL")
+    await watcher.stop()
+    old = await c.js.create_key_value(bucket="aged", ttl=1)
+    await old.put("x", b"1")
+    await until("the bucket's TTL", lambda: gone(old, "x"))
+    assert await c.js.delete_key_value("ttl") and await c.js.delete_key_value("aged")
+
+
+@case
+async def kv_options(c):
+    """kv: republish, watch options"""
+    sub = await c.nc.subscribe("copy.>")
+    kv = await c.js.create_key_value(bucket="opt", history=3, max_value_size=100,
+                                     republish=api.RePublish(src=">", dest="copy.>"))
+    for key, value in (("x.1", b"a"), ("x.1", b"b"), ("x.2", b"c"), ("y", b"d")):
+        await kv.put(key, value)
+    await kv.delete("x.2")
+    m = await sub.next_msg(timeout=5)
+    same((m.subject, m.data, m.headers["Nats-Sequence"]), ("copy.$KV.opt.x.1", b"a", "1"), "republished")
+    await fails(kv.put("big", bytes(200)), APIError, "message size exceeds")
+
+    async def initial(keys, **options):
+        watcher, got = await kv.watch(keys, **options), []
+        while (e := await watcher.updates(timeout=5)) is not None:
+            got.append((e.key, e.operation, e.value or b"", e.revision))
+        await watcher.stop()
+        return got
+    latest = [("x.1", None, b"b", 2), ("y", None, b"d", 4), ("x.2", "DEL", b"", 5)]
+    same(await initial(">"), latest, "watch all")
+    same(await initial("x.*", include_history=True),
+         [("x.1", None, b"a", 1), ("x.1", None, b"b", 2), ("x.2", None, b"c", 3), ("x.2", "DEL", b"", 5)], "history")
+    same(await initial(">", ignore_deletes=True), latest[:2], "without deletes")
+    same(await initial(">", meta_only=True), [(k, o, b"", r) for k, o, _, r in latest], "headers only")
+    assert await c.js.delete_key_value("opt")
+
+
 @case
 async def objects(c):
     """object store: put 5 MB, get, info, list, delete, watch"""
