@@ -260,6 +260,10 @@ static enum st one_msg(void *arg, const struct msg *m, struct err *err)
         js_header_find(m->hdr, m->hdr_len, "Nats-TTL", &v)) {
         a.flags |= MSG_TTL;
     }
+    if (m->hdr_len > 0 && s->q.cfg.allow_msg_schedules &&
+        js_header_find(m->hdr, m->hdr_len, "Nats-Schedule", &v) && v.n > 0) {
+        a.flags |= MSG_SCHED;
+    }
     enum st st = s->ja->js->ops->append(s->ss, &a, on_append, s);
     if (st == ST_OK) {
         s->pending++;

@@ -4,7 +4,8 @@
  * What is kept here is only when a subject is due; everything else is read from the stored message
  * when the time has come, so that a schedule that was deleted, purged or replaced does what the
  * stream says. A schedule with one time gives way to what it makes in one record. At a start, and
- * when the feature is switched on, the last message of each subject is looked at. Loop thread.
+ * when the feature is switched on, the store says which there are; only in a store written before it
+ * kept them is the last message of each subject looked at, once. Loop thread.
  *
  * Times of six fields are UTC's or those of the zone that the message names (js_zone.h). */
 #include "broker/js_int.h"
@@ -244,12 +245,20 @@ static bool collect(void *arg, const char *subject, uint32_t len, uint64_t count
     return true;
 }
 
+static void note_stored(void *arg, uint64_t seq, const char *subject, uint32_t len)
+{
+    struct store_append a = {.subject = subject, .subject_len = len};
+    (void)seq;
+    js_sched_note(arg, &a);
+}
+
 void js_sched_start(struct js_stream *s)
 {
-    if (s->sched_scan_n == 0) {
+    bool known = s->ja->js->ops->stream_schedules(s->ss, note_stored, s);
+    if (!known && s->sched_scan_n == 0) {
         s->ja->js->ops->stream_subjects(s->ss, ">", 1, collect, s);
+        wake(s, 0);
     }
-    wake(s, 0);
 }
 
 /* True: all of it has been looked at. */
@@ -266,11 +275,13 @@ static bool scan(struct js_stream *s)
         if (st == ST_OK && (m.flags & MSG_SCHED) != 0) {
             struct store_append a = {.subject = subject, .subject_len = len};
             js_sched_note(s, &a);
+            s->ja->js->ops->stream_schedule_found(s->ss, m.seq);
         }
         base_free(subject);
         s->sched_scan_n--;
     }
-    if (s->sched_scan_n == 0) {
+    if (s->sched_scan_n == 0 && s->sched_scan != NULL) {
+        s->ja->js->ops->stream_schedule_found(s->ss, 0);
         scan_fini(s);
     }
     return s->sched_scan_n == 0;

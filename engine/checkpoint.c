@@ -217,6 +217,9 @@ static void freeze(struct eng *e, struct store_stream *s)
     u->dedup = base_malloc(dedup_encode_bound(s->dedup, id_len) + 1);
     u->dedup_len = dedup_encode(s->dedup, UINT64_MAX, last_id, id_len, u->dedup);
     u->dedup = srcpos_wrap(&s->sources, u->dedup, u->dedup_len, &u->dedup_len);
+    schedset_tidy(&s->scheds, s->live);
+    u->dedup = schedset_wrap(&s->scheds, s->cfg.allow_msg_schedules, u->dedup, u->dedup_len,
+                             &u->dedup_len);
     u->blob_only = s->tail.bytes < CKPT_TAIL_BLOB_MAX;
     take_tail(u);
     take_removed(u);

@@ -227,6 +227,10 @@ void stream_op_barrier(struct store_stream *s, store_done_fn fn, void *arg);
 void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len,
                         bool (*fn)(void *arg, const char *subject, uint32_t len, uint64_t count),
                         void *arg);
+bool stream_op_schedules(struct store_stream *s,
+                         void (*fn)(void *arg, uint64_t seq, const char *subject, uint32_t len),
+                         void *arg);
+void stream_op_schedule_found(struct store_stream *s, uint64_t seq);
 size_t stream_op_seqs(struct store_stream *s, const char *filter, uint32_t len, uint64_t from,
                       uint64_t *out, size_t max);
 uint64_t stream_op_count_from(struct store_stream *s, const char *filter, uint32_t len,

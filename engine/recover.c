@@ -68,9 +68,10 @@ static enum st load_stream_ckpt(void *arg, const struct cat_stream_ckpt *row, st
         s->reserved_seq = row->last_seq;
         return ST_OK;
     }
-    const uint8_t *ids;
-    size_t ids_len;
-    if (srcpos_unwrap(&s->sources, row->dedup.data, row->dedup.len, &ids, &ids_len) != ST_OK ||
+    const uint8_t *ids, *rest;
+    size_t ids_len, rest_len;
+    if (schedset_unwrap(&s->scheds, row->dedup.data, row->dedup.len, &rest, &rest_len) != ST_OK ||
+        srcpos_unwrap(&s->sources, rest, rest_len, &ids, &ids_len) != ST_OK ||
         dedup_decode(s->dedup, ids, ids_len, err) != ST_OK) {
         stream_note_damage(
             s, 0, 0,

@@ -343,6 +343,13 @@ struct store_ops {
                             bool (*fn)(void *arg, const char *subject, uint32_t len,
                                        uint64_t count),
                             void *arg);
+    /* Calls fn for each schedule (MSG_SCHED) that is the last message of its subject. False: the
+     * store was written by a version that did not keep them; look at the last message of each
+     * subject, tell stream_schedule_found, and 0 when that was all. Nothing is read from disk. */
+    bool (*stream_schedules)(struct store_stream *,
+                             void (*fn)(void *arg, uint64_t seq, const char *subject, uint32_t len),
+                             void *arg);
+    void (*stream_schedule_found)(struct store_stream *, uint64_t seq);
     /* The lowest live sequences >= from whose subject matches (filter_len 0: any), ascending, at
      * most max; returns how many. And how many there are in all. */
     size_t (*stream_seqs)(struct store_stream *, const char *filter, uint32_t filter_len,

@@ -33,6 +33,7 @@ struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct strea
     s->created_ns = created_ns;
     s->next_sub = 1;
     s->first_seq = 1;
+    s->scheds.known = true; /* there are none */
     s->live = base_calloc(1, sizeof *s->live);
     liveset_init(s->live, 1, 0);
     s->idx = sidx_create();
@@ -89,6 +90,7 @@ void stream_gut(struct store_stream *s)
     drop_all(s, s->last_seq + 1);
     dedup_clear(s->dedup);
     srcpos_clear(&s->sources);
+    schedset_clear(&s->scheds);
 }
 
 void stream_free(struct store_stream *s)
@@ -280,6 +282,9 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
     account_bytes(s, (int64_t)size);
     if ((m->flags & MSG_TTL) != 0) {
         stream_ttl_add(s, m->seq, msg_expires_ns(m));
+    }
+    if ((m->flags & MSG_SCHED) != 0) {
+        schedset_add(&s->scheds, s->live, m->seq);
     }
     s->msgs++;
     s->last_seq = m->seq;

@@ -20,6 +20,7 @@
 #include "engine/liveset.h"
 #include "engine/msgmap.h"
 #include "engine/store.h"
+#include "engine/schedset.h"
 #include "engine/srcpos.h"
 #include "engine/subject_index.h"
 #include "engine/tail.h"
@@ -65,6 +66,7 @@ struct store_stream {
     struct msgmap map;
     struct dedup *dedup; /* owned */
     struct srcpos sources;
+    struct schedset scheds;
     struct tail tail;
     struct seg_set *segs;       /* owned; NULL until the first flush */
     uint64_t reserved_seq;      /* memory streams: highest sequence reserved by a SKIP */

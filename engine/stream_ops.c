@@ -401,6 +401,32 @@ void stream_op_subjects(struct store_stream *s, const char *filter, uint32_t len
     sidx_match(s->idx, filter, len, NULL, 0, each_subject, &a);
 }
 
+bool stream_op_schedules(struct store_stream *s,
+                         void (*fn)(void *arg, uint64_t seq, const char *subject, uint32_t len),
+                         void *arg)
+{
+    for (size_t i = 0; i < s->scheds.n; i++) {
+        uint64_t seq = s->scheds.v[i];
+        const struct sidx_entry *entry = liveset_is_live(s->live, seq) ? stream_entry(s, seq) : NULL;
+        if (entry != NULL && sidx_last(entry) == seq) {
+            size_t len;
+            const char *subject = sidx_subject(entry, &len);
+            fn(arg, seq, subject, (uint32_t)len);
+        }
+    }
+    return s->scheds.known;
+}
+
+void stream_op_schedule_found(struct store_stream *s, uint64_t seq)
+{
+    if (seq == 0) {
+        s->scheds.known = true;
+        s->ckpt_dirty = true;
+    } else if (liveset_is_live(s->live, seq)) {
+        schedset_add(&s->scheds, s->live, seq);
+    }
+}
+
 size_t stream_op_seqs(struct store_stream *s, const char *filter, uint32_t len, uint64_t from,
                       uint64_t *out, size_t max)
 {

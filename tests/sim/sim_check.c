@@ -134,6 +134,7 @@ static bool check_messages(struct world *w, struct env_sim *sim, struct store *s
         }
         last_ts = m.ts_ns;
     }
+    (void)sw_check_schedules(w, in, md, h);
     struct stream_state st;
     store->ops->stream_state(h, &st);
     if (st.nsubjects != md_nsubjects(md) || st.ndeleted != md_ndeleted(md)) {

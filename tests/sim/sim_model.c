@@ -314,6 +314,9 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
         } else {
             kill(s, m, 0);
         }
+        if (e->fired != 0) {
+            keep_newest(s, e->fired - 1, 0);
+        }
         set_first(s);
         note_id(s, &s->m[s->n - 1]);
         return;
@@ -336,6 +339,9 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
     floor = e->rollup == 2 ? u64_max(floor, last_before + 1) : floor;
     if (e->rollup == 1) {
         keep_newest(s, m->subject, 1);
+    }
+    if (e->fired != 0) {
+        keep_newest(s, e->fired - 1, 0);
     }
     if (floor != 0) {
         apply_floor(s, floor);
@@ -657,6 +663,12 @@ void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, si
             (*seqs_out)[(*n_out)++] = m->seq;
         }
     }
+}
+
+bool md_scheduled(const struct md_stream *s, uint32_t subject)
+{
+    uint64_t last = md_last_of(s, subject);
+    return last != 0 && s->m[last - s->first_made].sched;
 }
 
 /* --- consumers -------------------------------------------------------------------------------- */

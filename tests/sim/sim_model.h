@@ -22,6 +22,7 @@ struct md_msg {
     uint32_t id;   /* message id, 0 = none */
     uint32_t size; /* logical */
     int32_t ttl_s; /* Nats-TTL: 0 = none, -1 = never */
+    bool sched;    /* a schedule */
     bool marker;   /* the server's, where a subject lost its last message */
     bool live;
 };
@@ -88,6 +89,7 @@ struct md_event {
     uint64_t acked_op;  /* ... when the acknowledgement came; UINT64_MAX = none came */
     struct md_msg msg;  /* APPEND */
     uint8_t rollup;
+    uint32_t fired; /* APPEND: number of the subject whose schedule made it and goes, + 1; 0 = none */
     struct md_msg *batch; /* owned: BATCH; rollup is each one's */
     uint8_t *rollups;     /* owned */
     size_t nbatch;
@@ -123,6 +125,8 @@ struct md_msg *md_find(struct md_stream *s, uint64_t seq); /* NULL: never made *
 bool md_live(struct md_stream *s, uint64_t seq);
 uint64_t md_ndeleted(const struct md_stream *s);
 uint64_t md_nsubjects(const struct md_stream *s);
+/* The last message of a subject is a schedule. */
+bool md_scheduled(const struct md_stream *s, uint32_t subject);
 /* Last live sequence of a subject, 0 = none. */
 uint64_t md_last_of(const struct md_stream *s, uint32_t subject);
 /* What a publish gets; *seq_out of a duplicate or the `actual` of a refusal. */

@@ -53,6 +53,14 @@ void sw_step(struct world *w)
         if (prng_mix(w->seed * 93 + w->steps) % 40 == 0) {
             sw_skip(w, in);
         }
+        if (in->md.cfg.retention == RETENTION_INTEREST) { /* consumers come and go */
+            uint64_t draw = prng_mix(w->seed * 99 + w->steps) % 16;
+            if (draw < 3) {
+                sw_cons_create(w, in);
+            } else if (draw == 3) {
+                sw_cons_delete(w, in);
+            }
+        }
         for (; n > 0 && !w->failed; n--) {
             sw_publish(w, in, random_len(w));
         }
@@ -137,6 +145,7 @@ static void compare_stream(struct world *w, struct sw_inst *in)
     if (md->msgs == 0 || st.first_ts_ns != 0) { /* 0: not read from disk yet */
         SAME(first_ts_ns, md->msgs > 0 ? md_find(md, md->first_seq)->ts_ns : 0);
     }
+    (void)sw_check_schedules(w, in, md, in->h);
     for (size_t i = 0; i < in->ncons; i++) {
         if (in->cons[i].h != NULL) {
             compare_cons(w, in, &in->cons[i]);

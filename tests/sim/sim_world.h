@@ -163,6 +163,9 @@ bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, st
 bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store);
 /* The model goes on from the recovered store, which was checked against `cut`. */
 void sw_adopt(struct world *w, struct sw_cut cut);
+/* The schedules that the engine knows of: those of the model, and no other. */
+bool sw_check_schedules(struct world *w, struct sw_inst *in, struct md_stream *md,
+                        struct store_stream *h);
 /* Every number of every stream and consumer against the model. Everything must be answered. */
 bool sw_compare(struct world *w);
 
