@@ -4,8 +4,8 @@
  * What is kept here is only when a subject is due; everything else is read from the stored message
  * when the time has come, so that a schedule that was deleted, purged or replaced does what the
  * stream says. A schedule with one time gives way to what it makes in one record. At a start, and
- * when the feature is switched on, the store says which there are; only in a store written before it
- * kept them is the last message of each subject looked at, once. Loop thread.
+ * when the feature is switched on, the store says which there are; only in a store written before
+ * it kept them is the last message of each subject looked at, once. Loop thread.
  *
  * Times of six fields are UTC's or those of the zone that the message names (js_zone.h). */
 #include "broker/js_int.h"

@@ -6,8 +6,10 @@
  *   is dead                 file and names synced       the row) commit     the old, which goes
  *
  * One segment at a time. After each checkpoint its streams are looked through for segments of
- * which less than half lives; those are rewritten at a bounded rate. A request (jsadmin) takes
- * every segment that holds anything removed, the one still being filled too, at full speed.
+ * which less than half lives; those are rewritten at a bounded rate. Neighbours of like size that
+ * are each below half of a segment are merged. Removals alone, without publishes, bring a
+ * checkpoint once they are worth it. A request (jsadmin) takes every segment that holds anything
+ * removed, the one still being filled too, at full speed.
  *
  * Invariants
  * 1. Left out is only what the catalogue already says is dead (the floor and delete runs of the
@@ -18,7 +20,7 @@
  *    segment is being copied may drop it, then the copy is thrown away.
  *
  * A crash leaves either the old file with an unknown one of a higher gen, or the new one with the
- * old: recover_judge_files() removes the one no row names.
+ * old: recover_judge_files() removes the one no row names; of two that were merged, both.
  *
  * Threads: the job is made and taken apart by the owner; in COMPACT_WRITING only the compactor
  * touches it, in COMPACT_COMMITTING only the meta task. */
@@ -30,6 +32,11 @@
 #define LOOK_MAX 256u   /* segments looked at in one turn */
 #define RETRY_NS (60 * NS_PER_S)
 #define ERASE_NS (5 * NS_PER_S) /* secure deletes gather for so long */
+#define DEAD_NS (10 * NS_PER_S) /* removals gather for so long before anybody counts them */
+/* An active segment this large is rewritten when it is mostly dead, though it is not full. */
+#define ACTIVE_BYTES_MIN MIB
+#define DEAD_BYTES_MIN (64u * 1024u) /* of segments; less is not worth a checkpoint */
+#define MERGE_SLACK (256u * 1024u)   /* neighbours of like size are merged, small ones always */
 
 /* --- what may be left out --------------------------------------------------------------------- */
 
@@ -79,7 +86,7 @@ static bool is_erased(const struct store_stream *s, const struct compact *k, uin
     if (s->segs == NULL || i >= s->segs->n || s->segs->v[i]->row.first_seq > seq) {
         return true;
     }
-    return k != NULL && s->segs->v[i] == k->old && !kept(k, seq);
+    return k != NULL && (s->segs->v[i] == k->old || s->segs->v[i] == k->next) && !kept(k, seq);
 }
 
 /* --- choosing (owner) ------------------------------------------------------------------------- */
@@ -91,14 +98,30 @@ static bool chosen(const struct compact *k, const struct store_stream *s, const 
         return false;
     }
     bool all = k->request.on;
-    if (row->state == SEG_ACTIVE && !all && !to_be_erased(s, row)) {
-        return false;
+    if (row->state == SEG_ACTIVE && !all && !to_be_erased(s, row) &&
+        row->durable_len < ACTIVE_BYTES_MIN) {
+        return false; /* it will be sealed some day */
     }
     uint64_t n = kept_count(s, row);
     return n < v->nmsgs && (all || n * 2 < v->nmsgs || to_be_erased(s, row));
 }
 
-static void begin_job(struct eng *e, struct store_stream *s, size_t i)
+/* Two that are each less than half of a segment become one: copying as many bytes as they keep, and
+ * each message at most once per doubling of the file that it is in. Not with one that is damaged,
+ * or still being filled. */
+static bool mergeable(const struct eng *e, const struct store_stream *s, size_t i)
+{
+    uint64_t half = (e->opts.segment_bytes != 0 ? e->opts.segment_bytes : 64 * MIB) / 2;
+    const struct seg_view *a = s->segs->v[i], *b = i + 1 < s->segs->n ? s->segs->v[i + 1] : NULL;
+    return b != NULL && !a->keep && !b->keep && a->row.first_seq != 0 && b->row.first_seq != 0 &&
+           a->row.state != SEG_ACTIVE && b->row.state != SEG_ACTIVE && a->row.durable_len < half &&
+           b->row.durable_len < half &&
+           a->row.durable_len <= b->row.durable_len * 2 + MERGE_SLACK &&
+           b->row.durable_len <= a->row.durable_len * 2 + MERGE_SLACK &&
+           b->row.last_seq - a->row.first_seq < UINT32_MAX;
+}
+
+static void begin_job(struct eng *e, struct store_stream *s, size_t i, bool merge)
 {
     struct compact *k = e->compact;
     if (s->segs->v[i]->row.state == SEG_ACTIVE) {
@@ -110,6 +133,11 @@ static void begin_job(struct eng *e, struct store_stream *s, size_t i)
     k->gid = s->gid;
     k->old = v;
     seg_view_acquire(v);
+    k->next = merge ? s->segs->v[i + 1] : NULL;
+    if (merge) {
+        seg_view_acquire(k->next);
+    }
+    uint64_t last_seq = merge ? k->next->row.last_seq : v->row.last_seq;
     k->account = base_strdup(s->cfg.account);
     k->name = base_strdup(s->cfg.name);
     k->committed_first = s->ckpt_first_seq;
@@ -117,8 +145,8 @@ static void begin_job(struct eng *e, struct store_stream *s, size_t i)
     seq_runs_clear(&k->dead);
     seq_runs_clear(&k->fresh);
     uint64_t from = u64_max(v->row.first_seq, s->first_seq);
-    if (from <= v->row.last_seq) {
-        liveset_dead_runs(s->live, from, v->row.last_seq + 1, UINT64_MAX, &k->dead);
+    if (from <= last_seq) {
+        liveset_dead_runs(s->live, from, last_seq + 1, UINT64_MAX, &k->dead);
     }
     for (size_t r = 0; r < s->ckpt_removed.n; r++) {
         seq_runs_add_run(&k->fresh, s->ckpt_removed.v[r].first, s->ckpt_removed.v[r].count);
@@ -142,8 +170,9 @@ static bool look(struct eng *e)
         size_t n = s->segs != NULL && !s->dropped ? s->segs->n : 0;
         while (s->compact_at < n) {
             size_t at = s->compact_at++;
-            if (chosen(k, s, s->segs->v[at])) {
-                begin_job(e, s, at);
+            bool merge = mergeable(e, s, at);
+            if (merge || chosen(k, s, s->segs->v[at])) {
+                begin_job(e, s, at, merge);
                 return true;
             }
             if (++looked >= LOOK_MAX) {
@@ -200,8 +229,8 @@ static uint64_t compactor_step(void *arg)
         return ENV_STEP_IDLE;
     }
     if (k->w == NULL) {
-        st = seg_compact_begin(e->segs, k->old, k->created_generation, k->account, k->name, is_kept,
-                               k, &k->w, &k->err);
+        st = seg_compact_begin(e->segs, k->old, k->next, k->created_generation, k->account, k->name,
+                               is_kept, k, &k->w, &k->err);
     }
     if (st == ST_OK) {
         st = seg_compact_step(k->w, STEP_BLOCKS, &done, &k->err);
@@ -231,7 +260,8 @@ static size_t place(struct eng *e, struct store_stream **s_out)
     struct store_stream *s = eng_stream_by_gid(e, k->gid);
     *s_out = s;
     for (size_t i = 0; s != NULL && !s->dropped && s->segs != NULL && i < s->segs->n; i++) {
-        if (s->segs->v[i] == k->old) {
+        if (s->segs->v[i] == k->old &&
+            (k->next == NULL || (i + 1 < s->segs->n && s->segs->v[i + 1] == k->next))) {
             return i;
         }
     }
@@ -297,10 +327,11 @@ static void clear_job(struct compact *k)
     }
     seg_flush_result_fini(&k->out);
     seg_view_release(k->old);
+    seg_view_release(k->next);
     cat_txn_destroy(k->txn);
     base_free(k->account);
     base_free(k->name);
-    k->old = NULL;
+    k->old = k->next = NULL;
     k->txn = NULL;
     k->account = k->name = NULL;
     atomic_store_explicit(&k->phase, COMPACT_IDLE, memory_order_relaxed);
@@ -314,6 +345,12 @@ static void job_failed(struct eng *e, struct store_stream *s, size_t at)
         log_err("could not compact: %s; no compaction until a restart", k->err.msg);
     } else if (at == SIZE_MAX) {
         return; /* its stream is gone, and the directory with it */
+    } else if ((k->st == ST_CORRUPT || k->st == ST_UNSUPPORTED) && k->next != NULL) {
+        log_wrn("segments %llu and %llu of stream \"%s\" are not merged: %s",
+                (unsigned long long)k->old->row.segno, (unsigned long long)k->next->row.segno,
+                s->cfg.name, k->err.msg);
+        s->segs->v[at]->keep = s->segs->v[at + 1]->keep = true;
+        k->request.progress.damaged++;
     } else if (k->st == ST_CORRUPT || k->st == ST_UNSUPPORTED) {
         log_wrn("segment %llu of stream \"%s\" is not compacted: %s",
                 (unsigned long long)k->old->row.segno, s->cfg.name, k->err.msg);
@@ -344,6 +381,9 @@ static void submit(struct eng *e)
     } else {
         cat_del_segment(k->txn, k->gid, k->old->row.segno);
     }
+    if (k->next != NULL) {
+        cat_del_segment(k->txn, k->gid, k->next->row.segno);
+    }
     if (s->erase_saved) {
         struct seq_runs rest = {0};
         still_to_erase(s, k, &rest);
@@ -369,6 +409,13 @@ static void publish(struct eng *e)
         clear_job(k);
         return;
     }
+    uint64_t before = k->old->row.durable_len;
+    if (k->next != NULL) {
+        before += k->next->row.durable_len;
+        blockcache_forget_file(e->cache, seg_view_file_id(k->next));
+        seg_view_drop(k->next);
+        ckpt_remove_view(s, at + 1);
+    }
     struct seq_runs rest = {0};
     still_to_erase(s, k, &rest);
     seq_runs_fini(&s->erase);
@@ -386,9 +433,10 @@ static void publish(struct eng *e)
     s->compact_at = 0; /* positions may have moved */
     stream_release_blocks(s);
     e->compactions++;
-    e->compacted_bytes += k->old->row.durable_len - u64_min(after, k->old->row.durable_len);
+    e->compacted_bytes += before - u64_min(after, before);
     k->request.progress.rewritten++;
-    k->request.progress.bytes_in += k->old->row.durable_len;
+    k->request.progress.todo = u64_max(k->request.progress.todo, k->request.progress.rewritten);
+    k->request.progress.bytes_in += before;
     k->request.progress.bytes_out += after;
     clear_job(k);
     ckpt_wake_flusher(e); /* unlinks the old file */
@@ -464,12 +512,66 @@ static void erase_due(void *arg)
 void compact_erase(struct store_stream *s, uint64_t seq)
 {
     struct eng *e = s->eng;
+    if (!s->memory) {
+        jr_scrub(e->jr);
+    }
     if (s->memory || (seq > s->flushed_seq && !s->ckpt_busy)) {
         return; /* dies in memory: it never reaches a segment */
     }
     seq_runs_add(&s->erase, seq);
     if (e->compact->erase_timer != NULL && !e->replaying) {
         eng_timer_set(e->compact->erase_timer, eng_boot_ns(e) + ERASE_NS);
+    }
+}
+
+/* --- removals alone --------------------------------------------------------------------------- */
+
+/* Messages in segments that are dead, more than half of all there, a quarter of them since the last
+ * time: a checkpoint is worth it, though nobody publishes. */
+static bool is_worth(struct store_stream *s)
+{
+    uint64_t total = 0, bytes = 0;
+    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
+        total += s->segs->v[i]->nmsgs;
+        bytes += s->segs->v[i]->row.durable_len;
+    }
+    uint64_t live = liveset_rank(s->live, s->first_seq, s->flushed_seq + 1);
+    uint64_t dead = total - u64_min(live, total);
+    s->dead_seen = u64_min(s->dead_seen, dead); /* segments went since */
+    if (bytes < DEAD_BYTES_MIN || dead * 2 < total || dead - s->dead_seen < total / 4) {
+        return false;
+    }
+    s->dead_seen = dead;
+    return true;
+}
+
+static void dead_due(void *arg)
+{
+    struct eng *e = arg;
+    bool worth = false;
+    e->compact->dead_armed = false;
+    for (size_t i = 0; i < e->nstreams; i++) {
+        struct store_stream *s = e->by_name[i];
+        if (s->dead_look) {
+            s->dead_look = false;
+            worth = is_worth(s) || worth;
+        }
+    }
+    if (worth) {
+        ckpt_request(e, NULL, NULL); /* which looks for what to compact */
+    }
+}
+
+void compact_removed(struct store_stream *s)
+{
+    struct compact *k = s->eng->compact;
+    if (s->memory || s->segs == NULL || s->segs->n == 0) {
+        return;
+    }
+    s->dead_look = true;
+    if (k != NULL && k->dead_timer != NULL && !k->dead_armed && !s->eng->replaying) {
+        k->dead_armed = true;
+        eng_timer_set(k->dead_timer, eng_boot_ns(s->eng) + DEAD_NS);
     }
 }
 
@@ -527,6 +629,7 @@ void compact_create(struct eng *e)
 {
     e->compact = base_calloc(1, sizeof *e->compact);
     e->compact->erase_timer = eng_timer_create(e, erase_due, e);
+    e->compact->dead_timer = eng_timer_create(e, dead_due, e);
 }
 
 enum st compact_start(struct eng *e, struct err *err)
@@ -535,6 +638,9 @@ enum st compact_start(struct eng *e, struct err *err)
         compact_look_at(e->by_name[i]);
         if (e->by_name[i]->erase.n > 0) {
             eng_timer_set(e->compact->erase_timer, eng_boot_ns(e) + ERASE_NS);
+        }
+        if (e->by_name[i]->dead_look) {
+            compact_removed(e->by_name[i]);
         }
     }
     return env_task_start(e->env, "compactor", 10, compactor_step, e, &e->compact->task, err);
@@ -577,6 +683,7 @@ void compact_destroy(struct eng *e)
     seq_runs_fini(&k->dead);
     seq_runs_fini(&k->fresh);
     eng_timer_destroy(k->erase_timer);
+    eng_timer_destroy(k->dead_timer);
     base_free(k);
     e->compact = NULL;
 }

@@ -22,6 +22,7 @@ struct compact {
     /* the job */
     uint32_t gid;
     struct seg_view *old;     /* owned reference */
+    struct seg_view *next;    /* owned reference: its neighbour, merged with it; or NULL */
     char *account, *name;     /* owned */
     uint64_t committed_first; /* the stream's floor as the catalogue has it */
     uint64_t first_seq;       /* as it stood in memory */
@@ -39,7 +40,9 @@ struct compact {
     bool in_doubt; /* a commit's outcome is not known: nothing more until a restart */
     int64_t retry_boot_ns;
     struct eng_timer *erase_timer; /* owned */
-    struct env_task *task;         /* owned */
+    struct eng_timer *dead_timer;  /* owned: looks whether removals alone made work */
+    bool dead_armed;
+    struct env_task *task; /* owned */
     struct {
         bool waiting; /* for its checkpoint */
         bool on;

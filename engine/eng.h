@@ -303,3 +303,4 @@ void compact_erase(struct store_stream *s, uint64_t seq);
 void compact_put_erase(struct cat_txn *t, struct store_stream *s); /* what stands to be erased */
 
 #endif
+void compact_removed(struct store_stream *s);                      /* messages of it went */

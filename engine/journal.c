@@ -405,6 +405,12 @@ void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen)
     jr_wake_prep(jr);
 }
 
+void jr_scrub(struct jr *jr)
+{
+    enum { ON_THE_WAY = 16 * MIB }; /* sealed, not written yet */
+    raise_to(&jr->scrub_lsn, atomic_load(&jr->end_lsn) + ON_THE_WAY);
+}
+
 void jr_set_wall_ns(struct jr *jr, uint64_t store_ns)
 {
     raise_to(&jr->wall_ns, store_ns);

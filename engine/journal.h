@@ -188,6 +188,10 @@ void jr_want_sync(struct jr *jr);
 /* Generation `meta_gen` with this checkpoint_lsn is durable in both copies: files wholly below are
  * recycled. Any thread. */
 void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen);
+/* Something that stands in the journal now, or is about to, was deleted for good: the files that
+ * may hold it are written over with zeros when they are released, not just kept as spares. Any
+ * thread. */
+void jr_scrub(struct jr *jr);
 /* Store time goes into every group header; set by the owner when it reads the clock. Any thread. */
 void jr_set_wall_ns(struct jr *jr, uint64_t store_ns);
 struct jr_stats {

@@ -315,20 +315,45 @@ void jr_spare_drop(struct jr *jr, struct env_file *f, struct jr_spare spare)
 
 /* Some file systems cannot preallocate: then zeros are written, which serves as well and takes
  * longer. */
-static enum st allocate(struct jr *jr, struct env_file *f, uint64_t size, struct err *err)
+static enum st write_zeros(struct jr *jr, struct env_file *f, uint64_t size, struct err *err)
 {
-    enum st st = env_fallocate(jr->env, f, 0, size, err);
-    if (st != ST_UNSUPPORTED) {
-        return st;
-    }
-    err_clear(err);
     size_t step = 256 * KIB;
     uint8_t *buf = base_calloc(1, step);
-    st = ST_OK;
+    enum st st = ST_OK;
     for (uint64_t off = 0; off < size && st == ST_OK; off += step) {
         st = env_pwrite(jr->env, f, buf, (size_t)u64_min(step, size - off), off, err);
     }
     base_free(buf);
+    return st;
+}
+
+static enum st allocate(struct jr *jr, struct env_file *f, uint64_t size, struct err *err)
+{
+    enum st st = env_fallocate(jr->env, f, 0, size, err);
+    if (st == ST_UNSUPPORTED) {
+        err_clear(err);
+        st = write_zeros(jr, f, size, err);
+    }
+    return st;
+}
+
+enum st jr_spare_scrub(struct jr *jr, struct err *err)
+{
+    char name[JR_NAME_MAX];
+    char path[PATH_CAP];
+    struct env_file *f = NULL;
+    ASSERT(jr->nspares > 0);
+    const struct jr_spare *s = &jr->spares[jr->nspares - 1];
+    spare_name(name, s->n);
+    jr_path(jr, path, sizeof(path), name);
+    enum st st = env_open(jr->env, path, ENV_RDWR, &f, err);
+    if (st == ST_OK) {
+        st = write_zeros(jr, f, s->size, err);
+    }
+    if (st == ST_OK) {
+        st = env_datasync(jr->env, f, err);
+    }
+    env_close(jr->env, f);
     return st;
 }
 

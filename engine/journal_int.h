@@ -175,9 +175,10 @@ struct jr {
     struct jr_stats stats;    /* guarded by: mu */
 
     atomic_bool poisoned;
-    atomic_bool want_sync;        /* a checkpoint waits for what is written to become durable */
-    atomic_bool no_space;         /* no next file for want of space: only urgent records */
-    atomic_uint_fast64_t end_lsn; /* where the next group goes */
+    atomic_uint_fast64_t scrub_lsn; /* released files that begin below are written over */
+    atomic_bool want_sync;          /* a checkpoint waits for what is written to become durable */
+    atomic_bool no_space;           /* no next file for want of space: only urgent records */
+    atomic_uint_fast64_t end_lsn;   /* where the next group goes */
     atomic_uint_fast64_t durable_lsn;
     atomic_uint_fast64_t checkpoint_lsn; /* released */
     atomic_uint_fast64_t pending_bytes;  /* committed, not written */
@@ -210,6 +211,8 @@ MUST_USE enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spa
                                 struct jr_file *out, struct err *err);
 void jr_spare_drop(struct jr *jr, struct env_file *f, struct jr_spare spare);
 void jr_spare_add(struct jr *jr, struct jr_spare s);
+/* Writes zeros over the spare that was made last; durable when this returns. */
+MUST_USE enum st jr_spare_scrub(struct jr *jr, struct err *err);
 /* Moves a released file to quarantine/ and syncs that; the caller syncs the journal's directory. */
 MUST_USE enum st jr_file_set_aside(struct jr *jr, const struct jr_file *file, struct err *err);
 /* Takes a released file's number away: it becomes a spare, or goes. The caller syncs the directory.

@@ -68,6 +68,16 @@ static bool worth_keeping(struct jr *jr, uint64_t size, size_t others)
     return size >= need && size <= jr->opts.file_max_bytes && others < most;
 }
 
+/* Its number first, durably: a numbered file without groups would be damage. */
+static enum st release_scrubbed(struct jr *jr, const struct jr_file *f, struct err *err)
+{
+    enum st st = jr_file_release(jr, f, true, err);
+    if (st == ST_OK && (st = env_dirsync(jr->env, jr->dir, err)) == ST_OK) {
+        st = jr_spare_scrub(jr, err);
+    }
+    return st;
+}
+
 static void release_files(struct jr *jr)
 {
     struct jr_file f;
@@ -78,8 +88,10 @@ static void release_files(struct jr *jr)
         struct err err = {0};
         bool evidence = (f.damaged || f.unreadable) && jr->opts.quarantine != NULL;
         keep = keep && !evidence;
-        enum st st =
-            evidence ? jr_file_set_aside(jr, &f, &err) : jr_file_release(jr, &f, keep, &err);
+        bool scrub = f.h.base_lsn < atomic_load(&jr->scrub_lsn);
+        enum st st = evidence ? jr_file_set_aside(jr, &f, &err)
+                     : scrub  ? release_scrubbed(jr, &f, &err)
+                              : jr_file_release(jr, &f, keep, &err);
         if (st != ST_OK) {
             log_wrn("journal: could not release file %llu: %s", (unsigned long long)f.h.file_no,
                     err.msg);

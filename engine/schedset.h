@@ -2,8 +2,8 @@
  * message of each subject to find them. Stream state like the dedup window: kept at checkpoints in
  * the same column, moved on by each message.
  *
- * Sequences ascend; some may be dead, until tidied. `known` is false where the catalogue was written
- * by a version that did not keep them: then somebody has to look, once.
+ * Sequences ascend; some may be dead, until tidied. `known` is false where the catalogue was
+ * written by a version that did not keep them: then somebody has to look, once.
  *
  * Pure memory. Thread: owner of the stream. */
 #ifndef ENGINE_SCHEDSET_H

@@ -259,14 +259,15 @@ MUST_USE enum st seg_compact(struct segs *s, const struct seg_view *old,
                              seg_live_fn live, void *arg, struct seg_flush_result *out,
                              struct err *err);
 
-/* The same in steps, so that the I/O can be paced. `old`, account and name are borrowed until end
- * or cancel; end frees, also on an error; after a failed step only cancel may follow. A file begun
- * is unlinked by cancel. */
+/* The same in steps, so that the I/O can be paced. `next` (may be NULL): the segment behind it,
+ * which goes into the same file; the new one has the name of `old`, the row of `next` goes. `old`,
+ * account and name are borrowed until end or cancel; end frees, also on an error; after a failed
+ * step only cancel may follow. A file begun is unlinked by cancel. */
 struct seg_compaction;
 MUST_USE enum st seg_compact_begin(struct segs *s, const struct seg_view *old,
-                                   uint64_t created_generation, const char *account,
-                                   const char *name, seg_live_fn live, void *arg,
-                                   struct seg_compaction **c_out, struct err *err);
+                                   const struct seg_view *next, uint64_t created_generation,
+                                   const char *account, const char *name, seg_live_fn live,
+                                   void *arg, struct seg_compaction **c_out, struct err *err);
 MUST_USE enum st seg_compact_step(struct seg_compaction *c, uint32_t blocks_max, bool *done_out,
                                   struct err *err);
 MUST_USE enum st seg_compact_end(struct seg_compaction *c, struct seg_flush_result *out,

@@ -12,8 +12,9 @@
 #define NO_LIMIT ((uint64_t)4 * GIB)
 
 struct seg_compaction {
-    struct segs *s;             /* borrowed */
-    const struct seg_view *old; /* borrowed until end or cancel */
+    struct segs *s;                        /* borrowed */
+    const struct seg_view *old;            /* borrowed until end or cancel; the one being copied */
+    const struct seg_view *first, *second; /* borrowed, second NULL: one segment alone */
     struct seg_writer_opts wo;
     struct seg_writer *w; /* owned; NULL until a live message was met */
     uint32_t next_block;
@@ -37,7 +38,7 @@ static enum st note_section(struct seg_compaction *c, const struct seg_sect *s)
 {
     uint64_t floor = 0;
     enum st st = seg_sect_ttl(s, note_ttl, c);
-    if (st == ST_OK) {
+    if (st == ST_OK && c->second == NULL) { /* of two they do not ascend; the catalogue has them */
         st = seg_sect_removed(s, &floor, &c->idx.removed);
     }
     c->idx.floor = u64_max(c->idx.floor, floor);
@@ -90,7 +91,7 @@ static int64_t expiry_of(const struct seg_compaction *c, uint64_t seq)
 
 static enum st copy_msg(struct seg_compaction *c, const struct msg *m, struct err *err)
 {
-    const struct seg_row *row = &c->old->row;
+    const struct seg_row *row = &c->first->row; /* whose name the new file has */
     enum st st = ST_OK;
     if (c->w == NULL) {
         st = seg_writer_begin(c->s, &c->wo, row->segno, row->gen + 1, m->seq, 0, &c->w, err);
@@ -131,15 +132,20 @@ static enum st failed(const struct seg_compaction *c, enum st st, struct err *er
     return st;
 }
 
-enum st seg_compact_begin(struct segs *s, const struct seg_view *old, uint64_t created_generation,
-                          const char *account, const char *name, seg_live_fn live, void *arg,
-                          struct seg_compaction **c_out, struct err *err)
+enum st seg_compact_begin(struct segs *s, const struct seg_view *old, const struct seg_view *next,
+                          uint64_t created_generation, const char *account, const char *name,
+                          seg_live_fn live, void *arg, struct seg_compaction **c_out,
+                          struct err *err)
 {
-    ASSERT(old->row.state != SEG_ACTIVE);
+    ASSERT(old->row.state != SEG_ACTIVE && (next == NULL || next->row.state != SEG_ACTIVE));
+    ASSERT(next == NULL || (next->row.gid == old->row.gid && next->row.segno > old->row.segno &&
+                            next->row.first_seq > old->row.last_seq));
     struct seg_compaction *c = base_calloc(1, sizeof *c);
     *c = (struct seg_compaction){
         .s = s,
         .old = old,
+        .first = old,
+        .second = next,
         .live = live,
         .arg = arg,
         .wo = {.gid = old->row.gid,
@@ -150,6 +156,11 @@ enum st seg_compact_begin(struct segs *s, const struct seg_view *old, uint64_t c
     };
     segidx_init(&c->idx, old->base_seq, s->hash_seed);
     enum st st = load_notes(c, err);
+    if (st == ST_OK && next != NULL) {
+        c->old = next;
+        st = load_notes(c, err);
+        c->old = old;
+    }
     *c_out = st == ST_OK ? c : NULL;
     if (st != ST_OK) {
         st = failed(c, st, err);
@@ -162,10 +173,17 @@ enum st seg_compact_step(struct seg_compaction *c, uint32_t blocks_max, bool *do
                          struct err *err)
 {
     enum st st = ST_OK;
-    for (uint32_t i = 0; i < blocks_max && st == ST_OK && c->next_block < c->old->ndata; i++) {
+    for (uint32_t i = 0; i < blocks_max && st == ST_OK; i++) {
+        if (c->next_block == c->old->ndata && c->second != NULL && c->old != c->second) {
+            c->old = c->second;
+            c->next_block = 0;
+        }
+        if (c->next_block == c->old->ndata) {
+            break;
+        }
         st = copy_block(c, c->next_block++, err);
     }
-    *done_out = c->next_block == c->old->ndata;
+    *done_out = c->next_block == c->old->ndata && (c->second == NULL || c->old == c->second);
     return st == ST_OK ? ST_OK : failed(c, st, err);
 }
 
@@ -205,7 +223,8 @@ enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created
     struct seg_compaction *c;
     bool done;
     *out = (struct seg_flush_result){0};
-    enum st st = seg_compact_begin(s, old, created_generation, account, name, live, arg, &c, err);
+    enum st st =
+        seg_compact_begin(s, old, NULL, created_generation, account, name, live, arg, &c, err);
     if (st != ST_OK) {
         return st;
     }

@@ -214,6 +214,7 @@ uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *run
         }
     }
     set_first(s);
+    compact_removed(s);
     return n;
 }
 
@@ -246,6 +247,7 @@ void stream_apply_floor(struct store_stream *s, uint64_t first_seq)
         liveset_set_floor(s->live, first_seq);
     }
     set_first(s);
+    compact_removed(s);
     if (s->visible_seq + 1 < s->first_seq && s->msgs == 0) {
         s->visible_seq = s->last_seq;
     }

@@ -111,6 +111,8 @@ struct store_stream {
     bool compact_look;       /* its segments are to be looked at, from compact_at on */
     size_t compact_at;
 
+    bool dead_look;     /* something was removed since it was last counted (compact.c) */
+    uint64_t dead_seen; /* dead messages in segments, when that last asked for a checkpoint */
     uint8_t *load_tail; /* owned: tail column until the segments are in (start-up) */
     size_t load_tail_len;
     uint64_t load_last_seq, load_msgs;

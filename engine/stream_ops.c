@@ -407,7 +407,8 @@ bool stream_op_schedules(struct store_stream *s,
 {
     for (size_t i = 0; i < s->scheds.n; i++) {
         uint64_t seq = s->scheds.v[i];
-        const struct sidx_entry *entry = liveset_is_live(s->live, seq) ? stream_entry(s, seq) : NULL;
+        const struct sidx_entry *entry =
+            liveset_is_live(s->live, seq) ? stream_entry(s, seq) : NULL;
         if (entry != NULL && sidx_last(entry) == seq) {
             size_t len;
             const char *subject = sidx_subject(entry, &len);

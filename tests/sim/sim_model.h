@@ -89,7 +89,8 @@ struct md_event {
     uint64_t acked_op;  /* ... when the acknowledgement came; UINT64_MAX = none came */
     struct md_msg msg;  /* APPEND */
     uint8_t rollup;
-    uint32_t fired; /* APPEND: number of the subject whose schedule made it and goes, + 1; 0 = none */
+    uint32_t
+        fired; /* APPEND: number of the subject whose schedule made it and goes, + 1; 0 = none */
     struct md_msg *batch; /* owned: BATCH; rollup is each one's */
     uint8_t *rollups;     /* owned */
     size_t nbatch;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/base/env_sim.h"
-#include "engine/engine.h"
+#include "engine/eng.h"
 
 struct world {
     struct env_sim *sim;
@@ -323,14 +323,14 @@ static void by_request(void **state_)
 
 struct search {
     struct world *w;
-    const char *text;
+    const char *text, *where; /* part of the names looked at */
     int found;
 };
 
 static void search_file(void *arg, const char *path, uint64_t size)
 {
     struct search *x = arg;
-    if (strstr(path, ".seg") == NULL) {
+    if (strstr(path, x->where) == NULL) {
         return;
     }
     char *buf = malloc((size_t)size + 1);
@@ -341,7 +341,14 @@ static void search_file(void *arg, const char *path, uint64_t size)
 
 static int in_segments(struct world *w, const char *text)
 {
-    struct search x = {w, text, 0};
+    struct search x = {w, text, ".seg", 0};
+    env_sim_each_file(w->sim, search_file, &x);
+    return x.found;
+}
+
+static int in_journal(struct world *w, const char *text)
+{
+    struct search x = {w, text, "/journal/", 0};
     env_sim_each_file(w->sim, search_file, &x);
     return x.found;
 }
@@ -407,6 +414,103 @@ static void deleted_for_good(void **state_)
     world_fini(&w);
 }
 
+/* The journal has it until the file is released; then no file has, spares neither. */
+static void gone_from_the_journal(void **state_)
+{
+    struct world w;
+    char a[9000], b[9000], more[9000];
+    (void)state_;
+    for (int kill = 0; kill < 2; kill++) {
+        world_init(&w, 5);
+        struct store_stream *s = create(&w, "S", NULL);
+        publish_secret(&w, s, a, 1);
+        publish_secret(&w, s, b, 2);
+        remove_msg(&w, s, 1, true);
+        assert_int_equal(in_journal(&w, a), 1);
+        if (kill) {
+            eng_abandon(w.store);
+            env_sim_process_crash(w.sim);
+            s = reopen(&w, "S");
+        }
+        for (int i = 0; i < 120; i++) {
+            publish_secret(&w, s, more, 10 + i);
+            if (i % 20 == 19) {
+                checkpoint(&w);
+                wait_for_erasure(&w);
+            }
+        }
+        assert_int_equal(in_journal(&w, a), 0);
+        assert_int_equal(in_segments(&w, a), 0);
+        assert_string_equal(get(&w, s, GET_BY_SEQ, 2, "").data, b);
+        world_fini(&w);
+    }
+}
+
+static uint64_t segment_files;
+
+static void count_segment(void *arg, const char *path, uint64_t size)
+{
+    (void)arg, (void)size;
+    segment_files += strstr(path, ".seg") != NULL;
+}
+
+static uint64_t count_segments(struct world *w)
+{
+    segment_files = 0;
+    env_sim_each_file(w->sim, count_segment, NULL);
+    return segment_files;
+}
+
+/* Deletes and nothing else: the space comes back without a publish or a request, and what is left
+ * of many segments ends in few. */
+static void removals_alone(void **state_)
+{
+    struct world w;
+    (void)state_;
+    world_init(&w, 6);
+    struct store_stream *s = create(&w, "S", NULL);
+    char text[9000];
+    for (int i = 1; i <= 60; i++) {
+        publish_secret(&w, s, text, i);
+        if (i % 10 == 0) {
+            checkpoint(&w);
+        }
+    }
+    uint64_t before = count_segments(&w);
+    assert_true(before > 10);
+    eng_of(w.store)->opts.segment_bytes = 128 * KIB; /* what is left is small beside that */
+    for (uint64_t i = 1; i <= 60; i++) {
+        if (i % 6 != 0) {
+            remove_msg(&w, s, i, false);
+        }
+    }
+    for (int i = 0; i < 60; i++) {
+        env_sim_advance(w.sim, NS_PER_S);
+        (void)w.store->ops->timers(w.store);
+        spin(&w);
+    }
+    struct eng_info info;
+    eng_info_get(w.store, &info);
+    assert_true(info.compactions > 0);
+    uint64_t after = count_segments(&w);
+    if (after * 3 > before) {
+        fail_msg("%llu segments, %llu before", (unsigned long long)after,
+                 (unsigned long long)before);
+    }
+    for (int restart = 0; restart < 2; restart++) {
+        assert_int_equal(state(&w, s).msgs, 10);
+        for (uint64_t i = 6; i <= 60; i += 6) {
+            publish_secret(&w, s, text, (int)i); /* the same text */
+            assert_string_equal(get(&w, s, GET_BY_SEQ, i, "").data, text);
+            remove_msg(&w, s, state(&w, s).last_seq, false);
+        }
+        eng_abandon(w.store);
+        env_sim_power_loss(w.sim, 4);
+        s = reopen(&w, "S");
+    }
+    world_fini(&w);
+}
+
 /* What cannot be read is evidence: the segment stays as it is. */
 static void damage_stays(void **state_)
 {
@@ -435,10 +539,9 @@ static void damage_stays(void **state_)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(after_a_checkpoint),
-        cmocka_unit_test(by_request),
-        cmocka_unit_test(deleted_for_good),
-        cmocka_unit_test(damage_stays),
+        cmocka_unit_test(after_a_checkpoint), cmocka_unit_test(by_request),
+        cmocka_unit_test(deleted_for_good),   cmocka_unit_test(gone_from_the_journal),
+        cmocka_unit_test(removals_alone),     cmocka_unit_test(damage_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
