@@ -83,8 +83,6 @@ struct js_account {
     size_t request_bytes;                /* of those that wait or run */
     uint32_t changing; /* requests under way that change something: later requests wait */
     uint64_t api_total, api_errors, api_inflight;
-    struct store_usage used; /* as of used_turn, and what was published since */
-    uint64_t used_turn;
     bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing
                       else is served */
     bool stopped;

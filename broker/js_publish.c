@@ -409,8 +409,8 @@ struct store_append js_pub_append_of(const struct brk_msg *m)
                                  .data_len = (uint32_t)m->payload_len};
 }
 
-/* The sums of an account that has limits are made once a turn; what is published in between is
- * added, what goes meanwhile is not taken off. */
+/* What the account's streams hold at this moment, messages that are not durable yet included. An
+ * atomic batch that is being gathered counts when it is stored. */
 static bool account_has_room(struct js_stream *s, const struct brk_msg *m)
 {
     struct js_account *ja = s->ja;
@@ -419,20 +419,13 @@ static bool account_has_room(struct js_stream *s, const struct brk_msg *m)
     if (l->max_memory < 0 && l->max_store < 0) {
         return true;
     }
-    if (ja->used_turn != js->turns + 1) {
-        ja->used_turn = js->turns + 1;
-        js->ops->usage(js->store, ja->acc->name, &ja->used);
-    }
+    uint64_t file_bytes, mem_bytes;
+    js->ops->account_bytes(s->ss, &file_bytes, &mem_bytes);
     bool memory = js->ops->stream_cfg(s->ss)->storage == STORAGE_MEMORY;
     int64_t most = memory ? l->max_memory : l->max_store;
     uint64_t size = memory ? msg_memory_size(m->subject.n, m->hdr_len, m->payload_len)
                            : msg_logical_size(m->subject.n, m->hdr_len, m->payload_len);
-    uint64_t *used = memory ? &ja->used.mem_bytes : &ja->used.file_bytes;
-    if (most >= 0 && *used + size > (uint64_t)most) {
-        return false;
-    }
-    *used += size;
-    return true;
+    return most < 0 || (memory ? mem_bytes : file_bytes) + size <= (uint64_t)most;
 }
 
 /* False: the journal window is full, nothing was taken. */

@@ -16,6 +16,11 @@
 #include "engine/stream.h"
 #include "engine/wheel.h"
 
+/* Bytes of an account's streams, kept as they come and go; for its lifetime. */
+struct eng_account {
+    char *name; /* owned */
+    uint64_t file_bytes, mem_bytes;
+};
 /* One completion that waits: a ring of these, in order of ticket. */
 struct eng_waiter {
     uint64_t ticket;
@@ -88,7 +93,9 @@ struct eng {
     size_t nheld, held_cap;
 
     uint64_t file_bytes, mem_bytes; /* logical, all streams */
-    enum st poisoned;               /* ST_OK, or why nothing goes out any more */
+    struct eng_account **accounts;  /* owned array of owned */
+    size_t naccounts;
+    enum st poisoned; /* ST_OK, or why nothing goes out any more */
     struct err poison_err;
     int64_t pace_before_ns; /* expiries due before this store time are a backlog: paced */
     bool low_space;
@@ -149,6 +156,8 @@ void eng_stream_add(struct eng *e, struct store_stream *s);  /* into the gid tab
 void eng_stream_link(struct eng *e, struct store_stream *s); /* into the name table */
 void eng_stream_unlink(struct eng *e,
                        struct store_stream *s); /* out of the name table; the gid stays known */
+/* Bytes more (modulo 2^64: or fewer) for its account, where it has one. */
+void eng_account_add(struct store_stream *s, uint64_t delta);
 void eng_stream_forget(struct eng *e,
                        struct store_stream *s); /* out of the gid table; the caller frees */
 void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, const char *text);
@@ -192,7 +201,9 @@ void stream_expiry_added(struct store_stream *s, const struct msg *m);
 void stream_ttl_add(struct store_stream *s, uint64_t seq, int64_t at_ns);
 /* By its Nats-TTL header: unix ns, INT64_MAX = told to stay, 0 = has none. */
 int64_t msg_expires_ns(const struct msg *m);
-/* stream_append.c. Appends a message of the engine's own, checked against the limits only.
+/* stream_append.c. The body of a SKIP that says how far a source has come. */
+MUST_USE bool stream_replay_source(struct store_stream *s, const uint8_t *body, size_t len);
+/* Appends a message of the engine's own, checked against the limits only.
  * ST_FULL: try again; ST_NOSPACE: the limits refuse it. */
 MUST_USE enum st stream_append_own(struct store_stream *s, const struct store_append *a);
 /* stream_batch.c. What of `seq` may be seen when `ticket` is done. */
@@ -300,7 +311,7 @@ bool compact_idle(const struct eng *e);       /* no job under way */
 void compact_look_at(struct store_stream *s); /* a checkpoint of it is durable */
 /* Secure delete of a message: the segment that holds it is rewritten soon. */
 void compact_erase(struct store_stream *s, uint64_t seq);
+void compact_removed(struct store_stream *s);                      /* messages of it went */
 void compact_put_erase(struct cat_txn *t, struct store_stream *s); /* what stands to be erased */
 
 #endif
-void compact_removed(struct store_stream *s);                      /* messages of it went */

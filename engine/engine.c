@@ -86,8 +86,37 @@ void eng_stream_add(struct eng *e, struct store_stream *s)
     insert(&e->by_gid, &e->ngids, &e->by_gid_cap, gid_pos(e, s->gid), s);
 }
 
+void eng_account_add(struct store_stream *s, uint64_t delta)
+{
+    if (s->account != NULL) {
+        *(s->memory ? &s->account->mem_bytes : &s->account->file_bytes) += delta;
+    }
+}
+
+static struct eng_account *account_of(struct eng *e, const char *name)
+{
+    for (size_t i = 0; i < e->naccounts; i++) {
+        if (strcmp(e->accounts[i]->name, name) == 0) {
+            return e->accounts[i];
+        }
+    }
+    e->accounts = base_realloc(e->accounts, (e->naccounts + 1) * sizeof(struct eng_account *));
+    struct eng_account *a = base_calloc(1, sizeof *a);
+    a->name = base_strdup(name);
+    e->accounts[e->naccounts++] = a;
+    return a;
+}
+
+static void op_account_bytes(struct store_stream *s, uint64_t *file_out, uint64_t *mem_out)
+{
+    *file_out = s->account != NULL ? s->account->file_bytes : 0;
+    *mem_out = s->account != NULL ? s->account->mem_bytes : 0;
+}
+
 void eng_stream_link(struct eng *e, struct store_stream *s)
 {
+    s->account = account_of(e, s->cfg.account);
+    eng_account_add(s, s->bytes);
     insert(&e->by_name, &e->nstreams, &e->by_name_cap, name_pos(e, s->cfg.account, s->cfg.name), s);
 }
 
@@ -97,6 +126,8 @@ void eng_stream_unlink(struct eng *e, struct store_stream *s)
     if (i < e->nstreams && e->by_name[i] == s) {
         remove_at(e->by_name, &e->nstreams, i);
     }
+    eng_account_add(s, 0 - s->bytes);
+    s->account = NULL;
 }
 
 void eng_stream_forget(struct eng *e, struct store_stream *s)
@@ -269,6 +300,7 @@ static const struct store_ops ops = {
     .stream_seqs = stream_op_seqs,
     .stream_count_from = stream_op_count_from,
     .stream_lasts = stream_op_lasts,
+    .account_bytes = op_account_bytes,
     .stream_user = op_user,
     .stream_set_user = op_set_user,
     .stream_tap = stream_op_tap,
@@ -515,6 +547,11 @@ static void destroy(struct eng *e)
         base_free(e->unowned[i].text);
     }
     base_free(e->unowned);
+    for (size_t i = 0; i < e->naccounts; i++) {
+        base_free(e->accounts[i]->name);
+        base_free(e->accounts[i]);
+    }
+    base_free(e->accounts);
     base_free(e->by_name);
     base_free(e->by_gid);
     base_free(e->root);

@@ -315,6 +315,7 @@ static enum st settle_stream(struct eng *e, struct store_stream *s, struct err *
         eng_note_damage(e, s->gid, lo, hi, text);
     }
     e->file_bytes += s->bytes;
+    eng_account_add(s, s->bytes);
     uint8_t *tail = s->load_tail;
     s->load_tail = NULL;
     enum st st = ckpt_load_tail(s, tail, s->load_tail_len);

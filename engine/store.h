@@ -350,6 +350,8 @@ struct store_ops {
                              void (*fn)(void *arg, uint64_t seq, const char *subject, uint32_t len),
                              void *arg);
     void (*stream_schedule_found)(struct store_stream *, uint64_t seq);
+    /* Bytes of all streams in this one's account, as of the newest message; costs nothing. */
+    void (*account_bytes)(struct store_stream *, uint64_t *file_bytes_out, uint64_t *mem_bytes_out);
     /* The lowest live sequences >= from whose subject matches (filter_len 0: any), ascending, at
      * most max; returns how many. And how many there are in all. */
     size_t (*stream_seqs)(struct store_stream *, const char *filter, uint32_t filter_len,

@@ -165,6 +165,7 @@ static void account_bytes(struct store_stream *s, int64_t delta)
     s->bytes += (uint64_t)delta;
     uint64_t *sum = s->memory ? &s->eng->mem_bytes : &s->eng->file_bytes;
     *sum += (uint64_t)delta;
+    eng_account_add(s, (uint64_t)delta);
 }
 
 static void set_first(struct store_stream *s)
@@ -213,8 +214,8 @@ uint64_t stream_apply_removed(struct store_stream *s, const struct seq_runs *run
             n += remove_one(s, seq, except);
         }
     }
-    set_first(s);
     compact_removed(s);
+    set_first(s);
     return n;
 }
 
@@ -246,8 +247,8 @@ void stream_apply_floor(struct store_stream *s, uint64_t first_seq)
         }
         liveset_set_floor(s->live, first_seq);
     }
-    set_first(s);
     compact_removed(s);
+    set_first(s);
     if (s->visible_seq + 1 < s->first_seq && s->msgs == 0) {
         s->visible_seq = s->last_seq;
     }
@@ -506,6 +507,11 @@ enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t
     case REC_SKIP:
         if (r->body_len < 16) {
             return corrupt(err, r, "too short");
+        }
+        if (r->body[8] == REASON_SOURCE) {
+            return stream_replay_source(s, r->body, r->body_len)
+                       ? ST_OK
+                       : corrupt(err, r, "names no source");
         }
         if (s->memory) {
             s->reserved_seq = u64_max(s->reserved_seq, get_u64le(r->body));

@@ -67,6 +67,7 @@ struct store_stream {
     struct dedup *dedup; /* owned */
     struct srcpos sources;
     struct schedset scheds;
+    struct eng_account *account; /* borrowed; NULL while the stream has no name */
     struct tail tail;
     struct seg_set *segs;       /* owned; NULL until the first flush */
     uint64_t reserved_seq;      /* memory streams: highest sequence reserved by a SKIP */
@@ -110,9 +111,9 @@ struct store_stream {
     bool erase_saved;        /* the catalogue has a row of them */
     bool compact_look;       /* its segments are to be looked at, from compact_at on */
     size_t compact_at;
-
     bool dead_look;     /* something was removed since it was last counted (compact.c) */
     uint64_t dead_seen; /* dead messages in segments, when that last asked for a checkpoint */
+
     uint8_t *load_tail; /* owned: tail column until the segments are in (start-up) */
     size_t load_tail_len;
     uint64_t load_last_seq, load_msgs;

@@ -1,6 +1,7 @@
 /* Admission of a publish: checks, then one record that holds the message and everything it evicts,
  * applied at once. Nothing is changed before the last check has passed; nothing fails after the
  * record was reserved. */
+#include "engine/base/log.h"
 #include "engine/base/subject.h"
 #include "engine/msg_header.h"
 #include "engine/stream_admit.h"
@@ -69,16 +70,35 @@ static bool source_in_order(const struct store_stream *s, const struct store_app
     return at == a->expected_source_seq && at < seq;
 }
 
-/* A duplicate from a source is done with. Not in the log: after a restart it may come again, and is
- * a duplicate again. */
+/* A duplicate from a source is done with: a record says so, for it may come again after a restart,
+ * when its id has left the window. One that finds no room is passed over in memory alone. */
 static void pass_source(struct store_stream *s, const struct store_append *a)
 {
     char key[SRCPOS_KEY_MAX];
     size_t len;
     uint64_t seq;
-    if (a->has_expected_source_seq && srcpos_parse(a->hdr, a->hdr_len, key, &len, &seq)) {
-        srcpos_set(&s->sources, key, len, seq);
+    if (!a->has_expected_source_seq || !srcpos_parse(a->hdr, a->hdr_len, key, &len, &seq)) {
+        return;
     }
+    uint8_t body[24 + SRCPOS_KEY_MAX] = {0};
+    put_u64le(body, s->last_seq);
+    body[8] = REASON_SOURCE;
+    put_u64le(body + 16, seq);
+    memcpy(body + 24, key, len);
+    srcpos_set(&s->sources, key, len, seq);
+    if (!s->memory && stream_log(s, REC_SKIP, 0, 0, body, 24 + len, NULL, false, true) != ST_OK) {
+        log_wrn("stream \"%s\": a duplicate from a source may come again after a restart",
+                s->cfg.name);
+    }
+}
+
+bool stream_replay_source(struct store_stream *s, const uint8_t *body, size_t len)
+{
+    if (len <= 24 || len > 24 + SRCPOS_KEY_MAX) {
+        return false;
+    }
+    srcpos_set(&s->sources, (const char *)body + 24, len - 24, get_u64le(body + 16));
+    return true;
 }
 
 static bool refused(const struct store_append *a, enum append_refuse here,
@@ -554,6 +574,8 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
         } else if (r.verdict == APPEND_STORED) {
             ticket = stream_ticket(s);
         }
+    } else if (r.verdict == APPEND_DUPLICATE && a->has_expected_source_seq) {
+        ticket = stream_ticket(s); /* of the record that says it is done with */
     }
     if (a->verdict_now != NULL) {
         *a->verdict_now = r.verdict;

@@ -4,6 +4,7 @@ error, and what INFO says. Compared with tests/integration/js/limits_of_accounts
 
   js_limits.py              run against servers of ours
   PEER=/path/to/nats-server js_limits.py --record   write the kept lines anew, from that server"""
+import json
 import os
 import sys
 import tempfile
@@ -106,6 +107,54 @@ def one(limits, account, exe):
         os.unlink(f.name)
 
 
+def exact():
+    """Ours: bytes are counted as they are stored, also within one turn of the loop."""
+    store = server.scratch()
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", delete=False) as f:
+        f.write(CONF % (store, "", "{max_file: 10KB, max_mem: 10KB}"))
+    srv = server.Server(store=store, config=f.name, jetstream=False)
+    try:
+        c = natsraw.Conn(port=srv.port, connect={"user": "a", "pass": "a"})
+
+        def answers(subjects, headers=None):
+            inbox, sid = c.new_inbox()
+            block = b"" if headers is None else headers
+            frames = b""
+            for s in subjects:
+                if block:
+                    frames += b"HPUB %s %s %d %d\r\n%s%s\r\n" % (s, inbox.encode(), len(block), len(block) + 1000,
+                                                               block, b"x" * 1000)
+                else:
+                    frames += b"PUB %s %s 1000\r\n%s\r\n" % (s, inbox.encode(), b"x" * 1000)
+            c.sock.sendall(frames)
+            got = [c.next(sid, timeout=20).json() for _ in subjects]
+            return [a["error"]["err_code"] if "error" in a else a["seq"] for a in got]
+
+        for storage in ("file", "memory"):
+            name = storage.upper()
+            r = c.api("STREAM.CREATE." + name, json.dumps({"name": name, "subjects": [storage + ".>"], "storage": storage,
+                                                           "max_msgs_per_subject": 1}).encode())
+            assert "error" not in r, r
+            one = storage.encode() + b".k"
+            # each takes the place of the one before: never more than two messages
+            assert answers([one] * 40) == list(range(1, 41))
+            # a duplicate takes no room
+            got = answers([one] * 40, b"NATS/1.0\r\nNats-Msg-Id: same\r\n\r\n")
+            assert got == [41] * 40, got
+            got = answers([storage.encode() + b".%d" % i for i in range(30)])
+            taken = [a for a in got if a != 10002]  # what is refused is answered first
+            used = c.api("STREAM.INFO." + name)["state"]
+            assert taken == list(range(42, 42 + len(taken))) and len(got) == 30, got
+            each = (used["bytes"]) // used["messages"]
+            assert 10240 - each - 100 < used["bytes"] <= 10240, used
+            c.api("STREAM.PURGE." + name)
+            assert answers([one]) == [42 + len(taken)]
+        c.close()
+    finally:
+        srv.stop()
+        os.unlink(f.name)
+
+
 def main():
     record = "--record" in sys.argv
     lines = []
@@ -115,6 +164,7 @@ def main():
         with open(os.path.join(HERE, "js", "limits_of_accounts.txt"), "w") as f:
             f.write("\n".join(lines) + "\n")
         return 0
+    exact()
     return 0 if js_transcript.compare("limits_of_accounts", lines) else 1
 
 

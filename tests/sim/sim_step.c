@@ -168,5 +168,12 @@ bool sw_compare(struct world *w)
     w->store->ops->usage(w->store, NULL, &st);
     SAME(file_bytes, file_bytes);
     SAME(mem_bytes, mem_bytes);
+    struct store_stream *any = w->store->ops->stream_next(w->store, "$G", NULL);
+    if (any != NULL) {
+        who = "account";
+        w->store->ops->account_bytes(any, &st.file_bytes, &st.mem_bytes);
+        SAME(file_bytes, file_bytes);
+        SAME(mem_bytes, mem_bytes);
+    }
     return !w->failed;
 }

@@ -12,6 +12,7 @@
 struct world {
     struct env_sim *sim;
     struct store *store;
+    int64_t duplicates_ns; /* 0: a mirror */
 };
 
 static void doorbell(void *arg)
@@ -86,7 +87,8 @@ static struct store_stream *create(struct world *w, enum store_storage storage, 
     cfg.name = base_strdup("M");
     cfg.storage = storage;
     cfg.max_msgs = max_msgs;
-    cfg.mirror = true;
+    cfg.mirror = w->duplicates_ns == 0;
+    cfg.duplicates_ns = w->duplicates_ns;
     w->store->ops->stream_create(w->store, &cfg, on_stream, &g);
     stream_cfg_fini(&cfg);
     spin(w);
@@ -359,12 +361,46 @@ static void sources_have_positions(void **state_)
     }
 }
 
+/* A message that came another way before is a duplicate; that it was heard of is not forgotten, or
+ * it would be stored when it comes again and its id has left the window. */
+static void a_duplicate_moves_the_position(void **state_)
+{
+    (void)state_;
+    for (int how = 0; how < 3; how++) {
+        for (int ckpt = 0; ckpt < 2; ckpt++) {
+            struct world w = {.sim = env_sim_create((uint64_t)(how * 2 + ckpt + 1)),
+                              .duplicates_ns = 120 * NS_PER_S};
+            env_sim_set_real_ns(w.sim, 1700000000 * NS_PER_S);
+            world_open(&w);
+            struct store_stream *s = create(&w, STORAGE_FILE, -1);
+            assert_int_equal(sourced(&w, s, "A", 5, 0, "one"), APPEND_STORED);
+            assert_int_equal(sourced(&w, s, "B", 3, 0, "one"), APPEND_DUPLICATE);
+            assert_int_equal(sourced(&w, s, "B", 8, 3, "one"), APPEND_DUPLICATE);
+            if (ckpt) {
+                checkpoint(&w);
+            }
+            s = reopen(&w, how);
+            assert_int_equal(state(&w, s).msgs, 1);
+            assert_int_equal(state(&w, s).last_seq, 1);
+            assert_int_equal(position(&w, s, "A > >"), 5);
+            assert_int_equal(position(&w, s, "B > >"), 8);
+            env_sim_advance(w.sim, 3600 * NS_PER_S);
+            assert_int_equal(sourced(&w, s, "B", 8, 8, "one"), APPEND_WRONG_LAST_SEQ);
+            assert_int_equal(sourced(&w, s, "B", 9, 8, "two"), APPEND_STORED);
+            assert_int_equal(state(&w, s).last_seq, 2);
+            eng_close(w.store);
+            env_sim_destroy(w.sim);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_sequence_and_time),   cmocka_unit_test(a_copy_is_stored_once),
-        cmocka_unit_test(limits_hold_for_copies),    cmocka_unit_test(skips),
-        cmocka_unit_test(memory_mirror_starts_anew), cmocka_unit_test(sources_have_positions),
+        cmocka_unit_test(keeps_sequence_and_time),        cmocka_unit_test(a_copy_is_stored_once),
+        cmocka_unit_test(limits_hold_for_copies),         cmocka_unit_test(skips),
+        cmocka_unit_test(memory_mirror_starts_anew),      cmocka_unit_test(sources_have_positions),
+        cmocka_unit_test(a_duplicate_moves_the_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
