@@ -2,6 +2,27 @@
 #include "engine/eng.h"
 #include "tests/sim/sim_world.h"
 
+uint32_t sw_schedule_or_fire(struct world *w, struct sw_inst *in, struct store_append *a,
+                             struct md_msg *m)
+{
+    uint64_t draw = prng_mix(w->seed * 97 + m->fill);
+    if (draw % 4 == 0) {
+        m->sched = true;
+        a->flags |= MSG_SCHED;
+        a->rollup = 1;
+        return 0;
+    }
+    for (uint32_t i = 0; draw % 4 == 1 && i < MD_SUBJECTS; i++) {
+        uint32_t subject = (uint32_t)(draw / 4 + i) % MD_SUBJECTS;
+        if (subject != m->subject && a->rollup == 0 && md_scheduled(&in->md, subject)) {
+            a->purge_subject = md_subject(subject);
+            a->purge_subject_len = (uint32_t)strlen(a->purge_subject);
+            return subject + 1;
+        }
+    }
+    return 0;
+}
+
 struct seen {
     struct world *w;
     struct sw_inst *in;

@@ -23,6 +23,32 @@ static struct sw_inst *random_stream(struct world *w)
     return NULL;
 }
 
+static void publish_some(struct world *w, struct sw_inst *in)
+{
+    struct prng *r = &w->rnd;
+    uint64_t n = 1 + prng_below(r, 6);
+    if (prng_mix(w->seed * 77 + w->steps) % 8 == 0) { /* not from r, as for TTLs */
+        sw_batch(w, in);
+    }
+    if (prng_mix(w->seed * 91 + w->steps) % 6 == 0) {
+        sw_copy(w, in);
+    }
+    if (prng_mix(w->seed * 93 + w->steps) % 40 == 0) {
+        sw_skip(w, in);
+    }
+    if (in->md.cfg.retention == RETENTION_INTEREST) { /* consumers come and go */
+        uint64_t draw = prng_mix(w->seed * 99 + w->steps) % 16;
+        if (draw < 3) {
+            sw_cons_create(w, in);
+        } else if (draw == 3) {
+            sw_cons_delete(w, in);
+        }
+    }
+    for (; n > 0 && !w->failed; n--) {
+        sw_publish(w, in, random_len(w));
+    }
+}
+
 void sw_step(struct world *w)
 {
     struct prng *r = &w->rnd;
@@ -43,27 +69,7 @@ void sw_step(struct world *w)
             sw_stream_create(w, slot, NULL);
         }
     } else if (kind < 430) {
-        uint64_t n = 1 + prng_below(r, 6);
-        if (prng_mix(w->seed * 77 + w->steps) % 8 == 0) { /* not from r, as for TTLs */
-            sw_batch(w, in);
-        }
-        if (prng_mix(w->seed * 91 + w->steps) % 6 == 0) {
-            sw_copy(w, in);
-        }
-        if (prng_mix(w->seed * 93 + w->steps) % 40 == 0) {
-            sw_skip(w, in);
-        }
-        if (in->md.cfg.retention == RETENTION_INTEREST) { /* consumers come and go */
-            uint64_t draw = prng_mix(w->seed * 99 + w->steps) % 16;
-            if (draw < 3) {
-                sw_cons_create(w, in);
-            } else if (draw == 3) {
-                sw_cons_delete(w, in);
-            }
-        }
-        for (; n > 0 && !w->failed; n--) {
-            sw_publish(w, in, random_len(w));
-        }
+        publish_some(w, in);
     } else if (kind < 600) {
         sw_run(w, (unsigned)prng_below(r, 30));
     } else if (kind < 700) {

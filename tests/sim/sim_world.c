@@ -624,29 +624,6 @@ struct md_msg sw_random_msg(struct world *w, uint32_t data_len, bool ttl)
     return m;
 }
 
-/* What the broker does with schedules: one is the only message of its subject, and goes in the
- * record of the last message that it makes. Not from the world's numbers, as for TTLs. */
-static uint32_t schedule_or_fire(struct world *w, struct sw_inst *in, struct store_append *a,
-                                 struct md_msg *m)
-{
-    uint64_t draw = prng_mix(w->seed * 97 + m->fill);
-    if (draw % 4 == 0) {
-        m->sched = true;
-        a->flags |= MSG_SCHED;
-        a->rollup = 1;
-        return 0;
-    }
-    for (uint32_t i = 0; draw % 4 == 1 && i < MD_SUBJECTS; i++) {
-        uint32_t subject = (uint32_t)(draw / 4 + i) % MD_SUBJECTS;
-        if (subject != m->subject && a->rollup == 0 && md_scheduled(&in->md, subject)) {
-            a->purge_subject = md_subject(subject);
-            a->purge_subject_len = (uint32_t)strlen(a->purge_subject);
-            return subject + 1;
-        }
-    }
-    return 0;
-}
-
 void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
 {
     struct prng *r = &w->rnd;
@@ -679,7 +656,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     a.rollup = prng_below(r, 40) == 0 ? (uint8_t)(1 + prng_below(r, 2)) : 0;
     uint32_t fired = 0;
     if (md->cfg.allow_msg_schedules) {
-        fired = schedule_or_fire(w, in, &a, &m);
+        fired = sw_schedule_or_fire(w, in, &a, &m);
     }
     struct sw_call *c = call_make(w, in, CALL_APPEND);
     int64_t now = eng_now_ns(in->h->eng);

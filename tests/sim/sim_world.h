@@ -163,6 +163,10 @@ bool sw_check_kept(struct world *w, struct env_sim *sim, struct store *store, st
 bool sw_check_files(struct world *w, struct env_sim *sim, struct store *store);
 /* The model goes on from the recovered store, which was checked against `cut`. */
 void sw_adopt(struct world *w, struct sw_cut cut);
+/* What the broker does with schedules: one is the only message of its subject, and goes in the
+ * record of the last message that it makes. Not from the world's numbers, as for TTLs. */
+uint32_t sw_schedule_or_fire(struct world *w, struct sw_inst *in, struct store_append *a,
+                             struct md_msg *m);
 /* The schedules that the engine knows of: those of the model, and no other. */
 bool sw_check_schedules(struct world *w, struct sw_inst *in, struct md_stream *md,
                         struct store_stream *h);
