@@ -52,8 +52,8 @@ int ja_quarantine(struct ja_ctx *x)
         printf("Nothing is in quarantine.\n");
     } else if (st == ST_OK) {
         table_print(&l.table, stdout);
-        printf("\n%s files, %s%s\n", ja_count(l.files, b, sizeof b), ja_bytes(l.bytes, c, sizeof c),
-               x->empty ? ", removed" : "");
+        printf("\n%s, %s%s\n", ja_things(l.files, "file", b, sizeof b),
+               ja_bytes(l.bytes, c, sizeof c), x->empty ? ", removed" : "");
     }
     table_fini(&l.table);
     if (st != ST_OK) {

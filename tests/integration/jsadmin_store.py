@@ -190,12 +190,12 @@ def quarantine():
         s.stop()
         found = json.loads(jsadmin("--json", "check", s.store)[0])
         assert found["quarantine_files"] == 1 and found["quarantine_bytes"] == 1300 and found["clean"], found
-        assert "Quarantine    1 files" in jsadmin("check", s.store)[0]
+        assert "Quarantine    1 file," in jsadmin("check", s.store)[0]
         listed = json.loads(jsadmin("--json", "quarantine", s.store)[0])
         assert listed["files"][0]["name"].startswith("s-00000001-99.0.seg.") and not listed["removed"], listed
         assert listed["files"][0]["set_aside"].startswith("20"), listed
         assert "99.0.seg" in jsadmin("quarantine", s.store)[0]
-        assert "1 files, 1.3 KiB, removed" in jsadmin("quarantine", s.store, "--empty")[0]
+        assert "1 file, 1.3 KiB, removed" in jsadmin("quarantine", s.store, "--empty")[0]
         assert json.loads(jsadmin("--json", "quarantine", s.store)[0])["files"] == []
 
 
