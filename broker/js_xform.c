@@ -202,6 +202,11 @@ static enum js_xform_fault call(struct js_xform *x, struct step *s, char why[256
     return fault(why, "unknown function", token, len);
 }
 
+static bool is_call(const char *token, size_t len)
+{
+    return len > 4 && memcmp(token, "{{", 2) == 0 && memcmp(token + len - 2, "}}", 2) == 0;
+}
+
 static enum js_xform_fault add_token(struct js_xform *x, const char *token, size_t len,
                                      char why[256])
 {
@@ -216,7 +221,7 @@ static enum js_xform_fault add_token(struct js_xform *x, const char *token, size
         s->op = OP_WILDCARD;
         return add_source(x, s, v, why, token, len) ? JS_XFORM_OK : JS_XFORM_BAD_DEST;
     }
-    if (len > 4 && memcmp(token, "{{", 2) == 0 && memcmp(token + len - 2, "}}", 2) == 0) {
+    if (is_call(token, len)) {
         return call(x, s, why, token, len);
     }
     return JS_XFORM_OK;
@@ -248,13 +253,20 @@ static void read_source(struct js_xform *x)
     }
 }
 
+/* What comes out stands in the lines of the protocol. nats-server checks it for a stream's
+ * transform and for sources, but not for republish. */
+static bool has_space(const char *token, size_t len)
+{
+    return strcspn(token, " \t\n\f\r") < len;
+}
+
 static enum js_xform_fault read_dest(struct js_xform *x, char why[256])
 {
     bool rest = false;
     x->steps = base_calloc(count_tokens(x->dest), sizeof *x->steps);
     for (const char *p = x->dest; p != NULL;) {
         size_t len = strcspn(p, ".");
-        if (len == 0 || rest) {
+        if (len == 0 || rest || (!is_call(p, len) && has_space(p, len))) {
             (void)snprintf(why, 256, "invalid mapping destination: invalid transform");
             return JS_XFORM_BAD_DEST;
         }

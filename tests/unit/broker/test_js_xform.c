@@ -93,6 +93,12 @@ static void refusals(void **state)
     refuse("s.>", subject[0], JS_XFORM_BAD_DEST, "invalid subject");
     refuse("s.*", subject[1], JS_XFORM_BAD_DEST, "invalid subject");
     refuse("s.*", "t..", JS_XFORM_BAD_DEST, "invalid mapping destination: invalid transform");
+    /* what comes out is written into MSG lines */
+    refuse("s.*", "t x.$1", JS_XFORM_BAD_DEST, "invalid mapping destination: invalid transform");
+    refuse("s.*", "t\r\nPING.$1", JS_XFORM_BAD_DEST,
+           "invalid mapping destination: invalid transform");
+    refuse("s.*", "{{split(1\t", JS_XFORM_BAD_DEST,
+           "invalid mapping destination: invalid transform");
     refuse("s.*", "t.{{wildcard(2)}}", JS_XFORM_BAD_DEST,
            "invalid mapping destination: wildcard index out of range in {{wildcard(2)}}: [2]");
     refuse("s.*", "t.$2", JS_XFORM_BAD_DEST,
