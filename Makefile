@@ -51,7 +51,7 @@ PROGS := $(if $(wildcard broker/main.c),$(BIN)/millrace) $(if $(wildcard tools/j
 .DEFAULT_GOAL := all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup run test unit integration debug asan tsan clang lint format fuzz fuzz-smoke install clean FORCE
+.PHONY: all help setup run test unit integration debug asan tsan clang lint format fuzz fuzz-smoke fuzz-proof install clean FORCE
 
 all: $(LIB) $(PROGS) ## build the programs (build/bin/millrace, jsadmin, and the alias nats-server)
 
@@ -149,6 +149,9 @@ format: ## show what clang-format would change; FIX=1 changes it
 	@sh tools/format.sh $(FIX)
 fuzz-smoke: ## run each fuzz target for FUZZ_SECONDS (10) under the sanitizers
 	@sh tools/fuzz.sh $(or $(FUZZ_SECONDS),10) $(T)
+fuzz-proof: ## run each fuzz target for CPU_SECONDS (900) of user CPU time in one go
+	@$(MAKE) --no-print-directory MODE=fuzz fuzz
+	@python3 tools/fuzz_proof.py $(or $(CPU_SECONDS),900) $(T)
 
 install: all ## install millrace and jsadmin under DESTDIR/PREFIX; ALIAS=1 adds nats-server
 	@sh tools/install.sh "$(DESTDIR)$(PREFIX)/bin" "$(ALIAS)" $(PROGS)

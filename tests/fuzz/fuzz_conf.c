@@ -51,6 +51,23 @@ static void walk(const struct brk_conf_value *v, unsigned depth)
     }
 }
 
+/* What a start asks of options that were taken. */
+static void ask(const struct brk_opts *o)
+{
+    (void)brk_opts_auth_required(o);
+    for (size_t i = 0; i < o->accounts_count; i++) {
+        bool js = brk_opts_account_jetstream(o, o->accounts[i].name);
+        if (js && strcmp(o->accounts[i].name, brk_opts_system_account(o)) == 0) {
+            abort();
+        }
+        (void)brk_opts_account_limits(o, o->accounts[i].name);
+    }
+    for (size_t i = 0; i < o->users_count; i++) {
+        (void)brk_pass_is_bcrypt(o->users[i].pass);
+    }
+    (void)brk_opts_account_jetstream(o, BRK_ACC_GLOBAL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {
@@ -70,7 +87,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         walk(brk_conf_root(c), 0);
         base_free(brk_conf_json(c, 64 * KIB));
         if (brk_conf_apply(c, &o, &notes) == ST_OK) {
-            (void)!brk_opts_check(&o, &err);
+            if (brk_opts_check(&o, &err) == ST_OK) {
+                ask(&o);
+            }
         } else if (notes.errors.count == 0) {
             abort();
         }

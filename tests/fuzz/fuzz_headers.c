@@ -3,6 +3,7 @@
 
 #include "broker/js_header.h"
 #include "broker/js_level.h"
+#include "engine/msg_header.h"
 #include "engine/store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,6 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct brk_str v;
     if (js_header_find(data, size, "Nats-Last-Stream", &v) &&
         (v.p < (const char *)data || v.p + v.n > (const char *)data + size)) {
+        abort();
+    }
+    size_t len;
+    const char *id = msg_header_get(data, size, "Nats-Msg-Id", &len);
+    if (id != NULL && (id < (const char *)data || id + len > (const char *)data + size)) {
         abort();
     }
     return 0;

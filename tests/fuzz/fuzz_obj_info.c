@@ -30,6 +30,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (n <= OBJ_META_BYTES_MAX) {
         abort();
     }
+    struct obj_info copy;
+    obj_info_copy(&copy, &i);
+    char *copied = obj_info_json(&copy, &m);
+    if (n != m || memcmp(text, copied, n) != 0) {
+        abort();
+    }
+    base_free(copied);
+    obj_info_fini(&copy);
     base_free(text);
     obj_info_fini(&i);
     return 0;

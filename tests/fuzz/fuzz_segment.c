@@ -222,6 +222,13 @@ static void read_view(struct seg_view *v)
                 abort();
             }
         }
+        struct msg none;
+        block_acquire(b);
+        if (block_find(b, b->first_seq - 1, &none) != ST_NOTFOUND ||
+            block_find(b, b->last_seq + 1, &none) != ST_NOTFOUND) {
+            abort();
+        }
+        block_release(b);
         block_release(b);
     }
 }
