@@ -60,7 +60,7 @@ static void cron(struct text t)
     int64_t next = js_cron_next(&c, after);
     must(c.kind == JS_CRON_AT || next > after || after == INT64_MAX);
     must(c.kind != JS_CRON_FIELDS || next == INT64_MAX || next % NS_PER_S == 0);
-    must(js_cron_time(out, next) < sizeof out);
+    must(js_cron_time(out, next, NULL) < sizeof out);
     (void)js_cron_first(&c, after, now);
 }
 
