@@ -45,7 +45,7 @@ static void fill(struct ef *f, uint8_t **bytes_out, size_t *len_out)
     memset(data, 'x', sizeof data - 1);
     data[sizeof data - 1] = 0;
     for (int i = 0; i < 60; i++) {
-        snprintf(data, 8, "%07d", i);
+        snprintf(data, sizeof data, "%07d", i);
         data[7] = 'y';
         assert_int_equal(ef_publish(f, "a", NULL, data, 0).verdict, APPEND_STORED);
     }
