@@ -343,9 +343,14 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     if (account > 0 && (lim.max_ack_pending <= 0 || account < lim.max_ack_pending)) {
         lim.max_ack_pending = account;
     }
+    bool unset = q->cfg.inactive_threshold_ns <= 0;
     if (!js_cons_req_check(q, ops->stream_cfg(s->ss), &lim, &r->err)) {
         js_req_fail(r);
         return;
+    }
+    if (old != NULL && unset && ops->cons_cfg(old->sc)->durable &&
+        q->cfg.inactive_threshold_ns == JS_INACTIVE_DEFAULT_NS) {
+        q->cfg.inactive_threshold_ns = 0; /* a durable that an update makes ephemeral stays */
     }
     if (old == NULL && q->action == JS_ACTION_UPDATE) {
         js_req_fail_with(r, API_CONSUMER_DOES_NOT_EXIST);

@@ -416,13 +416,14 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
         return refuse(s, m->reply, API_REQUIRED_API_LEVEL);
     }
     int commits = read_commit(h);
-    if (commits < 0) {
+    bool gap = b != NULL ? seq != b->n + 1 : seq > 1 && seq <= JS_BATCH_MSGS_MAX;
+    if (commits < 0 && !gap && seq != 0) {
         if (b != NULL) {
             drop(s, b);
         }
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_INVALID_BATCH_COMMIT);
     }
-    bool gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
+    gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
     if (!gap && seq > JS_BATCH_MSGS_MAX + (commits == 2)) {
         return refuse_large(s, b, m->reply, "1000");
     }

@@ -91,8 +91,9 @@ static enum st get_priority(void *base, size_t offset, struct json_object *v, st
 {
     const char *s = json_in_string(v);
     if (find_word(priority_words, ARRAY_LEN(priority_words), v) < 0) {
-        return err_set(err, ST_INVALID, 0, "unknown priority policy: \"%.60s\"",
-                       s != NULL ? s : "");
+        return v == NULL ? err_set(err, ST_INVALID, 0, "unknown priority policy: null")
+                         : err_set(err, ST_INVALID, 0, "unknown priority policy: \"%.60s\"",
+                                   s != NULL ? s : "");
     }
     return get_enum(base, offset, priority_words, ARRAY_LEN(priority_words), v, err);
 }
@@ -466,8 +467,9 @@ static enum st get_action(void *base, size_t offset, struct json_object *v, stru
     static const char *const words[] = {"", "create", "update"};
     if (find_word(words, ARRAY_LEN(words), v) < 0) {
         const char *s = json_in_string(v);
-        return err_set(err, ST_INVALID, 0, "unknown consumer action: \"%.60s\"",
-                       s != NULL ? s : "");
+        return v == NULL ? err_set(err, ST_INVALID, 0, "unknown consumer action: null")
+                         : err_set(err, ST_INVALID, 0, "unknown consumer action: \"%.60s\"",
+                                   s != NULL ? s : "");
     }
     return get_enum(base, offset, words, ARRAY_LEN(words), v, err);
 }

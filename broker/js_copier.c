@@ -664,7 +664,8 @@ static void put_info(struct json_out *j, const struct js_copier *c)
     if (c->err.code != 0) {
         api_error_put(j, &c->err);
     }
-    if (c->origin.filter != NULL && c->origin.filter[0] != '\0') {
+    bool begun = !c->mirror || c->last_ms >= 0; /* upstream shows a mirror's filter from then on */
+    if (begun && c->origin.filter != NULL && c->origin.filter[0] != '\0') {
         json_out_str(j, "filter_subject", c->origin.filter);
     }
     js_origin_put_transforms(j, &c->origin);

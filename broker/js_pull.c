@@ -263,9 +263,12 @@ static bool serve(struct js_consumer *c, const struct cons_peek *p)
     w->beat_ms = js_now_ms(js) + w->heartbeat_ms;
     if (--w->n > 0) {
         js_wait_push(c, w);
-    } else {
-        js_wait_free(w);
+        return true;
     }
+    if (w->max_bytes > 0) { /* what it may still have is told, as upstream does */
+        js_pull_status_pending(c, w, "409 Batch Completed");
+    }
+    js_wait_free(w);
     return true;
 }
 

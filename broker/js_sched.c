@@ -39,11 +39,10 @@ static bool captured(const struct stream_cfg *cfg, struct brk_str subject)
     return false;
 }
 
-static bool literal_other(const struct stream_cfg *cfg, struct brk_str v, const char *not_p,
-                          size_t not_len)
+static bool literal_other(struct brk_str v, const char *not_p, size_t not_len)
 {
     return v.n > 0 && subject_valid(v.p, v.n) && !subject_has_wildcard(v.p, v.n) &&
-           captured(cfg, v) && !js_str_eq(v, not_p, not_len);
+           !js_str_eq(v, not_p, not_len);
 }
 
 static bool names_zone(const struct js_headers *h)
@@ -88,22 +87,30 @@ static enum api_err check_schedule(struct js_stream *s, const struct js_headers 
         if (!store_ttl_parse(ttl.p, ttl.n, &seconds)) {
             return API_MESSAGE_SCHEDULES_TTL_INVALID;
         }
-        if (!cfg->allow_msg_ttl) {
-            return API_MESSAGE_TTL_DISABLED;
-        }
+    }
+    if (js_hdr_has(h, JS_HDR_SCHEDULE_ROLLUP) &&
+        !js_str_eq(h->value[JS_HDR_SCHEDULE_ROLLUP], "sub", 3)) {
+        return API_MESSAGE_SCHEDULES_ROLLUP_INVALID;
+    }
+    if (js_hdr_has(h, JS_HDR_SCHEDULE_TTL) && !cfg->allow_msg_ttl) {
+        return API_MESSAGE_TTL_DISABLED;
     }
     if (!js_hdr_has(h, JS_HDR_SCHEDULE_TARGET) ||
-        !literal_other(cfg, target, a->subject, a->subject_len)) {
+        !literal_other(target, a->subject, a->subject_len)) {
         return API_MESSAGE_SCHEDULES_TARGET_INVALID;
     }
-    if (js_hdr_has(h, JS_HDR_SCHEDULE_SOURCE) &&
-        (!literal_other(cfg, source, a->subject, a->subject_len) ||
-         js_str_eq(source, target.p, target.n))) {
+    bool sourced = js_hdr_has(h, JS_HDR_SCHEDULE_SOURCE);
+    if (sourced && (!literal_other(source, a->subject, a->subject_len) ||
+                    js_str_eq(source, target.p, target.n))) {
         return API_MESSAGE_SCHEDULES_SOURCE_INVALID;
     }
-    bool bad = (js_hdr_has(h, JS_HDR_SCHEDULE_ROLLUP) &&
-                !js_str_eq(h->value[JS_HDR_SCHEDULE_ROLLUP], "sub", 3)) ||
-               (js_hdr_has(h, JS_HDR_ROLLUP) && !js_str_eq(h->value[JS_HDR_ROLLUP], "sub", 3));
+    if (!captured(cfg, target)) {
+        return API_MESSAGE_SCHEDULES_TARGET_INVALID;
+    }
+    if (sourced && !captured(cfg, source)) {
+        return API_MESSAGE_SCHEDULES_SOURCE_INVALID;
+    }
+    bool bad = js_hdr_has(h, JS_HDR_ROLLUP) && !js_str_eq(h->value[JS_HDR_ROLLUP], "sub", 3);
     return bad ? API_MESSAGE_SCHEDULES_ROLLUP_INVALID : API_OK;
 }
 
@@ -133,18 +140,19 @@ static enum api_err check_end(struct js_stream *s, const struct js_headers *h,
 enum api_err js_sched_read(struct js_stream *s, const struct js_headers *h, struct store_append *a)
 {
     const struct tzif *zone;
+    bool ends = js_hdr_has(h, JS_HDR_SCHEDULER) || js_hdr_has(h, JS_HDR_SCHEDULE_NEXT);
     if (!js_hdr_has(h, JS_HDR_SCHEDULE)) {
         if (!find_zone(s->ja->js, h, &zone)) { /* told with or without a schedule */
             return s->schedules ? API_MESSAGE_SCHEDULES_TIME_ZONE_INVALID
                                 : API_MESSAGE_SCHEDULES_DISABLED;
         }
-        bool ends = js_hdr_has(h, JS_HDR_SCHEDULER) || js_hdr_has(h, JS_HDR_SCHEDULE_NEXT);
         return ends ? check_end(s, h, a) : API_OK;
     }
     if (!s->schedules) {
         return API_MESSAGE_SCHEDULES_DISABLED;
     }
     enum api_err off = check_schedule(s, h, a);
+    off = off == API_OK && ends ? check_end(s, h, a) : off;
     if (off != API_OK) {
         return off;
     }

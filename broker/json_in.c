@@ -207,7 +207,8 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
     if (s != NULL) {
         return err_set(err, ST_INVALID, 0, "can not unmarshal \"\\\"%.100s\\\"\"", s);
     }
-    return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"", json_object_get_string(v));
+    return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"",
+                   v == NULL ? "null" : json_object_get_string(v));
 }
 
 /* --- values
@@ -548,7 +549,7 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
                          struct err *err)
 {
     char where[160];
-    if (v == NULL) {
+    if (v == NULL && f->kind != JSON_CUSTOM) {
         return ST_OK; /* null: as if it were not there */
     }
     bool embedded = f->sub != NULL && f->sub->n == 0;
@@ -570,6 +571,7 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
     case JSON_STRUCTS:
         return get_structs(d, f, v, to, where, err);
     case JSON_CUSTOM:
+        d->hard = true;
         return f->custom(base, f->offset, v, err);
     case JSON_UNSERVED:
         if (d->unserved == NULL && !is_default(v)) {
@@ -583,8 +585,10 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
     case JSON_U64:
     case JSON_BOOL:
     case JSON_DURATION:
+        return get_scalar(f, v, to, where, err);
     case JSON_TIME:
     default:
+        d->hard = true;
         return get_scalar(f, v, to, where, err);
     }
 }
@@ -605,6 +609,16 @@ static const struct json_field *find_field(const struct json_schema *s, const ch
     return NULL;
 }
 
+static enum st get_member(struct json_decode *d, const struct json_schema *s, const char *name,
+                          struct json_object *v, void *base, struct err *err)
+{
+    const struct json_field *f = find_field(s, name);
+    if (f != NULL) {
+        return get_field(d, s, f, v, base, err);
+    }
+    return d->strict ? err_set(err, ST_INVALID, 0, "json: unknown field \"%.120s\"", name) : ST_OK;
+}
+
 enum st json_in_decode(struct json_decode *d, struct json_object *o, const struct json_schema *s,
                        void *base, struct err *err)
 {
@@ -616,19 +630,23 @@ enum st json_in_decode(struct json_decode *d, struct json_object *o, const struc
                        kind_word(o), s->go_type);
     }
     struct json_object_iterator it = json_object_iter_begin(o), end = json_object_iter_end(o);
+    struct err first, now;
+    enum st st = ST_OK;
     for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
-        const char *name = json_object_iter_peek_name(&it);
-        const struct json_field *f = find_field(s, name);
-        if (f == NULL) {
-            if (d->strict) {
-                return err_set(err, ST_INVALID, 0, "json: unknown field \"%.120s\"", name);
-            }
-            continue;
+        d->hard = false;
+        now = (struct err){0};
+        enum st one = get_member(d, s, json_object_iter_peek_name(&it),
+                                 json_object_iter_peek_value(&it), base, &now);
+        if (one != ST_OK && (st == ST_OK || d->hard)) {
+            st = one;
+            first = now;
         }
-        enum st st = get_field(d, s, f, json_object_iter_peek_value(&it), base, err);
-        if (st != ST_OK) {
-            return st;
+        if (one != ST_OK && d->hard) {
+            break;
         }
     }
-    return ST_OK;
+    if (st != ST_OK && err != NULL) {
+        *err = first;
+    }
+    return st;
 }

@@ -100,6 +100,8 @@ void json_structs_fini(struct json_structs *s, const struct json_elem *type);
 
 struct json_decode {
     bool strict; /* unknown fields are an error */
+    bool hard;   /* out, where decoding failed: by a value with words of its own, which ends it at
+                    once; other errors are told when all has been read, the first of them */
     const char *
         unserved; /* out: name of the first field that is known, not served, and set; static text */
 };

@@ -387,7 +387,10 @@ void cons_on_purged(struct store_cons *c, uint64_t first_seq)
     if (!c->running || (settled && c->delivered_sseq + 1 >= first_seq)) {
         return;
     }
-    struct cons_pend *e;
+    struct cons_pend *e = pends_begin(&c->pend);
+    if (e != NULL && e->sseq < first_seq) {
+        c->floor_ts_ns = eng_now_ns(c->s->eng); /* shown as if it had been acknowledged */
+    }
     while ((e = pends_begin(&c->pend)) != NULL && e->sseq < first_seq) {
         c->floor_cseq = u64_max(c->floor_cseq, e->cseq);
         c->nack -= (e->flags & PEND_EXHAUSTED) == 0;

@@ -96,6 +96,12 @@ func errorSteps(line string) ([]step, error) {
 			out = append(out, step{op: "send", subject: f[0], hdr: header("Nats-Batch-Id", id, "Nats-Batch-Sequence", fmt.Sprint(seq)), body: "x"})
 		}
 		return out, nil
+	case "fasts": // so many open fast-ingest batches
+		var out []step
+		for i := range count {
+			out = append(out, step{op: "sendto", subject: f[0], body: fmt.Sprintf("conf.nobody.open%d.10.ok.1.0.$FI", i)})
+		}
+		return out, nil
 	case "fast":
 		return []step{{op: "fast", subject: f[0], body: "id." + "10.ok." + f[1] + "." + f[2]}}, nil
 	case "fastid":

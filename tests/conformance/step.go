@@ -57,6 +57,9 @@ func (s step) where() string {
 		}
 		return strings.Join(f[:n], ".")
 	case "pub", "fast":
+		if strings.Contains(s.hdr, "\r\nNats-Batch-Id: ") {
+			return "publish in a batch"
+		}
 		return "publish"
 	case "pull":
 		if strings.HasPrefix(s.subject, api+"DIRECT") {
@@ -171,6 +174,8 @@ func (s *side) begin(st step) int {
 		s.c.send(fmt.Sprintf("UNSUB %d\r\n", async+st.n))
 	case "send":
 		s.c.pub(subject, "", hdr, body)
+	case "sendto": // the body is the reply subject
+		s.c.pub(subject, body, hdr, "x")
 	}
 	return sid
 }
@@ -255,7 +260,7 @@ func (w *world) await(st step, a, b int) ([]msg, []msg) {
 func (w *world) once(st step) (diffs []diff, diverged bool) {
 	a, b := w.theirs.begin(st), w.ours.begin(st)
 	switch st.op {
-	case "sub", "unsub", "send", "open":
+	case "sub", "unsub", "send", "sendto", "open":
 		_, _ = w.theirs.c.ping(), w.ours.c.ping()
 		return nil, false
 	case "sleep":
