@@ -14,6 +14,9 @@ CC := $(if $(filter clang fuzz,$(MODE)),clang,gcc)
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
   -Wold-style-definition -Wpointer-arith -Wcast-align -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla \
   -Wimplicit-fallthrough -Wnull-dereference -Werror
+ifeq ($(CC),clang)
+WARN += -Wthread-safety
+endif
 ifeq ($(CC),gcc)
 WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches
 endif

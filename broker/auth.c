@@ -1,12 +1,12 @@
 #include "broker/auth.h"
 
 #include <crypt.h>
-#include <pthread.h>
 #include <sodium.h>
 
 #include "broker/connect.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
+#include "engine/base/mutex.h"
 
 #define DIGEST_LEN 32u
 #define WORKER_NICE 5
@@ -29,7 +29,7 @@ struct brk_auth {
     const struct brk_auth_user *no_auth_user;
     uint8_t key[crypto_generichash_KEYBYTES];
     struct env_task *worker; /* owned; started at the first bcrypt check */
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     struct job *todo, **todo_tail; /* guarded by: mutex */
     struct job *done;              /* guarded by: mutex */
     uint32_t queued;               /* guarded by: mutex; todo and running */
@@ -52,7 +52,7 @@ struct brk_auth *brk_auth_create(const struct brk_opts *opts, struct env *env,
     a->fn = fn;
     a->arg = arg;
     a->todo_tail = &a->todo;
-    (void)pthread_mutex_init(&a->mutex, NULL);
+    base_mutex_init(&a->mutex);
     env_random(env, a->key, sizeof a->key);
     a->users = base_calloc(opts->users_count + 1, sizeof *a->users);
     if (opts->user != NULL && opts->pass != NULL) {
@@ -98,7 +98,7 @@ void brk_auth_destroy(struct brk_auth *a)
     env_task_stop(a->env, a->worker);
     jobs_free(a->todo);
     jobs_free(a->done);
-    (void)pthread_mutex_destroy(&a->mutex);
+    base_mutex_destroy(&a->mutex);
     sodium_memzero(a->key, sizeof a->key);
     base_free(a->users);
     base_free(a);
@@ -133,7 +133,7 @@ static bool bcrypt_matches(const char *hash, const char *pass)
 static uint64_t worker_step(void *arg)
 {
     struct brk_auth *a = arg;
-    (void)pthread_mutex_lock(&a->mutex);
+    base_mutex_lock(&a->mutex);
     struct job *j = a->todo;
     if (j != NULL) {
         a->todo = j->next;
@@ -141,18 +141,18 @@ static uint64_t worker_step(void *arg)
             a->todo_tail = &a->todo;
         }
     }
-    (void)pthread_mutex_unlock(&a->mutex);
+    base_mutex_unlock(&a->mutex);
     if (j == NULL) {
         return ENV_STEP_IDLE;
     }
     if (!bcrypt_matches(j->user->secret, j->pass)) {
         j->user = NULL;
     }
-    (void)pthread_mutex_lock(&a->mutex);
+    base_mutex_lock(&a->mutex);
     j->next = a->done;
     a->done = j;
     a->queued--;
-    (void)pthread_mutex_unlock(&a->mutex);
+    base_mutex_unlock(&a->mutex);
     brk_loop_wake(a->loop);
     return ENV_STEP_AGAIN;
 }
@@ -160,10 +160,10 @@ static uint64_t worker_step(void *arg)
 static void on_wake(void *arg)
 {
     struct brk_auth *a = arg;
-    (void)pthread_mutex_lock(&a->mutex);
+    base_mutex_lock(&a->mutex);
     struct job *j = a->done;
     a->done = NULL;
-    (void)pthread_mutex_unlock(&a->mutex);
+    base_mutex_unlock(&a->mutex);
     while (j != NULL) {
         struct job *next = j->next;
         a->fn(a->arg, j->cid, j->user);
@@ -187,14 +187,14 @@ static enum brk_auth_result queue_check(struct brk_auth *a, uint64_t cid,
     j->cid = cid;
     j->user = u;
     j->pass = base_strdup(pass);
-    (void)pthread_mutex_lock(&a->mutex);
+    base_mutex_lock(&a->mutex);
     bool full = a->queued >= BRK_AUTH_QUEUE_MAX;
     if (!full) {
         a->queued++;
         *a->todo_tail = j;
         a->todo_tail = &j->next;
     }
-    (void)pthread_mutex_unlock(&a->mutex);
+    base_mutex_unlock(&a->mutex);
     if (full) {
         job_free(j);
         return BRK_AUTH_DENIED;

@@ -15,9 +15,8 @@
 #include "engine/base/base.h"
 #include "engine/base/env.h"
 #include "engine/base/log.h"
+#include "engine/base/mutex.h"
 #include "engine/base/subject.h"
-
-#include <pthread.h>
 
 #define SNAPSHOTS_MAX 32u /* at a time, of all accounts; beyond: 10023 */
 #define CHUNK_DEFAULT (128 * 1024)
@@ -52,7 +51,7 @@ struct js_snapshot {
     bool hooked;
     bool listening; /* somebody was there: clients subscribe after the answer */
     int64_t listen_until_ms;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     struct snap_buf ready; /* guarded by: mutex */
     bool checked, done;    /* guarded by: mutex */
     enum st st;            /* guarded by: mutex */
@@ -94,9 +93,9 @@ static enum st check_all(struct js_snapshot *s, struct err *err)
 
 static bool room(struct js_snapshot *s)
 {
-    (void)pthread_mutex_lock(&s->mutex);
+    base_mutex_lock(&s->mutex);
     bool ok = s->ready.n < READY_MAX && !s->done;
-    (void)pthread_mutex_unlock(&s->mutex);
+    base_mutex_unlock(&s->mutex);
     return ok;
 }
 
@@ -110,7 +109,7 @@ static uint64_t work(void *arg)
     }
     enum st st = checking ? check_all(s, &err) : snap_out_more(&s->out, &err);
     s->check = false;
-    (void)pthread_mutex_lock(&s->mutex);
+    base_mutex_lock(&s->mutex);
     s->checked = true;
     if (st == ST_OK && !checking) {
         snap_add(&s->ready, s->out.out.v, s->out.out.n);
@@ -120,7 +119,7 @@ static uint64_t work(void *arg)
         s->st = st == ST_NOTFOUND ? ST_OK : st;
         s->err = err;
     }
-    (void)pthread_mutex_unlock(&s->mutex);
+    base_mutex_unlock(&s->mutex);
     tell(s);
     return ENV_STEP_AGAIN;
 }
@@ -150,7 +149,7 @@ static void destroy(struct js_snapshot *s)
     snap_out_fini(&s->out);
     js->ops->snap_close(s->snap);
     snap_buf_fini(&s->ready);
-    (void)pthread_mutex_destroy(&s->mutex);
+    base_mutex_destroy(&s->mutex);
     base_free(s->stream);
     base_free(s->deliver);
     base_free(s->client);
@@ -244,7 +243,7 @@ static bool pump(struct js_snapshot *s)
     if (!s->listening) {
         return false;
     }
-    (void)pthread_mutex_lock(&s->mutex);
+    base_mutex_lock(&s->mutex);
     for (int i = 0;
          i < CHUNKS_A_TURN && s->ready.n - at >= s->chunk && s->outstanding + s->chunk <= s->window;
          i++) {
@@ -261,7 +260,7 @@ static bool pump(struct js_snapshot *s)
     }
     bool more = s->ready.n - at >= s->chunk && s->outstanding + s->chunk <= s->window;
     snap_cut(&s->ready, at);
-    (void)pthread_mutex_unlock(&s->mutex);
+    base_mutex_unlock(&s->mutex);
     if (over) {
         finish(s, status);
         return true;
@@ -301,10 +300,10 @@ static void answer(struct js_snapshot *s)
     struct err err = {0};
     enum st st;
     s->req = NULL;
-    (void)pthread_mutex_lock(&s->mutex);
+    base_mutex_lock(&s->mutex);
     st = s->st;
     err = s->err;
-    (void)pthread_mutex_unlock(&s->mutex);
+    base_mutex_unlock(&s->mutex);
     if (st != ST_OK) {
         api_error_set2(&r->err, API_STREAM_SNAPSHOT, err.msg, NULL);
         js_req_fail(r);
@@ -325,9 +324,9 @@ static void poll(void *arg)
 {
     struct js_snapshot *s = arg;
     if (s->req != NULL) {
-        (void)pthread_mutex_lock(&s->mutex);
+        base_mutex_lock(&s->mutex);
         bool checked = s->checked;
-        (void)pthread_mutex_unlock(&s->mutex);
+        base_mutex_unlock(&s->mutex);
         if (!checked) {
             return;
         }
@@ -422,7 +421,7 @@ static void begin(struct js_req *r, const struct snapshot_body *b)
 {
     struct js_snapshot *s = base_calloc(1, sizeof *s);
     struct js *js = r->js;
-    (void)pthread_mutex_init(&s->mutex, NULL);
+    base_mutex_init(&s->mutex);
     s->ja = r->ja;
     s->req = r;
     s->stream = base_strdup(r->stream->name);

@@ -2,18 +2,18 @@
  * is harmless. */
 #include "broker/logfile.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/base/base.h"
 #include "engine/base/log.h"
+#include "engine/base/mutex.h"
 
 struct brk_logfile {
     struct env *env; /* borrowed */
     char *path;      /* owned; NULL: stderr; of the thread that reopens */
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     bool logtime;          /* guarded by: mutex */
     struct env_file *file; /* guarded by: mutex; NULL: stderr */
 };
@@ -31,7 +31,7 @@ static void sink(void *arg, enum log_level level, const char *line, size_t len)
 {
     struct brk_logfile *l = arg;
     char out[LOG_LINE_MAX + 128];
-    pthread_mutex_lock(&l->mutex);
+    base_mutex_lock(&l->mutex);
     size_t n = log_layout(out, sizeof out, l->logtime ? env_real_ns(l->env) : -1, level, line, len);
     if (l->file != NULL) {
         append(l, out, n);
@@ -39,7 +39,7 @@ static void sink(void *arg, enum log_level level, const char *line, size_t len)
         ssize_t w = write(STDERR_FILENO, out, n);
         (void)w;
     }
-    pthread_mutex_unlock(&l->mutex);
+    base_mutex_unlock(&l->mutex);
 }
 
 enum st brk_logfile_open(struct env *env, const char *path, bool logtime, bool utc,
@@ -63,7 +63,7 @@ enum st brk_logfile_open(struct env *env, const char *path, bool logtime, bool u
     l->path = path == NULL ? NULL : base_strdup(path);
     l->logtime = logtime;
     l->file = file;
-    pthread_mutex_init(&l->mutex, NULL);
+    base_mutex_init(&l->mutex);
     log_set_sink(sink, l);
     *log_out = l;
     return ST_OK;
@@ -79,10 +79,10 @@ enum st brk_logfile_reopen(struct brk_logfile *l, struct err *err)
     if (st != ST_OK) {
         return st;
     }
-    pthread_mutex_lock(&l->mutex);
+    base_mutex_lock(&l->mutex);
     struct env_file *old = l->file;
     l->file = fresh;
-    pthread_mutex_unlock(&l->mutex);
+    base_mutex_unlock(&l->mutex);
     env_close(l->env, old);
     return ST_OK;
 }
@@ -96,11 +96,11 @@ enum st brk_logfile_change(struct brk_logfile *l, const char *path, bool logtime
             return st;
         }
     }
-    pthread_mutex_lock(&l->mutex);
+    base_mutex_lock(&l->mutex);
     struct env_file *old = l->file;
     l->file = fresh;
     l->logtime = logtime;
-    pthread_mutex_unlock(&l->mutex);
+    base_mutex_unlock(&l->mutex);
     env_close(l->env, old);
     base_free(l->path);
     l->path = path == NULL ? NULL : base_strdup(path);
@@ -114,7 +114,7 @@ void brk_logfile_close(struct brk_logfile *l)
     }
     log_set_sink(NULL, NULL);
     env_close(l->env, l->file);
-    pthread_mutex_destroy(&l->mutex);
+    base_mutex_destroy(&l->mutex);
     base_free(l->path);
     base_free(l);
 }

@@ -27,6 +27,7 @@
 #include "broker/server.h"
 #include "engine/base/base.h"
 #include "engine/base/log.h"
+#include "engine/base/mutex.h"
 #include "engine/base/version.h"
 
 struct app {
@@ -44,7 +45,7 @@ struct app {
     bool signal_thread_started;
     atomic_bool ending;      /* main tells the signal thread to end */
     atomic_bool lame_wanted; /* the signal thread tells the loop */
-    pthread_mutex_t reload_mutex;
+    struct base_mutex reload_mutex;
     pthread_cond_t reload_done;
     struct brk_opts *fresh; /* guarded by: reload_mutex; what the loop shall take over */
     enum st verdict;        /* guarded by: reload_mutex; with its reason */
@@ -101,7 +102,7 @@ static void on_signal_work(void *arg)
     if (atomic_exchange(&a->lame_wanted, false)) {
         brk_lame_duck_enter(a->server);
     }
-    pthread_mutex_lock(&a->reload_mutex);
+    base_mutex_lock(&a->reload_mutex);
     if (a->fresh != NULL) {
         a->verdict = brk_reload_check(&a->opts, a->fresh, &a->verdict_err);
         if (a->verdict == ST_OK) {
@@ -111,17 +112,17 @@ static void on_signal_work(void *arg)
         a->fresh = NULL;
         pthread_cond_signal(&a->reload_done);
     }
-    pthread_mutex_unlock(&a->reload_mutex);
+    base_mutex_unlock(&a->reload_mutex);
 }
 
 /* Waits for the loop. Afterwards *next holds what was replaced. */
 static enum st hand_over(struct app *a, struct brk_opts *next, struct err *err)
 {
-    pthread_mutex_lock(&a->reload_mutex);
+    base_mutex_lock(&a->reload_mutex);
     a->fresh = next;
     brk_loop_wake(a->server->loop);
     while (a->fresh != NULL && !a->loop_over) {
-        pthread_cond_wait(&a->reload_done, &a->reload_mutex);
+        base_cond_wait(&a->reload_done, &a->reload_mutex);
     }
     enum st st = a->verdict;
     *err = a->verdict_err;
@@ -129,17 +130,17 @@ static enum st hand_over(struct app *a, struct brk_opts *next, struct err *err)
         a->fresh = NULL;
         st = err_set(err, ST_CLOSED, 0, "the server is shutting down");
     }
-    pthread_mutex_unlock(&a->reload_mutex);
+    base_mutex_unlock(&a->reload_mutex);
     return st;
 }
 
 /* Main thread: a reload that is under way is not taken over any more. */
 static void end_reloads(struct app *a)
 {
-    pthread_mutex_lock(&a->reload_mutex);
+    base_mutex_lock(&a->reload_mutex);
     a->loop_over = true;
     pthread_cond_signal(&a->reload_done);
-    pthread_mutex_unlock(&a->reload_mutex);
+    base_mutex_unlock(&a->reload_mutex);
 }
 
 static bool changed(const char *a, const char *b)
@@ -347,7 +348,7 @@ static enum st tell_others(struct app *a, struct err *err)
 
 static void run_server(struct app *a)
 {
-    pthread_mutex_init(&a->reload_mutex, NULL);
+    base_mutex_init(&a->reload_mutex);
     pthread_cond_init(&a->reload_done, NULL);
     brk_loop_on_wake(a->server->loop, on_signal_work, a);
     start_signals(a);
@@ -357,7 +358,7 @@ static void run_server(struct app *a)
     stop_signals(a);
     brk_loop_off(a->server->loop, on_signal_work, a);
     pthread_cond_destroy(&a->reload_done);
-    pthread_mutex_destroy(&a->reload_mutex);
+    base_mutex_destroy(&a->reload_mutex);
 }
 
 static int serve(struct app *a)

@@ -11,19 +11,20 @@ void ballast_init(struct ballast *b, struct env *env, const char *root)
     if (store_path(path, root, "ballast", NULL) == ST_OK) {
         b->path = base_strdup(path);
     }
-    int rc = pthread_mutex_init(&b->lock, NULL);
-    ASSERT(rc == 0);
+    base_mutex_init(&b->lock);
 }
 
 void ballast_fini(struct ballast *b)
 {
     if (b->env != NULL) {
-        (void)pthread_mutex_destroy(&b->lock);
+        base_mutex_destroy(&b->lock);
         base_free(b->path);
         base_free(b->root);
     }
     *b = (struct ballast){0};
 }
+
+static struct env_file *open_locked(struct ballast *b, bool make) BASE_HOLDS(b->lock);
 
 /* Opens the file and learns its size. NULL when there is none and `make` is false, or on any error.
  */
@@ -44,7 +45,7 @@ static struct env_file *open_locked(struct ballast *b, bool make)
 bool ballast_release(struct ballast *b)
 {
     bool freed = false;
-    (void)pthread_mutex_lock(&b->lock);
+    base_mutex_lock(&b->lock);
     if (!b->known) {
         env_close(b->env, open_locked(b, false));
     }
@@ -53,7 +54,7 @@ bool ballast_release(struct ballast *b)
         b->held = 0;
         freed = true;
     }
-    (void)pthread_mutex_unlock(&b->lock);
+    base_mutex_unlock(&b->lock);
     return freed;
 }
 
@@ -61,7 +62,7 @@ void ballast_grow(struct ballast *b, uint64_t want)
 {
     uint64_t avail = 0, total = 0;
     want = align_up(u64_max(want, BALLAST_MIN), BASE_PAGE);
-    (void)pthread_mutex_lock(&b->lock);
+    base_mutex_lock(&b->lock);
     if (b->path != NULL && (!b->known || b->held < want) &&
         env_space(b->env, b->root, &avail, &total, NULL) == ST_OK &&
         avail >= 2 * want + u64_min(GIB, total / 20)) {
@@ -75,5 +76,5 @@ void ballast_grow(struct ballast *b, uint64_t want)
         }
         env_close(b->env, f);
     }
-    (void)pthread_mutex_unlock(&b->lock);
+    base_mutex_unlock(&b->lock);
 }

@@ -4,21 +4,21 @@
 #ifndef ENGINE_BALLAST_H
 #define ENGINE_BALLAST_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "engine/base/env.h"
+#include "engine/base/mutex.h"
 
 #define BALLAST_MIN (1ull << 20)
 
 struct ballast {
     struct env *env;
-    char *root, *path;    /* owned */
-    pthread_mutex_t lock; /* over the file */
-    uint64_t held;        /* bytes reserved; guarded by: lock */
-    bool known;           /* held was read from the disk; guarded by: lock */
+    char *root, *path;      /* owned */
+    struct base_mutex lock; /* over the file */
+    uint64_t held;          /* bytes reserved; guarded by: lock */
+    bool known;             /* held was read from the disk; guarded by: lock */
 };
 
 void ballast_init(struct ballast *b, struct env *env, const char *root);

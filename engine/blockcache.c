@@ -1,7 +1,7 @@
 /* CLOCK over a ring of slots, found through a chained hash (blockcache.h). */
 #include "engine/blockcache.h"
 
-#include <pthread.h>
+#include "engine/base/mutex.h"
 
 #define BYTES_DEFAULT ((uint64_t)64 * MIB)
 #define NONE UINT32_MAX
@@ -13,7 +13,7 @@ struct slot {
 };
 
 struct blockcache {
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     uint64_t bytes_max;
     /* all below guarded by: mutex */
     struct slot *slots; /* owned */
@@ -22,13 +22,16 @@ struct blockcache {
     struct blockcache_stats stats;
 };
 
+static void lock(struct blockcache *c) BASE_ACQUIRES(c->mutex);
+static void unlock(struct blockcache *c) BASE_RELEASES(c->mutex);
+
 static void lock(struct blockcache *c)
 {
-    ASSERT(pthread_mutex_lock(&c->mutex) == 0);
+    base_mutex_lock(&c->mutex);
 }
 static void unlock(struct blockcache *c)
 {
-    ASSERT(pthread_mutex_unlock(&c->mutex) == 0);
+    base_mutex_unlock(&c->mutex);
 }
 
 struct blockcache *blockcache_create(uint64_t bytes_max)
@@ -36,7 +39,7 @@ struct blockcache *blockcache_create(uint64_t bytes_max)
     struct blockcache *c = base_calloc(1, sizeof(*c));
     c->bytes_max = bytes_max != 0 ? bytes_max : BYTES_DEFAULT;
     c->free_head = NONE;
-    ASSERT(pthread_mutex_init(&c->mutex, NULL) == 0);
+    base_mutex_init(&c->mutex);
     return c;
 }
 
@@ -45,6 +48,9 @@ static uint32_t *bucket(struct blockcache *c, uint64_t file_id, uint32_t block_n
     uint64_t h = (file_id * 0x9e3779b97f4a7c15u) ^ ((uint64_t)block_no * 0xc2b2ae3d27d4eb4fu);
     return &c->buckets[(h >> 20) & (c->nslots - 1)];
 }
+
+static uint32_t find(struct blockcache *c, uint64_t file_id, uint32_t block_no)
+    BASE_HOLDS(c->mutex);
 
 static uint32_t find(struct blockcache *c, uint64_t file_id, uint32_t block_no)
 {
@@ -58,6 +64,8 @@ static uint32_t find(struct blockcache *c, uint64_t file_id, uint32_t block_no)
     }
     return i;
 }
+
+static struct block *slot_clear(struct blockcache *c, uint32_t i) BASE_HOLDS(c->mutex);
 
 /* Empties a slot; the reference goes to the caller. */
 static struct block *slot_clear(struct blockcache *c, uint32_t i)
@@ -83,11 +91,13 @@ void blockcache_destroy(struct blockcache *c)
     for (uint32_t i = 0; i < c->nslots; i++) {
         block_release(c->slots[i].b);
     }
-    ASSERT(pthread_mutex_destroy(&c->mutex) == 0);
+    base_mutex_destroy(&c->mutex);
     base_free(c->slots);
     base_free(c->buckets);
     base_free(c);
 }
+
+static void slots_grow(struct blockcache *c) BASE_HOLDS(c->mutex);
 
 static void slots_grow(struct blockcache *c)
 {
@@ -111,6 +121,8 @@ static void slots_grow(struct blockcache *c)
         *at = i;
     }
 }
+
+static void make_room(struct blockcache *c, uint64_t need) BASE_HOLDS(c->mutex);
 
 /* Evicts until `need` more bytes fit. What it evicts may be the last reference: freed under the
  * mutex, which is a free() of tens of KiB. */

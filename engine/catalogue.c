@@ -31,25 +31,25 @@ void cat_incident(struct cat *cat, const char *fmt, ...)
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     log_wrn("catalogue: %s", text);
-    (void)pthread_mutex_lock(&cat->incident_lock);
+    base_mutex_lock(&cat->incident_lock);
     if (cat->nincidents < CAT_INCIDENTS_MAX) {
         struct cat_incident *in = &cat->incidents[cat->nincidents];
         in->found_ns = env_real_ns(cat->env);
         memcpy(in->text, text, sizeof(text));
     }
     cat->nincidents++;
-    (void)pthread_mutex_unlock(&cat->incident_lock);
+    base_mutex_unlock(&cat->incident_lock);
 }
 
 size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text),
                      void *arg)
 {
-    (void)pthread_mutex_lock(&cat->incident_lock);
+    base_mutex_lock(&cat->incident_lock);
     size_t n = cat->nincidents;
     for (size_t i = 0; fn != NULL && i < n && i < CAT_INCIDENTS_MAX; i++) {
         fn(arg, cat->incidents[i].found_ns, cat->incidents[i].text);
     }
-    (void)pthread_mutex_unlock(&cat->incident_lock);
+    base_mutex_unlock(&cat->incident_lock);
     return n;
 }
 
@@ -161,8 +161,8 @@ void cat_close(struct cat *cat, bool clean)
     meta_vfs_destroy(cat->vfs);
     rowlog_close(&cat->log);
     ballast_fini(&cat->ballast);
-    (void)pthread_mutex_destroy(&cat->incident_lock);
-    (void)pthread_mutex_destroy(&cat->queue_lock);
+    base_mutex_destroy(&cat->incident_lock);
+    base_mutex_destroy(&cat->queue_lock);
     base_free(cat->root);
     cat->magic = 0;
     base_free(cat);

@@ -595,8 +595,8 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
     cat->read_only = opts->read_only;
     cat->wal_bytes_max = opts->wal_bytes_max != 0 ? opts->wal_bytes_max : CAT_WAL_BYTES_MAX;
     cat->log_bytes_min = opts->log_bytes_min != 0 ? opts->log_bytes_min : CAT_LOG_BYTES_MIN;
-    (void)pthread_mutex_init(&cat->incident_lock, NULL);
-    (void)pthread_mutex_init(&cat->queue_lock, NULL);
+    base_mutex_init(&cat->incident_lock);
+    base_mutex_init(&cat->queue_lock);
     ballast_init(&cat->ballast, env, cat->root);
     cat->vfs = meta_vfs_create(env);
     o->cat = cat;

@@ -2,10 +2,10 @@
 #ifndef ENGINE_CATALOGUE_PRIV_H
 #define ENGINE_CATALOGUE_PRIV_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "engine/ballast.h"
+#include "engine/base/mutex.h"
 #include "engine/catalogue.h"
 #include "engine/catalogue_sql.h"
 #include "engine/quarantine.h"
@@ -58,12 +58,12 @@ struct cat {
     atomic_uint_fast64_t flush_want;
     struct ballast ballast;
 
-    pthread_mutex_t incident_lock;
+    struct base_mutex incident_lock;
     struct cat_incident incidents[CAT_INCIDENTS_MAX]; /* guarded by: incident_lock */
     size_t nincidents; /* guarded by: incident_lock; may exceed the array */
 
     struct env_task *task; /* owned; NULL: not started */
-    pthread_mutex_t queue_lock;
+    struct base_mutex queue_lock;
     struct cat_job queue[CAT_QUEUE_MAX]; /* ring; guarded by: queue_lock */
     unsigned queue_head, queue_len;      /* guarded by: queue_lock */
     bool queue_open;                     /* guarded by: queue_lock */

@@ -8,7 +8,7 @@ static unsigned queue_take(struct cat *cat, struct cat_job *jobs)
 {
     unsigned n = 0;
     size_t rows = 0;
-    (void)pthread_mutex_lock(&cat->queue_lock);
+    base_mutex_lock(&cat->queue_lock);
     while (cat->queue_len > 0 && n < CAT_MERGE_MAX) {
         struct cat_job *job = &cat->queue[cat->queue_head];
         rows += cat_txn_rows(job->txn);
@@ -19,7 +19,7 @@ static unsigned queue_take(struct cat *cat, struct cat_job *jobs)
         cat->queue_head = (cat->queue_head + 1) % CAT_QUEUE_MAX;
         cat->queue_len--;
     }
-    (void)pthread_mutex_unlock(&cat->queue_lock);
+    base_mutex_unlock(&cat->queue_lock);
     return n;
 }
 
@@ -69,9 +69,9 @@ enum st cat_start(struct cat *cat, struct err *err)
     ASSERT(!cat->read_only);
     enum st st = env_task_start(cat->env, "meta", 0, step, cat, &cat->task, err);
     if (st == ST_OK) {
-        (void)pthread_mutex_lock(&cat->queue_lock);
+        base_mutex_lock(&cat->queue_lock);
         cat->queue_open = true;
-        (void)pthread_mutex_unlock(&cat->queue_lock);
+        base_mutex_unlock(&cat->queue_lock);
         env_task_wake(cat->env, cat->task);
     }
     return st;
@@ -83,9 +83,9 @@ void cat_stop(struct cat *cat)
     struct err err;
     unsigned n;
 
-    (void)pthread_mutex_lock(&cat->queue_lock);
+    base_mutex_lock(&cat->queue_lock);
     cat->queue_open = false;
-    (void)pthread_mutex_unlock(&cat->queue_lock);
+    base_mutex_unlock(&cat->queue_lock);
     env_task_stop(cat->env, cat->task);
     cat->task = NULL;
     (void)err_set(&err, ST_CLOSED, 0, "the catalogue was closed");
@@ -100,7 +100,7 @@ enum st cat_submit(struct cat *cat, struct cat_txn *txn, cat_done_fn done, void 
 {
     enum st st = ST_OK;
     ASSERT(done != NULL);
-    (void)pthread_mutex_lock(&cat->queue_lock);
+    base_mutex_lock(&cat->queue_lock);
     if (!cat->queue_open) {
         st = ST_CLOSED;
     } else if (cat->queue_len == CAT_QUEUE_MAX) {
@@ -113,6 +113,6 @@ enum st cat_submit(struct cat *cat, struct cat_txn *txn, cat_done_fn done, void 
             cat->env,
             cat->task); /* under the lock: cat_stop closes the queue before it stops the task */
     }
-    (void)pthread_mutex_unlock(&cat->queue_lock);
+    base_mutex_unlock(&cat->queue_lock);
     return st;
 }

@@ -24,7 +24,7 @@ enum st jr_open(struct env *env, const struct jr_opts *opts, struct jr **jr_out,
     jr->opts = *opts;
     jr->dir = base_strdup(opts->dir);
     jr->opts.dir = jr->dir;
-    pthread_mutex_init(&jr->mu, NULL);
+    base_mutex_init(&jr->mu);
     env_boot_id(env, jr->boot_id);
     enum st st = jr_dir_make(env, jr->dir, err);
     if (st == ST_OK) {
@@ -188,9 +188,9 @@ enum st jr_start(struct jr *jr, uint64_t meta_gen, struct err *err)
     }
     st = env_task_start(jr->env, "jr-lane", 0, jr_lane_step, jr, &jr->lane_task, err);
     if (st != ST_OK) {
-        pthread_mutex_lock(&jr->mu);
+        base_mutex_lock(&jr->mu);
         jr->tasks_down = true;
-        pthread_mutex_unlock(&jr->mu);
+        base_mutex_unlock(&jr->mu);
         env_task_stop(jr->env, jr->prep_task);
         jr->prep_task = NULL;
         return st;
@@ -203,9 +203,9 @@ enum st jr_start(struct jr *jr, uint64_t meta_gen, struct err *err)
 
 static void tasks_stop(struct jr *jr)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr->tasks_down = true; /* nobody wakes a task that is being freed */
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     env_task_stop(jr->env, jr->lane_task);
     env_task_stop(jr->env, jr->prep_task);
     jr->lane_task = NULL;
@@ -214,9 +214,9 @@ static void tasks_stop(struct jr *jr)
 
 static bool lane_has_work(struct jr *jr)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     bool work = jr->q_first != NULL;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return work || jr->lane.gathered != NULL;
 }
 
@@ -291,10 +291,10 @@ void jr_halt(struct jr *jr)
         tasks_stop(jr);
         jr->started = false;
     }
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr->q_first = NULL;
     jr->q_last = NULL;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     jr->lane.gathered = NULL;
     jr_prep_fini(jr);
     env_close(jr->env, jr->lane.cur.f);
@@ -313,7 +313,7 @@ void jr_close(struct jr *jr)
     base_free(jr->spares);
     base_free(jr->holes);
     base_free(jr->dir);
-    pthread_mutex_destroy(&jr->mu);
+    base_mutex_destroy(&jr->mu);
     base_free(jr);
 }
 
@@ -330,24 +330,24 @@ void jr_hole_add(struct jr *jr, uint64_t end, uint64_t len)
 static void holes_release(struct jr *jr, uint64_t checkpoint_lsn)
 {
     size_t n = 0;
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     while (n < jr->nholes && jr->holes[n].end <= checkpoint_lsn) {
         atomic_fetch_sub(&jr->hole_bytes, jr->holes[n++].len);
     }
     jr->nholes -= n;
     memmove(jr->holes, jr->holes + n, jr->nholes * sizeof(*jr->holes));
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
 }
 
 /* --- any thread ------------------------------------------------------------------------------- */
 
 void jr_wake_prep(struct jr *jr)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     if (!jr->tasks_down && jr->prep_task != NULL) {
         env_task_wake(jr->env, jr->prep_task);
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
 }
 
 enum st jr_poisoned(struct jr *jr, struct err *err)
@@ -355,11 +355,11 @@ enum st jr_poisoned(struct jr *jr, struct err *err)
     if (!atomic_load(&jr->poisoned)) {
         return ST_OK;
     }
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     if (err != NULL) {
         *err = jr->poison;
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return ST_POISONED;
 }
 
@@ -418,7 +418,7 @@ void jr_set_wall_ns(struct jr *jr, uint64_t store_ns)
 
 void jr_stats_get(struct jr *jr, struct jr_stats *out)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     *out = jr->stats;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
 }

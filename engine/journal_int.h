@@ -7,11 +7,11 @@
 #ifndef ENGINE_JOURNAL_INT_H
 #define ENGINE_JOURNAL_INT_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
+#include "engine/base/mutex.h"
 #include "engine/journal.h"
 #include "engine/journal_format.h"
 
@@ -157,7 +157,7 @@ struct jr {
     struct jr_prep prep; /* preparer only */
     struct env_task *lane_task, *prep_task;
 
-    pthread_mutex_t mu;
+    struct base_mutex mu;
     bool tasks_down;                    /* guarded by: mu; no wakes any more */
     struct jw_ticket *q_first, *q_last; /* guarded by: mu */
     struct jr_files files;   /* guarded by: mu; closed ones, oldest first, without cur and next */

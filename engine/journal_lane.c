@@ -18,7 +18,7 @@ static const uint8_t zeros[JG_ALIGN];
 
 void jr_poison(struct jr *jr, const struct err *err)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     bool first = !atomic_load(&jr->poisoned);
     if (first) {
         jr->poison = *err;
@@ -26,7 +26,7 @@ void jr_poison(struct jr *jr, const struct err *err)
         jr->q_last = NULL;
         atomic_store(&jr->poisoned, true);
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     if (!first) {
         return;
     }
@@ -67,7 +67,7 @@ static void gather(struct jr *jr)
     for (struct jw_ticket *t = l->gathered; t != NULL; t = t->lane_next) {
         bytes += ticket_bytes(t);
     }
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     while (jr->q_first != NULL) {
         struct jw_ticket *t = jr->q_first;
         uint64_t more = ticket_bytes(t);
@@ -87,7 +87,7 @@ static void gather(struct jr *jr)
         }
         l->gathered_last = t;
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
 }
 
 /* --- build ------------------------------------------------------------------------------------ */
@@ -210,11 +210,11 @@ static void synced(struct jr *jr, int64_t from_ns)
     l->last_write_ns = env_boot_ns(jr->env);
     uint64_t took = (uint64_t)(l->last_write_ns - from_ns);
     atomic_store(&jr->durable_lsn, l->cur.h.base_lsn + l->off);
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr->stats.syncs++;
     jr->stats.sync_ns_total += took;
     jr->stats.sync_ns_max = u64_max(jr->stats.sync_ns_max, took);
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
 }
 
 static enum st lane_sync(struct jr *jr)
@@ -261,12 +261,12 @@ static enum st lane_write(struct jr *jr, struct group *g, uint16_t flags, bool s
     l->recorded_durable = g->h.durable_seq;
     l->prev_hdr_crc = g->h.hdr_crc;
     atomic_store(&jr->end_lsn, l->cur.h.base_lsn + l->off);
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr->stats.groups++;
     jr->stats.records += g->h.nrec;
     jr->stats.bytes_records += g->rec_len;
     jr->stats.bytes_written += g->h.total_len;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     if (at_once) {
         synced(jr, from);
         return ST_OK;
@@ -316,7 +316,7 @@ static bool fits(const struct jr_lane *l, uint64_t total)
 /* Takes the next file if there is one that holds `total`; else asks for it and returns false. */
 static bool take_next(struct jr *jr, uint64_t total, struct jr_file *next_out)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     bool ok = jr->next_ready && JR_FILE_ROOM(jr->next.h.size) >= total;
     if (ok) {
         *next_out = jr->next;
@@ -332,7 +332,7 @@ static bool take_next(struct jr *jr, uint64_t total, struct jr_file *next_out)
             env_task_wake(jr->env, jr->prep_task);
         }
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return ok;
 }
 
@@ -341,7 +341,7 @@ static void switch_file(struct jr *jr, const struct jr_file *next, bool fast)
     struct jr_lane *l = &jr->lane;
     env_close(jr->env, l->cur.f);
     l->cur.f = NULL;
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr_files_add(&jr->files, &l->cur);
     uint64_t first = next->h.base_lsn + JR_FIRST_OFF;
     jr_hole_add(jr, first, first - l->cur.h.base_lsn - l->off);
@@ -353,7 +353,7 @@ static void switch_file(struct jr *jr, const struct jr_file *next, bool fast)
     if (!jr->tasks_down) {
         env_task_wake(jr->env, jr->prep_task);
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     atomic_store(&jr->end_lsn, l->cur.h.base_lsn + l->off);
 }
 

@@ -24,7 +24,7 @@ static bool take_released(struct jr *jr, struct jr_file *out)
 {
     uint64_t checkpoint = atomic_load(&jr->checkpoint_lsn);
     bool ok = false;
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     if (jr->files.n > 0) {
         const struct jr_file *f = &jr->files.v[0];
         const struct jr_file *after = jr->files.n > 1 ? &jr->files.v[1] : &jr->cur_info;
@@ -42,17 +42,17 @@ static bool take_released(struct jr *jr, struct jr_file *out)
             memmove(jr->files.v, jr->files.v + 1, jr->files.n * sizeof(*jr->files.v));
         }
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return ok;
 }
 
 static uint64_t next_size(struct jr *jr, uint64_t *want_out)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     uint64_t want = jr->want_bytes;
     uint64_t size = u64_min(jr->cur_info.h.size, jr->opts.file_max_bytes);
     size = u64_max(size, jr->grow_bytes);
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     while (size < want && size < jr->opts.file_max_bytes) {
         size = u64_min(size * 2, jr->opts.file_max_bytes);
     }
@@ -97,9 +97,9 @@ static void release_files(struct jr *jr)
                     err.msg);
         }
         any = true;
-        pthread_mutex_lock(&jr->mu);
+        base_mutex_lock(&jr->mu);
         jr->stats.files_recycled += keep ? 1 : 0;
-        pthread_mutex_unlock(&jr->mu);
+        base_mutex_unlock(&jr->mu);
     }
     if (any) {
         jr->prep.dir_dirty = true;
@@ -137,9 +137,9 @@ static uint64_t prep_failed(struct jr *jr, enum st st, const struct err *err)
 
 static bool lane_waits(struct jr *jr)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     bool waits = jr->lane_waiting;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return waits;
 }
 
@@ -156,14 +156,14 @@ static enum st unnumber(struct jr *jr, const struct jr_file *next, struct err *e
  * lane: decided and done under one lock, since the lane may take it at any time. */
 static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struct jr_file *next_out)
 {
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     bool ready = jr->next_ready;
     *too_small_out = ready && jr->next.h.size < want && jr->want_bytes == want;
     if (*too_small_out) {
         *next_out = jr->next;
         jr->next_ready = false;
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return !ready || *too_small_out;
 }
 
@@ -185,9 +185,9 @@ static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want,
         return prep_failed(jr, st, &err);
     }
     if (p->zero) {
-        pthread_mutex_lock(&jr->mu);
+        base_mutex_lock(&jr->mu);
         jr->stats.files_created++;
-        pthread_mutex_unlock(&jr->mu);
+        base_mutex_unlock(&jr->mu);
     }
     p->zero = p->zero &&
               size <= jr->opts.file_max_bytes; /* a file of its own is used once: not worth it */
@@ -225,9 +225,9 @@ static uint64_t prep_number(struct jr *jr)
     struct jr_prep *p = &jr->prep;
     struct err err = {0};
     struct jr_file next;
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     struct jf_header cur = jr->cur_info.h;
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     /* The lane cannot have left cur: it needs this file to do so. */
     enum st st = jr_file_number(jr, p->f, p->spare, cur.file_no + 1, cur.base_lsn + cur.size, 0,
                                 &next, &err);
@@ -238,14 +238,14 @@ static uint64_t prep_number(struct jr *jr)
     p->f = NULL;
     p->complained = false;
     atomic_store(&jr->no_space, false);
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     jr->next = next;
     jr->next_ready = true;
     jr->grow_bytes = 0;
     if (jr->lane_waiting && !jr->tasks_down) {
         env_task_wake(jr->env, jr->lane_task);
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     return ENV_STEP_AGAIN;
 }
 

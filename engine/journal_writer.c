@@ -383,7 +383,7 @@ void jw_seal(struct jw *jw)
     jw->last = t;
 
     bool wake = false;
-    pthread_mutex_lock(&jr->mu);
+    base_mutex_lock(&jr->mu);
     if (!atomic_load(&jr->poisoned)) {        /* else it stays with the owner, never done */
         bool was_empty = jr->q_first == NULL; /* else the lane is on its way already */
         if (was_empty) {
@@ -394,7 +394,7 @@ void jw_seal(struct jw *jw)
         jr->q_last = t;
         wake = was_empty && !jr->tasks_down && jr->lane_task != NULL;
     }
-    pthread_mutex_unlock(&jr->mu);
+    base_mutex_unlock(&jr->mu);
     if (wake) { /* tasks stop on the owner's thread, this one, so the task is still there */
         env_task_wake(jr->env, jr->lane_task);
     }

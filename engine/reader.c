@@ -6,8 +6,7 @@
  * shared under the mutex. */
 #include "engine/reader.h"
 
-#include <pthread.h>
-
+#include "engine/base/mutex.h"
 #include "engine/block_decode.h"
 
 #define TASKS_MAX 4u
@@ -48,7 +47,7 @@ struct task {
 struct reader_pool {
     struct env *env;
     struct reader_opts o;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     struct queue wanted, ahead, done; /* guarded by: mutex */
     struct task tasks[TASKS_MAX];
     unsigned ntasks;
@@ -58,13 +57,16 @@ struct reader_pool {
     struct request *calling; /* its waiters are being called; owner only */
 };
 
+static void lock(struct reader_pool *p) BASE_ACQUIRES(p->mutex);
+static void unlock(struct reader_pool *p) BASE_RELEASES(p->mutex);
+
 static void lock(struct reader_pool *p)
 {
-    ASSERT(pthread_mutex_lock(&p->mutex) == 0);
+    base_mutex_lock(&p->mutex);
 }
 static void unlock(struct reader_pool *p)
 {
-    ASSERT(pthread_mutex_unlock(&p->mutex) == 0);
+    base_mutex_unlock(&p->mutex);
 }
 
 static void queue_push(struct queue *q, struct request *r)
@@ -159,7 +161,7 @@ enum st reader_pool_create(struct env *env, const struct reader_opts *opts,
     }
     p->table = base_calloc(buckets, sizeof(struct request *));
     p->table_mask = buckets - 1;
-    ASSERT(pthread_mutex_init(&p->mutex, NULL) == 0);
+    base_mutex_init(&p->mutex);
     for (unsigned i = 0; i < p->o.tasks; i++) {
         p->tasks[i].pool = p;
         enum st st = env_task_start(env, "reader", 0, step, &p->tasks[i], &p->tasks[i].t, err);
@@ -201,7 +203,7 @@ void reader_pool_destroy(struct reader_pool *p)
             request_free(r);
         }
     }
-    ASSERT(pthread_mutex_destroy(&p->mutex) == 0);
+    base_mutex_destroy(&p->mutex);
     base_free(p->table);
     base_free(p);
 }

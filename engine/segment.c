@@ -9,13 +9,16 @@
 
 #define OPEN_FILES_DEFAULT 512u
 
+static void lock(struct segs *s) BASE_ACQUIRES(s->mutex);
+static void unlock(struct segs *s) BASE_RELEASES(s->mutex);
+
 static void lock(struct segs *s)
 {
-    ASSERT(pthread_mutex_lock(&s->mutex) == 0);
+    base_mutex_lock(&s->mutex);
 }
 static void unlock(struct segs *s)
 {
-    ASSERT(pthread_mutex_unlock(&s->mutex) == 0);
+    base_mutex_unlock(&s->mutex);
 }
 
 /* --- paths ------------------------------------------------------------------------------------ */
@@ -75,7 +78,7 @@ enum st segs_open(struct env *env, const struct segs_opts *opts, struct segs **s
     s->crc_seed = opts->crc_seed;
     env_random(env, &s->hash_seed, sizeof(s->hash_seed));
     s->open_files_max = opts->open_files_max != 0 ? opts->open_files_max : OPEN_FILES_DEFAULT;
-    ASSERT(pthread_mutex_init(&s->mutex, NULL) == 0);
+    base_mutex_init(&s->mutex);
     atomic_init(&s->files, 0);
     *segs_out = s;
     return ST_OK;
@@ -88,7 +91,7 @@ void segs_close(struct segs *s)
     }
     (void)segs_reap(s);
     ASSERT(atomic_load(&s->files) == 0);
-    ASSERT(pthread_mutex_destroy(&s->mutex) == 0);
+    base_mutex_destroy(&s->mutex);
     base_free(s->dirs);
     base_free(s->root);
     base_free(s);
@@ -104,6 +107,8 @@ static struct seg_dir *dir_slot(struct seg_dir *table, size_t cap, uint32_t gid)
     }
     return &table[i];
 }
+
+static struct seg_dir *dir_of(struct segs *s, uint32_t gid) BASE_HOLDS(s->mutex);
 
 /* The gid's entry, made when missing; valid until the next call. The mutex is held. */
 static struct seg_dir *dir_of(struct segs *s, uint32_t gid)
@@ -174,6 +179,8 @@ enum st segs_sync_dirs(struct segs *s, uint32_t gid, struct err *err)
 
 /* --- descriptors ------------------------------------------------------------------------------ */
 
+static void lru_unlink(struct segs *s, struct seg_file *f) BASE_HOLDS(s->mutex);
+
 static void lru_unlink(struct segs *s, struct seg_file *f)
 {
     *(f->lru_prev != NULL ? &f->lru_prev->lru_next : &s->lru_head) = f->lru_next;
@@ -182,6 +189,8 @@ static void lru_unlink(struct segs *s, struct seg_file *f)
     f->lru_next = NULL;
 }
 
+static void lru_push(struct segs *s, struct seg_file *f) BASE_HOLDS(s->mutex);
+
 static void lru_push(struct segs *s, struct seg_file *f)
 {
     f->lru_prev = NULL;
@@ -189,6 +198,8 @@ static void lru_push(struct segs *s, struct seg_file *f)
     *(s->lru_head != NULL ? &s->lru_head->lru_prev : &s->lru_tail) = f;
     s->lru_head = f;
 }
+
+static void rf_close(struct segs *s, struct seg_file *f) BASE_HOLDS(s->mutex);
 
 static void rf_close(struct segs *s, struct seg_file *f)
 {
@@ -199,6 +210,8 @@ static void rf_close(struct segs *s, struct seg_file *f)
         s->open_files--;
     }
 }
+
+static void lru_shrink(struct segs *s) BASE_HOLDS(s->mutex);
 
 static void lru_shrink(struct segs *s)
 {

@@ -2,8 +2,7 @@
 #ifndef ENGINE_SEGMENT_IMPL_H
 #define ENGINE_SEGMENT_IMPL_H
 
-#include <pthread.h>
-
+#include "engine/base/mutex.h"
 #include "engine/segment.h"
 #include "engine/segment_index.h"
 
@@ -45,7 +44,7 @@ struct segs {
     uint32_t crc_seed;
     uint64_t hash_seed; /* random: clients choose subjects */
     unsigned open_files_max;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     unsigned open_files;                  /* guarded by: mutex */
     struct seg_file *lru_head, *lru_tail; /* head = used last; guarded by: mutex */
     struct seg_file *doomed; /* no references left, to be unlinked; guarded by: mutex */

@@ -125,10 +125,10 @@ void ja_progress(struct ja_ctx *x, const char *what, uint64_t done, uint64_t tot
 static void doorbell(void *arg)
 {
     struct ja_ctx *x = arg;
-    (void)pthread_mutex_lock(&x->mutex);
+    base_mutex_lock(&x->mutex);
     x->rung = true;
     (void)pthread_cond_signal(&x->rings);
-    (void)pthread_mutex_unlock(&x->mutex);
+    base_mutex_unlock(&x->mutex);
 }
 
 /* Sleeps until the doorbell rings, at most a fifth of a second. */
@@ -140,11 +140,11 @@ bool ja_wait(void *arg, int64_t deadline_boot_ns)
     int64_t at = env_real_ns(x->env) + (rest < NS_PER_S / 5 ? rest : NS_PER_S / 5);
     until.tv_sec = at / NS_PER_S;
     until.tv_nsec = at % NS_PER_S;
-    (void)pthread_mutex_lock(&x->mutex);
-    while (!x->rung && pthread_cond_timedwait(&x->rings, &x->mutex, &until) == 0) {
+    base_mutex_lock(&x->mutex);
+    while (!x->rung && base_cond_timedwait(&x->rings, &x->mutex, &until) == 0) {
     }
     x->rung = false;
-    (void)pthread_mutex_unlock(&x->mutex);
+    base_mutex_unlock(&x->mutex);
     return true;
 }
 
@@ -323,7 +323,7 @@ static bool takes(const struct command *command, const bool seen[256])
 
 int main(int argc, char **argv)
 {
-    struct ja_ctx x = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
+    struct ja_ctx x = {.mutex = BASE_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
     bool seen[256] = {0};
     int c;
     if (argc > 1 && place_family(argv[1]) != NULL) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "broker/json_out.h"
+#include "engine/base/mutex.h"
 #include "engine/engine.h"
 #include "tools/table.h"
 
@@ -23,7 +24,7 @@ struct ja_ctx {
     bool json;
     struct json_out out; /* --json: the document's object is open */
     struct table findings;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     pthread_cond_t rings;
     bool rung;        /* guarded by: mutex */
     bool bar;         /* a progress line stands on the terminal */

@@ -296,7 +296,7 @@ static int run(struct place *p, const struct place_command *c, int argc, char **
 int place_main(const char *family, const char *usage, const struct place_command *commands,
                size_t ncommands, int argc, char **argv)
 {
-    struct place p = {.ja = {.mutex = PTHREAD_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER},
+    struct place p = {.ja = {.mutex = BASE_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER},
                       .family = family};
     (void)snprintf(p.help, sizeof p.help, "%s --help", family);
     struct seen seen = {0};

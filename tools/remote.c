@@ -12,14 +12,14 @@
 
 static void take_in(struct remote *r, uint64_t id, natsMsg *m)
 {
-    (void)pthread_mutex_lock(&r->mutex);
+    base_mutex_lock(&r->mutex);
     if (r->closing) {
         natsMsg_Destroy(m);
     } else {
         VEC_PUSH(&r->queue, (struct remote_in){id, m});
     }
     (void)pthread_cond_signal(&r->came);
-    (void)pthread_mutex_unlock(&r->mutex);
+    base_mutex_unlock(&r->mutex);
 }
 
 static void on_answer(natsConnection *nc, natsSubscription *sub, natsMsg *m, void *arg)
@@ -65,10 +65,10 @@ bool remote_wait(void *arg, int64_t deadline_boot_ns)
     int64_t rest = i64_max(deadline_boot_ns - env_boot_ns(r->env), 0);
     int64_t at = env_real_ns(r->env) + (rest < NS_PER_S ? rest : NS_PER_S);
     struct timespec until = {.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
-    (void)pthread_mutex_lock(&r->mutex);
-    while (r->queue.len == 0 && pthread_cond_timedwait(&r->came, &r->mutex, &until) == 0) {
+    base_mutex_lock(&r->mutex);
+    while (r->queue.len == 0 && base_cond_timedwait(&r->came, &r->mutex, &until) == 0) {
     }
-    (void)pthread_mutex_unlock(&r->mutex);
+    base_mutex_unlock(&r->mutex);
     return true;
 }
 
@@ -494,12 +494,12 @@ static void dispatch_answer(struct remote *r, natsMsg *m)
 static void op_poll(struct store *st)
 {
     struct remote *r = remote_of(st);
-    (void)pthread_mutex_lock(&r->mutex);
+    base_mutex_lock(&r->mutex);
     for (size_t i = 0; i < r->queue.len; i++) {
         VEC_PUSH(&r->taken, r->queue.items[i]);
     }
     r->queue.len = 0;
-    (void)pthread_mutex_unlock(&r->mutex);
+    base_mutex_unlock(&r->mutex);
     for (size_t i = 0; i < r->taken.len; i++) {
         if (r->taken.items[i].id != 0) {
             dispatch_delivery(r, &r->taken.items[i]);
@@ -614,7 +614,7 @@ enum st remote_open(struct env *env, const struct remote_opts *opts, struct stor
     r->next_id = 1;
     list_init(&r->requests);
     list_init(&r->conses);
-    (void)pthread_mutex_init(&r->mutex, NULL);
+    base_mutex_init(&r->mutex);
     (void)pthread_cond_init(&r->came, NULL);
     store_nuid(env, nuid);
     r->inbox_len = (size_t)snprintf(r->inbox, sizeof r->inbox, "_INBOX.%s", nuid);
@@ -649,12 +649,12 @@ void remote_close(struct store *st)
     }
     struct remote *r = remote_of(st);
     (void)natsConnection_FlushTimeout(r->nc, 2000);
-    (void)pthread_mutex_lock(&r->mutex);
+    base_mutex_lock(&r->mutex);
     r->closing = true;
     for (size_t i = 0; i < r->queue.len; i++) {
         natsMsg_Destroy(r->queue.items[i].m);
     }
-    (void)pthread_mutex_unlock(&r->mutex);
+    base_mutex_unlock(&r->mutex);
     LIST_EACH(&r->conses, n)
     {
         remote_cons_free(CONTAINER_OF(n, struct store_cons, node));
@@ -684,6 +684,6 @@ void remote_close(struct store *st)
     VEC_FREE(&r->streams);
     VEC_FREE(&r->listed);
     (void)pthread_cond_destroy(&r->came);
-    (void)pthread_mutex_destroy(&r->mutex);
+    base_mutex_destroy(&r->mutex);
     base_free(r);
 }

@@ -8,6 +8,7 @@
 
 #include "engine/base/base.h"
 #include "engine/base/list.h"
+#include "engine/base/mutex.h"
 #include "engine/base/vec.h"
 #include "tools/remote.h"
 
@@ -49,7 +50,7 @@ struct remote {
     natsSubscription *sub; /* inbox.> */
     char inbox[64];
     size_t inbox_len;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     pthread_cond_t came;
     bool closing;                    /* guarded by: mutex */
     VEC(struct remote_in) queue;     /* guarded by: mutex */

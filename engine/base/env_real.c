@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "engine/base/base.h"
+#include "engine/base/mutex.h"
 
 #define TASK_STACK_BYTES (2 * MIB) /* SQLite and zstd keep their big things on the heap */
 #define TASK_REST_NS_MAX (3600 * NS_PER_S)
@@ -50,7 +51,7 @@ struct env_task {
     char name[16];
     int nice;
     pthread_t thread;
-    pthread_mutex_t mutex;
+    struct base_mutex mutex;
     pthread_cond_t bell;
     bool woken;    /* guarded by: mutex */
     bool stopping; /* guarded by: mutex */
@@ -568,22 +569,22 @@ static void rest(struct env_task *t, uint64_t ns)
         until.tv_sec = (time_t)(at / NS_PER_S);
         until.tv_nsec = (long)(at % NS_PER_S);
     }
-    pthread_mutex_lock(&t->mutex);
+    base_mutex_lock(&t->mutex);
     int rc = 0;
     while (!t->woken && !t->stopping && rc == 0) {
-        rc = ns == ENV_STEP_IDLE ? pthread_cond_wait(&t->bell, &t->mutex)
-                                 : pthread_cond_timedwait(&t->bell, &t->mutex, &until);
+        rc = ns == ENV_STEP_IDLE ? base_cond_wait(&t->bell, &t->mutex)
+                                 : base_cond_timedwait(&t->bell, &t->mutex, &until);
     }
-    pthread_mutex_unlock(&t->mutex);
+    base_mutex_unlock(&t->mutex);
 }
 
 /* Takes the doorbell; false when the task must end. */
 static bool answer_bell(struct env_task *t)
 {
-    pthread_mutex_lock(&t->mutex);
+    base_mutex_lock(&t->mutex);
     t->woken = false;
     bool go_on = !t->stopping;
-    pthread_mutex_unlock(&t->mutex);
+    base_mutex_unlock(&t->mutex);
     return go_on;
 }
 
@@ -607,7 +608,7 @@ static void *task_main(void *arg)
 static void task_free(struct env_task *t)
 {
     pthread_cond_destroy(&t->bell);
-    pthread_mutex_destroy(&t->mutex);
+    base_mutex_destroy(&t->mutex);
     base_free(t);
 }
 
@@ -618,7 +619,7 @@ static struct env_task *task_new(const char *name, int nice, env_step_fn step, v
     t->arg = arg;
     t->nice = nice;
     (void)snprintf(t->name, sizeof(t->name), "%s", name);
-    pthread_mutex_init(&t->mutex, NULL);
+    base_mutex_init(&t->mutex);
     pthread_condattr_t ca;
     pthread_condattr_init(&ca);
     pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
@@ -655,10 +656,10 @@ static enum st real_task_start(struct env *e, const char *name, int nice, env_st
 static void real_task_wake(struct env *e, struct env_task *t)
 {
     (void)e;
-    pthread_mutex_lock(&t->mutex);
+    base_mutex_lock(&t->mutex);
     bool ring = !t->woken;
     t->woken = true;
-    pthread_mutex_unlock(&t->mutex);
+    base_mutex_unlock(&t->mutex);
     if (ring) { /* with the mutex free, or the task would wake only to wait for it */
         pthread_cond_signal(&t->bell);
     }
@@ -668,10 +669,10 @@ static void real_task_stop(struct env *e, struct env_task *t)
 {
     (void)e;
     ASSERT(!pthread_equal(pthread_self(), t->thread));
-    pthread_mutex_lock(&t->mutex);
+    base_mutex_lock(&t->mutex);
     t->stopping = true;
     pthread_cond_signal(&t->bell);
-    pthread_mutex_unlock(&t->mutex);
+    base_mutex_unlock(&t->mutex);
     pthread_join(t->thread, NULL);
     task_free(t);
 }

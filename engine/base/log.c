@@ -1,6 +1,5 @@
 #include "engine/base/log.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -9,17 +8,18 @@
 #include <unistd.h>
 
 #include "engine/base/base.h"
+#include "engine/base/mutex.h"
 
-static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
-static log_sink_fn log_sink; /* guarded by: log_mutex; NULL = default_sink */
-static void *log_sink_arg;   /* guarded by: log_mutex */
+static struct base_mutex log_mutex = BASE_MUTEX_INITIALIZER;
+static log_sink_fn log_sink BASE_GUARDED_BY(log_mutex); /* NULL = default_sink */
+static void *log_sink_arg BASE_GUARDED_BY(log_mutex);
 
 void log_set_sink(log_sink_fn sink, void *arg)
 {
-    pthread_mutex_lock(&log_mutex);
+    base_mutex_lock(&log_mutex);
     log_sink = sink;
     log_sink_arg = arg;
-    pthread_mutex_unlock(&log_mutex);
+    base_mutex_unlock(&log_mutex);
 }
 
 /* nats-server lets -V without -D trace but not debug; one threshold per kind. */
@@ -104,11 +104,11 @@ void log_line(enum log_level level, const char *fmt, ...)
             line[i] = ' ';
         }
     }
-    pthread_mutex_lock(&log_mutex);
+    base_mutex_lock(&log_mutex);
     if (log_sink != NULL) {
         log_sink(log_sink_arg, level, line, len);
     } else {
         default_sink(level, line, len);
     }
-    pthread_mutex_unlock(&log_mutex);
+    base_mutex_unlock(&log_mutex);
 }
