@@ -69,9 +69,7 @@ void brk_accounts_fini(struct brk_server *s)
     s->accounts_first = NULL;
 }
 
-/* --- watches
- * --------------------------------------------------------------------------------------------------
- */
+/* --- watches ---------------------------------------------------------------------------------- */
 
 static void watch_due(struct brk_watch *w)
 {

@@ -113,9 +113,7 @@ const struct brk_auth_user *brk_auth_no_auth_user(const struct brk_auth *a)
     return a->no_auth_user;
 }
 
-/* --- the worker
- * -----------------------------------------------------------------------------------------------
- */
+/* --- the worker ------------------------------------------------------------------------------- */
 
 static bool bcrypt_matches(const char *hash, const char *pass)
 {
@@ -203,9 +201,7 @@ static enum brk_auth_result queue_check(struct brk_auth *a, uint64_t cid,
     return BRK_AUTH_PENDING;
 }
 
-/* --- checks
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 /* Compares in a time that depends on neither content. */
 static bool secret_eq(const struct brk_auth *a, const char *x, const char *y)

@@ -24,9 +24,7 @@ struct map {
     bool js_block_enabled;
 };
 
-/* --- notes
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- notes ------------------------------------------------------------------------------------ */
 
 static void add_line(struct brk_conf_lines *l, const char *text)
 {
@@ -93,8 +91,7 @@ static void note_not_served(struct map *m, const struct brk_conf_entry *e, const
     }
 }
 
-/* --- plain values
- * ---------------------------------------------------------------------------------------------- */
+/* --- plain values ----------------------------------------------------------------------------- */
 
 /* True when the value is of this kind; says so when not. */
 static bool want(struct map *m, const struct brk_conf_entry *e, enum brk_conf_kind kind)
@@ -244,8 +241,7 @@ static void set_plain(struct map *m, const struct brk_key *k, const struct brk_c
     ASSERT_NEVER("a key of this kind has no plain value");
 }
 
-/* --- walking a block
- * ------------------------------------------------------------------------------------------- */
+/* --- walking a block -------------------------------------------------------------------------- */
 
 static void set_custom(struct map *m, const struct brk_key *k, const struct brk_conf_entry *e);
 
@@ -287,8 +283,7 @@ static void walk(struct map *m, enum brk_key_block block, const struct brk_conf_
     }
 }
 
-/* --- listen, http
- * ---------------------------------------------------------------------------------------------- */
+/* --- listen, http ----------------------------------------------------------------------------- */
 
 enum st brk_parse_hostport(const char *text, char **host_out, int *port_out, struct err *err)
 {
@@ -335,8 +330,7 @@ static void set_address(struct map *m, const struct brk_conf_entry *e, char **ho
     base_free(parsed);
 }
 
-/* --- users, accounts
- * ------------------------------------------------------------------------------------------- */
+/* --- users, accounts -------------------------------------------------------------------------- */
 
 static void add_user(struct map *m, const struct brk_conf_value *v)
 {
@@ -457,9 +451,7 @@ static void set_accounts(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
-/* --- JetStream
- * -------------------------------------------------------------------------------------------------
- */
+/* --- JetStream -------------------------------------------------------------------------------- */
 
 /* Reads `jetstream: true | enabled | { ... }` into *on; walks the block with `block`. */
 static void set_switch(struct map *m, const struct brk_conf_entry *e, enum brk_key_block block,
@@ -536,8 +528,7 @@ static void set_limits(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
-/* --- keys of their own kind
- * ------------------------------------------------------------------------------------ */
+/* --- keys of their own kind ------------------------------------------------------------------- */
 
 static bool is_key(const struct brk_key *k, const char *first)
 {

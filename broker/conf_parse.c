@@ -184,8 +184,7 @@ static enum st parse_block_text(struct brk_conf_parser *p, struct brk_conf_value
         "only ')'");
 }
 
-/* --- blocks and arrays
- * ----------------------------------------------------------------------------------------- */
+/* --- blocks and arrays ------------------------------------------------------------------------ */
 
 static void note_depth(struct scope *s, const struct brk_conf_value *v)
 {
@@ -299,9 +298,7 @@ static enum st parse_value(struct brk_conf_parser *p, struct scope *scope,
     return st;
 }
 
-/* --- includes
- * --------------------------------------------------------------------------------------------------
- */
+/* --- includes --------------------------------------------------------------------------------- */
 
 /* Reads a file into the tree's memory. */
 static enum st load(struct brk_conf *c, const struct brk_conf_source *src, const char *path,
@@ -396,9 +393,7 @@ static enum st parse_include(struct brk_conf_parser *p, struct scope *s)
     return st;
 }
 
-/* --- entries
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
 /* Reads a key: quoted (as it stands, no escapes) or bare (up to a blank, ':' or '='). */
 static enum st read_key(struct brk_conf_parser *p, struct brk_conf_entry *e)
@@ -529,8 +524,7 @@ static enum st parse_whole(struct brk_conf_parser *p, struct scope *s)
                                brk_conf_found(p, buf));
 }
 
-/* --- entry points
- * ---------------------------------------------------------------------------------------------- */
+/* --- entry points ----------------------------------------------------------------------------- */
 
 static enum st parse_top(struct brk_conf *c, const struct brk_conf_source *src, const char *name,
                          const char *text, size_t len, struct brk_conf **conf_out, struct err *err)

@@ -18,8 +18,7 @@ struct brk_conf_block {
     _Alignas(16) char data[];
 };
 
-/* --- memory of the tree
- * ---------------------------------------------------------------------------------------- */
+/* --- memory of the tree ----------------------------------------------------------------------- */
 
 void *brk_conf_grab(struct brk_conf *c, size_t n)
 {
@@ -63,8 +62,7 @@ const struct brk_conf_value *brk_conf_root(const struct brk_conf *c)
     return c->root;
 }
 
-/* --- characters, positions, errors
- * ----------------------------------------------------------------------------- */
+/* --- characters, positions, errors ------------------------------------------------------------ */
 
 static int peek_at(const struct brk_conf_parser *p, size_t ahead)
 {
@@ -154,8 +152,7 @@ bool brk_conf_skip_space(struct brk_conf_parser *p)
     }
 }
 
-/* --- words and strings
- * ----------------------------------------------------------------------------------------- */
+/* --- words and strings ------------------------------------------------------------------------ */
 
 static int hex_digit(int c)
 {
@@ -250,9 +247,7 @@ enum st brk_conf_read_text(struct brk_conf_parser *p, char quote, const char **t
     return ST_OK;
 }
 
-/* --- scalars
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- scalars ---------------------------------------------------------------------------------- */
 
 static bool word_is(const char *s, const char *const list[3])
 {

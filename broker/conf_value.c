@@ -40,9 +40,7 @@ const char *brk_conf_kind_text(enum brk_conf_kind kind)
     return "nothing";
 }
 
-/* --- durations
- * ------------------------------------------------------------------------------------------------
- */
+/* --- durations -------------------------------------------------------------------------------- */
 
 struct unit {
     const char *text;
@@ -127,8 +125,7 @@ enum st brk_conf_duration(const char *text, int64_t *ns_out, struct err *err)
     return ST_OK;
 }
 
-/* --- canonical JSON
- * ------------------------------------------------------------------------------------------- */
+/* --- canonical JSON --------------------------------------------------------------------------- */
 
 struct out {
     char *buf;

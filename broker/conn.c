@@ -24,9 +24,7 @@ const char *brk_close_text(enum brk_close_reason reason)
     return close_texts[reason];
 }
 
-/* --- log lines
- * ------------------------------------------------------------------------------------------------
- */
+/* --- log lines -------------------------------------------------------------------------------- */
 
 void brk_conn_log(const struct brk_conn *c, enum log_level level, const char *fmt, ...)
 {
@@ -77,9 +75,7 @@ void brk_conn_name_for_log(struct brk_conn *c)
     c->who = base_strdup(who);
 }
 
-/* --- output
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 void brk_conn_send(struct brk_conn *c, const char *text, size_t len)
 {
@@ -199,9 +195,7 @@ void brk_conns_flush(struct brk_server *s)
     }
 }
 
-/* --- input
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static uint8_t *on_room(void *arg, size_t *len_out)
 {
@@ -284,8 +278,7 @@ static const struct brk_transport_events conn_events = {
     .closed = on_closed,
 };
 
-/* --- fast publishers
- * ------------------------------------------------------------------------------------------ */
+/* --- fast publishers -------------------------------------------------------------------------- */
 
 void brk_conn_stall(struct brk_conn *c)
 {
@@ -334,9 +327,7 @@ void brk_publishers_go(struct brk_server *s)
     s->publishers_held = false; /* the stall timer, a few ms long, does the rest */
 }
 
-/* --- pings
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- pings ------------------------------------------------------------------------------------ */
 
 static void on_ping_timer(void *arg)
 {
@@ -391,9 +382,7 @@ static void on_auth_timeout(void *arg)
     brk_conn_close(c, BRK_CLOSE_AUTH_TIMEOUT, "Authentication Timeout");
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 void brk_conn_set_account(struct brk_conn *c, struct brk_account *acc)
 {

@@ -21,9 +21,7 @@ static enum brk_op op_of(const struct brk_conn *c)
     return c->state == BRK_CONN_CLOSING ? BRK_OP_CLOSE : BRK_OP_GO;
 }
 
-/* --- CONNECT
- * --------------------------------------------------------------------------------------------------
- */
+/* --- CONNECT ---------------------------------------------------------------------------------- */
 
 static enum brk_op auth_violation(struct brk_conn *c, const char *user, bool token)
 {
@@ -218,8 +216,7 @@ static enum brk_op op_before_login(void *arg)
     return BRK_OP_GO;
 }
 
-/* --- PING, PONG, INFO, -ERR
- * ----------------------------------------------------------------------------------- */
+/* --- PING, PONG, INFO, -ERR ------------------------------------------------------------------- */
 
 static enum brk_op op_ping(void *arg)
 {
@@ -276,9 +273,7 @@ static enum brk_op op_err(void *arg, struct brk_str text)
     return BRK_OP_CLOSE;
 }
 
-/* --- SUB, UNSUB
- * -----------------------------------------------------------------------------------------------
- */
+/* --- SUB, UNSUB ------------------------------------------------------------------------------- */
 
 static struct brk_sub *find_sub(const struct brk_conn *c, struct brk_str sid, uint64_t *hash_out)
 {
@@ -372,9 +367,7 @@ static enum brk_op op_unsub(void *arg, struct brk_str sid, uint64_t max)
     return BRK_OP_GO;
 }
 
-/* --- PUB, HPUB
- * ------------------------------------------------------------------------------------------------
- */
+/* --- PUB, HPUB -------------------------------------------------------------------------------- */
 
 static enum brk_op op_pub_line(void *arg, const struct brk_pub_args *a)
 {
@@ -457,9 +450,7 @@ static enum brk_op op_pub(void *arg, const struct brk_msg *parsed)
     return op_of(c);
 }
 
-/* --- faults
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- faults ----------------------------------------------------------------------------------- */
 
 static void fault_close(struct brk_conn *c, const struct brk_parse_fault *f, const char *what)
 {

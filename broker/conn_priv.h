@@ -65,9 +65,7 @@ static inline uint64_t brk_random(struct brk_impl *im)
     return x * 0x2545f4914f6cdd1dull;
 }
 
-/* --- conn.c
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- conn.c ----------------------------------------------------------------------------------- */
 void brk_conn_accept(struct brk_server *s, struct brk_transport *t);
 /* Writes what goes; queues the rest. */
 void brk_conn_flush(struct brk_conn *c);
@@ -103,28 +101,21 @@ void brk_conn_read_on(struct brk_conn *c);
 /* Looks at the state after input was parsed. */
 void brk_conn_after_parse(struct brk_conn *c, enum brk_parse r);
 
-/* --- conn_ops.c
- * -----------------------------------------------------------------------------------------------
- */
+/* --- conn_ops.c ------------------------------------------------------------------------------- */
 extern const struct brk_parse_ops brk_conn_ops;
 /* The login worker's answer. */
 void brk_conn_login_done(void *server, uint64_t cid, const struct brk_auth_user *user);
 void brk_conn_remove_sub(struct brk_conn *c, struct brk_sub *sub);
 
-/* --- conn_info.c
- * ---------------------------------------------------------------------------------------------- */
+/* --- conn_info.c ------------------------------------------------------------------------------ */
 /* Queues the INFO line. */
 void brk_conn_send_info(struct brk_conn *c, bool connected);
 
-/* --- closed.c
- * -------------------------------------------------------------------------------------------------
- */
+/* --- closed.c --------------------------------------------------------------------------------- */
 void brk_closed_add(struct brk_server *s, const struct brk_conn *c);
 void brk_closed_fini(struct brk_server *s);
 
-/* --- account.c
- * ------------------------------------------------------------------------------------------------
- */
+/* --- account.c -------------------------------------------------------------------------------- */
 void brk_account_insert(struct brk_account *acc, struct brk_sub *sub);
 void brk_account_remove(struct brk_account *acc, struct brk_sub *sub);
 /* Tells watchers whose interest came or went. */

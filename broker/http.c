@@ -7,8 +7,7 @@
 #include "broker/json_out.h"
 #include "engine/base/base.h"
 
-/* --- what a head may hold
- * --------------------------------------------------------------------------------------- */
+/* --- what a head may hold --------------------------------------------------------------------- */
 
 static enum brk_http_take refuse(struct brk_http_request *r, int status, const char *why)
 {
@@ -73,9 +72,7 @@ static bool lines_ok(const uint8_t *buf, size_t len, unsigned *hosts_out)
     return true;
 }
 
-/* --- the library
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the library ------------------------------------------------------------------------------ */
 
 struct head {
     const char *url;
@@ -103,9 +100,7 @@ static int on_headers(http_parser *p)
     return 0;
 }
 
-/* --- decoding
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 static int hex(char c)
 {
@@ -234,9 +229,7 @@ enum brk_http_param brk_http_param(const struct brk_http_request *r, const char 
     return BRK_HTTP_ABSENT;
 }
 
-/* --- answers
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 const char *brk_http_status_text(int status)
 {

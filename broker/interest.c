@@ -86,9 +86,7 @@ void brk_interest_fini(struct brk_interest *in)
     *in = (struct brk_interest){0};
 }
 
-/* --- leaves
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- leaves ----------------------------------------------------------------------------------- */
 
 static struct brk_leaf *leaf_create(struct brk_str subject, struct brk_trie *trie)
 {
@@ -246,8 +244,7 @@ static void leaf_drop(struct brk_interest *in, struct brk_leaf *leaf)
     leaf_free(leaf);
 }
 
-/* --- insert, remove
- * ------------------------------------------------------------------------------------------- */
+/* --- insert, remove --------------------------------------------------------------------------- */
 
 static void array_push(struct brk_sub ***subs, uint32_t *count, uint32_t *cap, struct brk_sub *sub)
 {
@@ -363,9 +360,7 @@ void brk_interest_unhold(struct brk_interest *in)
     }
 }
 
-/* --- match
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- match ------------------------------------------------------------------------------------ */
 
 static void match_add(struct brk_match *m, struct brk_leaf *leaf)
 {

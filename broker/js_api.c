@@ -64,9 +64,7 @@ static void h_cluster_only(struct js_req *r)
     js_req_fail_with(r, API_CLUSTER_REQUIRED);
 }
 
-/* --- the queue
- * --------------------------------------------------------------------------------------------
- */
+/* --- the queue -------------------------------------------------------------------------------- */
 
 static void split_tokens(struct js_req *r)
 {
@@ -275,9 +273,7 @@ void js_api_disable(struct js_account *ja)
     ja->req_last = NULL;
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 struct json_out *js_req_begin(struct js_req *r)
 {
@@ -468,9 +464,7 @@ bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base)
     return true;
 }
 
-/* --- account info
- * -----------------------------------------------------------------------------------------
- */
+/* --- account info ----------------------------------------------------------------------------- */
 
 void js_h_info(struct js_req *r)
 {

@@ -6,9 +6,7 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info
- * -------------------------------------------------------------------------------------------------
- */
+/* --- info ------------------------------------------------------------------------------------- */
 
 struct info_body {
     char *subjects_filter; /* owned */
@@ -230,9 +228,7 @@ void js_h_stream_info(struct js_req *r)
     js_req_answer_durable(r, s);
 }
 
-/* --- list and names
- * ---------------------------------------------------------------------------------------
- */
+/* --- list and names --------------------------------------------------------------------------- */
 
 struct list_body {
     int64_t offset;
@@ -354,9 +350,7 @@ void js_h_stream_names(struct js_req *r)
     js_req_answer(r);
 }
 
-/* --- create and update
- * ------------------------------------------------------------------------------------
- */
+/* --- create and update ------------------------------------------------------------------------ */
 
 /* A stream of the account whose subjects overlap, other than `self`. */
 static bool subjects_taken(struct js_req *r, const struct stream_cfg *c,
@@ -602,9 +596,7 @@ void js_h_stream_update(struct js_req *r)
     js_stream_req_fini(&q);
 }
 
-/* --- delete and purge
- * -------------------------------------------------------------------------------------
- */
+/* --- delete and purge ------------------------------------------------------------------------- */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {

@@ -91,9 +91,7 @@ void js_go_duration(char *out, size_t size, int64_t ns)
     }
 }
 
-/* --- streams
- * ----------------------------------------------------------------------------------------------
- */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 static bool check_stream_name(const struct stream_cfg *c, bool create, struct api_error *e)
 {
@@ -443,9 +441,7 @@ bool js_stream_cfg_equal(const struct stream_cfg *a, const struct stream_cfg *b)
            (a->opaque_len == 0 || memcmp(a->opaque, b->opaque, a->opaque_len) == 0);
 }
 
-/* --- consumers
- * --------------------------------------------------------------------------------------------
- */
+/* --- consumers -------------------------------------------------------------------------------- */
 
 static bool policy(struct api_error *e, const char *text)
 {

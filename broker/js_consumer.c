@@ -38,9 +38,7 @@ void js_consumer_unref(struct js_consumer *c)
     base_free(c);
 }
 
-/* --- inactivity
- * -------------------------------------------------------------------------------------------
- */
+/* --- inactivity ------------------------------------------------------------------------------- */
 
 bool js_consumer_bound(const struct js_consumer *c)
 {
@@ -107,9 +105,7 @@ void js_consumer_remove(struct js_consumer *c)
     js->ops->cons_delete(sc, removed, NULL);
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void on_ready(void *arg, struct store_cons *sc)
 {
@@ -258,9 +254,7 @@ void js_consumer_detach(struct js_consumer *c, const char *status)
     js_consumer_unref(c);
 }
 
-/* --- turns
- * ------------------------------------------------------------------------------------------------
- */
+/* --- turns ------------------------------------------------------------------------------------ */
 
 void js_consumer_queue_run(struct js_consumer *c)
 {
@@ -322,9 +316,7 @@ bool js_run_slice(void *arg)
     return js->run_first != NULL;
 }
 
-/* --- one delivery
- * -----------------------------------------------------------------------------------------
- */
+/* --- one delivery ----------------------------------------------------------------------------- */
 
 void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
                        size_t *len_out)

@@ -3,9 +3,7 @@
 #include "broker/js_int.h"
 #include "engine/base/base.h"
 
-/* --- STREAM.MSG.GET
- * ---------------------------------------------------------------------------------------
- */
+/* --- STREAM.MSG.GET --------------------------------------------------------------------------- */
 
 static void got(void *arg, enum st st, const struct msg *m)
 {
@@ -60,9 +58,7 @@ void js_h_msg_get(struct js_req *r)
     js_get_body_fini(&b);
 }
 
-/* --- STREAM.MSG.DELETE
- * ------------------------------------------------------------------------------------
- */
+/* --- STREAM.MSG.DELETE ------------------------------------------------------------------------ */
 
 struct delete_body {
     uint64_t seq;

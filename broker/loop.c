@@ -257,9 +257,7 @@ void brk_loop_set_ends(struct brk_loop *l, brk_hook_fn begin, brk_hook_fn end, v
     l->end = (struct hook){end, arg};
 }
 
-/* --- timers
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- timers ----------------------------------------------------------------------------------- */
 
 static void on_timer(uv_timer_t *h)
 {
@@ -308,9 +306,7 @@ void brk_timer_destroy(struct brk_timer *t)
     }
 }
 
-/* --- slices
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- slices ----------------------------------------------------------------------------------- */
 
 struct brk_slice *brk_slice_create(struct brk_loop *l, brk_slice_fn fn, void *arg)
 {

@@ -49,9 +49,7 @@ struct uv_loop_s *brk_loop_uv(struct brk_loop *loop);
 /* Monotonic milliseconds, as of the start of the turn. */
 int64_t brk_loop_now_ms(struct brk_loop *loop);
 
-/* --- doorbell
- * -------------------------------------------------------------------------------------------------
- */
+/* --- doorbell --------------------------------------------------------------------------------- */
 /* Registers fn to be called on the loop thread after brk_loop_wake; wakes coalesce, so fn drains
  * its queue.
  */
@@ -59,16 +57,13 @@ void brk_loop_on_wake(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 /* Wakes the loop. Any thread, never blocks, may be called from a signal handler. */
 void brk_loop_wake(struct brk_loop *loop);
 
-/* --- turn hooks
- * -----------------------------------------------------------------------------------------------
- */
+/* --- turn hooks ------------------------------------------------------------------------------- */
 /* Registers fn to be called once at the end of every turn, in the order of registration. */
 void brk_loop_on_turn(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 /* Takes a turn hook and a wake callback with this fn and arg away. */
 void brk_loop_off(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 
-/* --- timers (milliseconds)
- * ------------------------------------------------------------------------------------ */
+/* --- timers (milliseconds) -------------------------------------------------------------------- */
 struct brk_timer *brk_timer_create(struct brk_loop *loop, brk_hook_fn fn, void *arg);
 /* Fires after delay_ms (0: next turn), then every repeat_ms (0: once). Starting again restarts. */
 void brk_timer_start(struct brk_timer *t, uint64_t delay_ms, uint64_t repeat_ms);
@@ -77,8 +72,7 @@ bool brk_timer_active(const struct brk_timer *t);
 /* Stops and frees; fn is not called again. NULL is a no-op. May be called from fn. */
 void brk_timer_destroy(struct brk_timer *t);
 
-/* --- deferred work in bounded slices
- * -------------------------------------------------------------------------- */
+/* --- deferred work in bounded slices ---------------------------------------------------------- */
 /* Work that must not hold up deliveries (API requests, long scans): fn is called again and again at
  * the end of turns, round robin with other slices, until it returns false. */
 struct brk_slice *brk_slice_create(struct brk_loop *loop, brk_slice_fn fn, void *arg);

@@ -17,8 +17,7 @@ static void enter(struct mon_conn *c, enum mon_conn_state state)
     c->since_ms = now_ms(c->m);
 }
 
-/* --- end of a connection
- * ----------------------------------------------------------------------------------------- */
+/* --- end of a connection ---------------------------------------------------------------------- */
 
 static void close_conn(struct mon_conn *c)
 {
@@ -64,9 +63,7 @@ static void on_end(void *arg, int os_errno)
     close_conn(arg);
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static void next_request(struct mon_conn *c);
 
@@ -175,9 +172,7 @@ static void answer_refusal(struct mon_conn *c, int status, const char *why)
     mon_conn_answer(c, status, "text/plain; charset=utf-8", body, len, false);
 }
 
-/* --- requests
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 /* Looks for a request in what has come; reads on when there is none. */
 static void next_request(struct mon_conn *c)
@@ -236,8 +231,7 @@ static const struct brk_transport_events events = {
     .closed = on_closed,
 };
 
-/* --- beginning and times
- * ------------------------------------------------------------------------------------------ */
+/* --- beginning and times ---------------------------------------------------------------------- */
 
 static bool is_idle(const struct mon_conn *c)
 {
@@ -315,9 +309,7 @@ static void on_accept(void *arg, struct brk_transport *t)
     }
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 enum st mon_create(struct brk_server *server, struct monitor **monitor_out, struct err *err)
 {

@@ -78,9 +78,7 @@ struct connz {
     bool picked;
 };
 
-/* --- views
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 static struct view open_view(struct brk_conn *c)
 {
@@ -127,9 +125,7 @@ static const char *shown_user(const struct view *v)
     return v->user != NULL && v->user[0] == 0 ? "[REDACTED]" : v->user;
 }
 
-/* --- picking
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- picking ---------------------------------------------------------------------------------- */
 
 static int64_t reason_rank(enum brk_close_reason reason)
 {
@@ -246,9 +242,7 @@ static void pick_all(struct mon_job *job, struct connz *z)
     z->picked = true;
 }
 
-/* --- parameters
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- parameters ------------------------------------------------------------------------------- */
 
 static bool read_sort(struct mon_job *job, struct connz *z)
 {
@@ -327,9 +321,7 @@ static bool read_params(struct mon_job *job, struct connz *z)
     return true;
 }
 
-/* --- rows
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void put_given(struct json_out *j, const char *key, const char *s)
 {
@@ -455,9 +447,7 @@ static void put_found(struct mon_job *job, struct connz *z, const struct row *r)
     put_row(z, &v);
 }
 
-/* --- the page
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- the page --------------------------------------------------------------------------------- */
 
 static enum mon_step put_whole(struct mon_job *job, struct connz *z)
 {

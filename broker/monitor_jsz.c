@@ -34,8 +34,7 @@ struct jsz {
     bool begun, rows; /* rows: one stream of the account was written */
 };
 
-/* --- members that /varz shows too
- * --------------------------------------------------------------------------------------- */
+/* --- members that /varz shows too ------------------------------------------------------------- */
 
 static const struct store_ops *ops_of(const struct monitor *m)
 {
@@ -136,9 +135,7 @@ void mon_put_js_limits(struct mon_job *job)
     json_out_end(&job->out);
 }
 
-/* --- top and end
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- top and end ------------------------------------------------------------------------------ */
 
 static void put_top(struct mon_job *job, struct jsz *z)
 {
@@ -241,9 +238,7 @@ static enum mon_step put_disabled(struct mon_job *job)
     return MON_DONE;
 }
 
-/* --- rows
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void put_lost(void *arg, uint64_t lo, uint64_t hi, const char *text)
 {
@@ -341,9 +336,7 @@ static enum mon_step ask_batch(struct mon_job *job, struct jsz *z)
     return job->barriers > 0 ? MON_WAITS : MON_GOES_ON;
 }
 
-/* --- accounts
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- accounts --------------------------------------------------------------------------------- */
 
 static void drop_names(struct jsz *z)
 {
@@ -410,9 +403,7 @@ static struct brk_account *next_account(struct jsz *z)
     return NULL;
 }
 
-/* --- the page
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* --- the page --------------------------------------------------------------------------------- */
 
 static bool read_params(struct mon_job *job, struct jsz *z)
 {

@@ -7,8 +7,7 @@
 #include "broker/monitor_int.h"
 #include "engine/base/base.h"
 
-/* --- errors and parameters
- * ------------------------------------------------------------------------------------------ */
+/* --- errors and parameters -------------------------------------------------------------------- */
 
 void mon_fail(struct mon_job *job, int status, const char *fmt, ...)
 {
@@ -107,9 +106,7 @@ bool mon_param_u64(struct mon_job *job, const char *name, uint64_t *out)
     return true;
 }
 
-/* --- times
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- times ------------------------------------------------------------------------------------ */
 
 void mon_put_uptime(struct json_out *j, const char *key, int64_t ns)
 {
@@ -172,9 +169,7 @@ void mon_put_duration(struct json_out *j, const char *key, int64_t ns)
     json_out_str(j, key, text);
 }
 
-/* --- indentation
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- indentation ------------------------------------------------------------------------------ */
 
 static void newline(struct json_out *to, unsigned depth)
 {
@@ -224,9 +219,7 @@ void mon_indent(struct mon_indent *in, struct json_out *to, const char *p, size_
     }
 }
 
-/* --- accounts and damage
- * ------------------------------------------------------------------------------------------------
- */
+/* --- accounts and damage ---------------------------------------------------------------------- */
 
 struct brk_account *mon_js_account(struct monitor *m, const char *name)
 {

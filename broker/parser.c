@@ -88,9 +88,7 @@ static enum brk_parse to_parse(enum brk_op op)
     return op == BRK_OP_GO ? BRK_PARSE_OK : op == BRK_OP_PAUSE ? BRK_PARSE_PAUSE : BRK_PARSE_CLOSE;
 }
 
-/* --- verbs
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- verbs ------------------------------------------------------------------------------------ */
 
 /* Compares as much of the verb as there is. BAD: *bad_out is the first byte that differs. */
 static enum scan match_verb(const struct verb_def *v, const uint8_t *p, size_t len, size_t *bad_out)
@@ -133,9 +131,7 @@ static enum scan scan_verb(const uint8_t *p, size_t len, const struct verb_def *
     return best;
 }
 
-/* --- arguments
- * ------------------------------------------------------------------------------------------------
- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 /* Splits at white space. Returns the number of arguments, or ARGS_MAX + 1 when there are more or a
  * stray CR.
@@ -245,9 +241,7 @@ static enum brk_parse do_unsub(struct brk_parser *p, const struct input *in, con
     return to_parse(p->ops->unsub(p->arg, a[0], max));
 }
 
-/* --- payload
- * --------------------------------------------------------------------------------------------------
- */
+/* --- payload ---------------------------------------------------------------------------------- */
 
 static enum brk_parse deliver(struct brk_parser *p, const struct brk_pub_args *a,
                               const uint8_t *body)
@@ -318,8 +312,7 @@ static enum brk_parse blob_feed(struct brk_parser *p, size_t len)
     return r;
 }
 
-/* --- one operation
- * -------------------------------------------------------------------------------------------- */
+/* --- one operation ---------------------------------------------------------------------------- */
 
 /* Keeps [from, len) for the next read. */
 static void carry_keep(struct brk_parser *p, const struct input *in, size_t from)

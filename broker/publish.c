@@ -218,8 +218,7 @@ static bool to_sub(struct brk_sub *sub, struct frame *f)
     return sub->conn != NULL ? to_conn(sub, f) : to_callback(sub, f);
 }
 
-/* --- queue groups
- * --------------------------------------------------------------------------------------------- */
+/* --- queue groups ----------------------------------------------------------------------------- */
 
 static const struct brk_group *same_group(const struct brk_leaf *leaf, const struct brk_group *g)
 {
@@ -272,9 +271,7 @@ static bool seen_before(struct brk_leaf **leaves, uint32_t leaf, const struct br
     return false;
 }
 
-/* --- fan-out
- * --------------------------------------------------------------------------------------------------
- */
+/* --- fan-out ---------------------------------------------------------------------------------- */
 
 static size_t fan_out(struct brk_account *acc, struct brk_str to, struct frame *f)
 {
@@ -354,8 +351,7 @@ size_t brk_publish(struct brk_account *acc, const struct brk_msg *msg)
     return brk_deliver(acc, mapped.subject, &mapped);
 }
 
-/* --- the internal client
- * -------------------------------------------------------------------------------------- */
+/* --- the internal client ---------------------------------------------------------------------- */
 
 struct brk_sub *brk_isub_create(struct brk_account *acc, struct brk_str subject,
                                 struct brk_str queue, brk_msg_cb cb, void *arg)

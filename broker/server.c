@@ -6,8 +6,7 @@
 #include "broker/transport.h"
 #include "engine/base/base.h"
 
-/* --- server id: an nkey of kind "server": kind byte, 32 random bytes, CRC-16 of both, in base32
- * ---------------- */
+/* --- server id: an nkey of kind "server": kind byte, 32 random bytes, CRC-16 of both, in base32 */
 
 #define NKEY_SERVER (13u << 3)
 
@@ -44,9 +43,7 @@ static void make_id(struct env *env, char out[57])
     out[n] = 0;
 }
 
-/* --- turns
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- turns ------------------------------------------------------------------------------------ */
 
 static void turn_begin(void *arg)
 {
@@ -75,9 +72,7 @@ static void on_wake(void *arg)
     }
 }
 
-/* --- life
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static struct brk_impl *impl_create(const struct brk_opts *opts, struct env *env)
 {

@@ -54,9 +54,7 @@ struct brk_transport {
     uint16_t peer_port;
 };
 
-/* --- plain TCP
- * ------------------------------------------------------------------------------------------------
- */
+/* --- plain TCP -------------------------------------------------------------------------------- */
 struct brk_listener;
 typedef void (*brk_accept_fn)(void *arg, struct brk_transport *t);
 

@@ -59,8 +59,7 @@ static struct brk_str str(const char *s)
 }
 #define NONE ((struct brk_str){NULL, 0})
 
-/* --- a client, stepped together with the loop
- * ------------------------------------------------------------------ */
+/* --- a client, stepped together with the loop ------------------------------------------------- */
 
 static void turn(struct fixture *f)
 {
@@ -125,8 +124,7 @@ static int client(struct fixture *f)
     return fd;
 }
 
-/* --- internal client
- * -------------------------------------------------------------------------------------------- */
+/* --- internal client -------------------------------------------------------------------------- */
 
 struct seen {
     char text[1024];
@@ -219,9 +217,7 @@ static void publish_and_deliver(void **state)
     close(fd);
 }
 
-/* --- watches
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- watches ---------------------------------------------------------------------------------- */
 
 struct watched {
     int came, went;
@@ -275,9 +271,7 @@ static void watches(void **state)
     close(fd);
 }
 
-/* --- mapping
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- mapping ---------------------------------------------------------------------------------- */
 
 static struct brk_str map_to_b(void *arg, struct brk_str subject)
 {
@@ -296,9 +290,7 @@ static void mapping(void **state)
     close(fd);
 }
 
-/* --- connections
- * ------------------------------------------------------------------------------------------------
- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 struct closed_seen {
     uint64_t cids[8];
@@ -403,9 +395,7 @@ static void ends_in_fan_out(void **state)
     close(pub);
 }
 
-/* --- the loop
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 struct loop_seen {
     struct brk_loop *loop;
