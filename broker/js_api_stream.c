@@ -665,7 +665,7 @@ static void purged(void *arg, enum st st, uint64_t n, const struct err *err)
         js_req_fail_st(r, API_STREAM_PURGE_FAILED, st, err);
         return;
     }
-    if (r->stream != NULL) {
+    if (r->extra != NULL) {
         r->stream->purged = true;
     }
     struct json_out *j = js_req_begin(r);
@@ -694,6 +694,9 @@ static void purge(struct js_req *r, const struct purge_body *b)
                             .filter_len = b->filter == NULL ? 0 : (uint32_t)strlen(b->filter),
                             .seq = b->seq,
                             .keep = b->keep};
+    bool whole = p.seq == 0 && p.keep == 0 &&
+                 (p.filter_len == 0 || (p.filter_len == 1 && p.filter[0] == '>'));
+    r->extra = whole ? s : NULL;
     r->js->ops->purge(s->ss, &p, purged, r);
 }
 

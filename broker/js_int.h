@@ -94,7 +94,7 @@ struct js_stream {
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
     bool gone;                     /* not in the account's table any more */
-    bool purged;                   /* since the start, by a request */
+    bool purged;                   /* as a whole, since the start, by a request */
     bool counter;                  /* allow_msg_counter */
     bool schedules;                /* allow_msg_schedules */
     struct htab scheds;            /* js_sched.c: subjects with a schedule */

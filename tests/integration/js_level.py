@@ -133,6 +133,11 @@ def first_seq(c):
     same("nothing yet", first(), 0)
     c.api("STREAM.PURGE.E")
     same("purged", c.api("STREAM.INFO.E")["state"]["first_seq"], 1)
+    for body, want in (({"filter": "e.a"}, 0), ({"keep": 1}, 0), ({"seq": 1}, 0), ({"seq": 5}, 5), ({"filter": ">"}, 1)):
+        c.api("STREAM.DELETE.E")
+        first()
+        c.api("STREAM.PURGE.E", body)
+        same("purged %s" % body, c.api("STREAM.INFO.E")["state"]["first_seq"], want)
     c.api("STREAM.DELETE.E")
     same("first_seq 1", first(first_seq=1), 1)
     c.api("STREAM.DELETE.E")
