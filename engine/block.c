@@ -157,6 +157,15 @@ enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_s
     return ST_OK;
 }
 
+/* The body that was read decoded where it stays. */
+static enum st load(const struct seg_io *io, uint64_t off, const struct seg_bh *bh,
+                    uint32_t crc_seed, struct seg_scratch *sc, struct block *b)
+{
+    const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
+    enum st st = seg_body_decode(bh, io->uuid, off, stored, sc, b->raw);
+    return st == ST_OK ? seg_block_msgs(bh, b->raw, crc_seed, index_msg, b) : st;
+}
+
 enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id,
                        uint32_t block_no, uint32_t crc_seed, struct seg_scratch *sc,
                        struct block **b_out, struct err *err)
@@ -164,8 +173,7 @@ enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uin
     *b_out = NULL;
     uint64_t off = (uint64_t)line->off8 * SEG_ALIGN;
     struct seg_bh bh;
-    uint8_t *raw = NULL;
-    enum st st = line->stored_len != 0 ? seg_io_block(io, off, line->stored_len, sc, &bh, &raw, err)
+    enum st st = line->stored_len != 0 ? seg_io_stored(io, off, line->stored_len, sc, &bh, err)
                                        : err_set(err, ST_CORRUPT, 0, "the block is lost");
     if (st == ST_UNSUPPORTED) {
         st = ST_CORRUPT;
@@ -174,11 +182,18 @@ enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uin
         return st;
     }
     /* the very block that the index was written for, not an older attempt at the same place */
-    st = bh.hdr_crc == line->hdr_crc ? block_create(&bh, raw, crc_seed, file_id, block_no, b_out)
-                                     : ST_CORRUPT;
-    base_free(raw);
-    if (st != ST_OK) {
-        err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
+    struct block *b = NULL;
+    st = bh.hdr_crc == line->hdr_crc && counts_plausible(&bh) ? ST_OK : ST_CORRUPT;
+    if (st == ST_OK && (b = block_alloc(&bh, file_id, block_no)) == NULL) {
+        return err_set(err, ST_NOMEM, 0, "no memory for a block of %u bytes", bh.raw_len);
     }
-    return st;
+    if (st == ST_OK) {
+        st = load(io, off, &bh, crc_seed, sc, b);
+    }
+    if (st != ST_OK) {
+        base_free(b);
+        return err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
+    }
+    *b_out = b;
+    return ST_OK;
 }

@@ -12,6 +12,7 @@
 #define TASKS_MAX 4u
 #define QUEUE_DEFAULT 1024u
 #define AHEAD_MAX 16u
+#define AHEAD_BYTES_MAX (2 * MIB) /* large messages: fewer blocks ahead */
 
 struct waiter {
     reader_cb cb; /* NULL: forgotten */
@@ -302,8 +303,11 @@ enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_
 void reader_prefetch(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned count)
 {
     bool added = false;
+    uint64_t bytes = 0;
     count = count < AHEAD_MAX ? count : AHEAD_MAX;
-    for (unsigned i = 0; i < count && block_no < v->ndata; i++, block_no++) {
+    for (unsigned i = 0; i < count && block_no < v->ndata && bytes < AHEAD_BYTES_MAX;
+         i++, block_no++) {
+        bytes += v->bidx[block_no].stored_len;
         /* half of the queue is kept for those who wait */
         if (p->inflight >= p->o.queue_max / 2) {
             break;

@@ -100,6 +100,10 @@ MUST_USE enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uin
 /* Reads and verifies the header of the block at off. */
 MUST_USE enum st seg_io_head(const struct seg_io *io, uint64_t off, struct seg_bh *bh_out,
                              struct err *err);
+/* Reads head and body at off into sc->stored, the body still encoded; the raw_len that the head and
+ * the body say is the same. stored_hint and results as below. */
+MUST_USE enum st seg_io_stored(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
+                               struct seg_scratch *sc, struct seg_bh *bh_out, struct err *err);
 /* Reads head and body at off and decodes the body into *raw_out (base_malloc'ed, the caller frees;
  * raw_len bytes). stored_hint: bytes of the stored body if known, else 0. ST_CORRUPT (bh_out is set
  * when the head was good: its stored_len is not 0), ST_IO, ST_NOMEM. */

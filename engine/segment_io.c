@@ -85,15 +85,11 @@ static bool raw_len_plausible(const struct seg_bh *bh, const uint8_t *stored)
 static enum st decode_alloc(const struct seg_io *io, const struct seg_bh *bh, uint64_t off,
                             struct seg_scratch *sc, uint8_t **raw_out, struct err *err)
 {
-    const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
-    if (!raw_len_plausible(bh, stored)) {
-        return err_set(err, ST_CORRUPT, 0, "block at %llu is damaged", (unsigned long long)off);
-    }
     uint8_t *raw = base_try_malloc(bh->raw_len);
     if (raw == NULL) {
         return err_set(err, ST_NOMEM, 0, "no memory for a block of %u bytes", bh->raw_len);
     }
-    enum st st = seg_body_decode(bh, io->uuid, off, stored, sc, raw);
+    enum st st = seg_body_decode(bh, io->uuid, off, sc->stored + SEG_BLOCK_HEAD, sc, raw);
     if (st != ST_OK) {
         base_free(raw);
         return err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
@@ -102,11 +98,9 @@ static enum st decode_alloc(const struct seg_io *io, const struct seg_bh *bh, ui
     return ST_OK;
 }
 
-enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
-                     struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
-                     struct err *err)
+enum st seg_io_stored(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
+                      struct seg_scratch *sc, struct seg_bh *bh_out, struct err *err)
 {
-    *raw_out = NULL;
     *bh_out = (struct seg_bh){0};
     if (off > io->limit || io->limit - off < SEG_BLOCK_HEAD) {
         return err_set(err, ST_CORRUPT, 0, "block at %llu lies past the end",
@@ -141,7 +135,19 @@ enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint
             return st;
         }
     }
-    return decode_alloc(io, &bh, off, sc, raw_out, err);
+    if (!raw_len_plausible(&bh, sc->stored + SEG_BLOCK_HEAD)) {
+        return err_set(err, ST_CORRUPT, 0, "block at %llu is damaged", (unsigned long long)off);
+    }
+    return ST_OK;
+}
+
+enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
+                     struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
+                     struct err *err)
+{
+    *raw_out = NULL;
+    enum st st = seg_io_stored(io, off, stored_hint, sc, bh_out, err);
+    return st == ST_OK ? decode_alloc(io, bh_out, off, sc, raw_out, err) : st;
 }
 
 /* --- sections --------------------------------------------------------------------------------- */

@@ -560,7 +560,8 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 4 };
+/* Asked for in lots, so that one waking of the readers serves several blocks. */
+enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 8, READ_AHEAD_LOT = 4 };
 
 static void hold(struct store_stream *s, struct block *b)
 {
@@ -671,7 +672,7 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct block *b = held_block(s, seg_view_file_id(v), block_no);
     if (b == NULL && (b = reader_get(s->eng->pool, v, block_no)) != NULL) {
         hold(s, b);
-        if (hint_sequential) {
+        if (hint_sequential && block_no % READ_AHEAD_LOT == 0) {
             reader_prefetch(s->eng->pool, v, block_no + 1, READ_AHEAD_BLOCKS);
         }
     }
