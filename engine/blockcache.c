@@ -10,6 +10,19 @@ struct slot {
     struct block *b; /* shared: one reference; NULL = free */
     uint32_t next;   /* in the bucket, or in the free list */
     bool second_chance;
+    uint32_t passed; /* its stamp in the list of those, or 0 */
+};
+
+enum { PASSED_MAX = 1024 };
+
+/* Blocks that readers in order are through with, oldest first. An entry counts while the slot still
+ * has its stamp. */
+struct passed {
+    struct {
+        uint32_t slot, stamp;
+    } v[PASSED_MAX];
+    uint32_t first, n, stamp;
+    uint64_t bytes;
 };
 
 struct blockcache {
@@ -20,6 +33,7 @@ struct blockcache {
     uint32_t nslots, hand, free_head;
     uint32_t *buckets; /* owned; as many as slots */
     struct blockcache_stats stats;
+    struct passed passed;
 };
 
 static void lock(struct blockcache *c) BASE_ACQUIRES(c->mutex);
@@ -66,11 +80,21 @@ static uint32_t find(struct blockcache *c, uint64_t file_id, uint32_t block_no)
 }
 
 static struct block *slot_clear(struct blockcache *c, uint32_t i) BASE_HOLDS(c->mutex);
+static void unpass(struct blockcache *c, uint32_t i) BASE_HOLDS(c->mutex);
+
+static void unpass(struct blockcache *c, uint32_t i)
+{
+    if (c->slots[i].passed != 0) {
+        c->passed.bytes -= c->slots[i].b->mem_bytes;
+        c->slots[i].passed = 0;
+    }
+}
 
 /* Empties a slot; the reference goes to the caller. */
 static struct block *slot_clear(struct blockcache *c, uint32_t i)
 {
     struct block *b = c->slots[i].b;
+    unpass(c, i);
     uint32_t *at = bucket(c, b->file_id, b->block_no);
     while (*at != i) {
         at = &c->slots[*at].next;
@@ -172,6 +196,7 @@ struct block *blockcache_get(struct blockcache *c, uint64_t file_id, uint32_t bl
     if (i != NONE) {
         b = c->slots[i].b;
         c->slots[i].second_chance = true;
+        unpass(c, i);
         block_acquire(b);
         c->stats.hits++;
     } else {
@@ -179,6 +204,42 @@ struct block *blockcache_get(struct blockcache *c, uint64_t file_id, uint32_t bl
     }
     unlock(c);
     return b;
+}
+
+static void drop_oldest_passed(struct blockcache *c) BASE_HOLDS(c->mutex);
+
+static void drop_oldest_passed(struct blockcache *c)
+{
+    struct passed *l = &c->passed;
+    uint32_t i = l->v[l->first].slot;
+    bool there = c->slots[i].passed == l->v[l->first].stamp;
+    l->first = (l->first + 1) % PASSED_MAX;
+    l->n--;
+    if (there) {
+        block_release(slot_clear(c, i));
+        c->stats.evictions++;
+    }
+}
+
+void blockcache_pass(struct blockcache *c, uint64_t file_id, uint32_t block_no)
+{
+    struct passed *l = &c->passed;
+    lock(c);
+    uint32_t i = find(c, file_id, block_no);
+    if (i != NONE && c->slots[i].passed == 0) {
+        if (l->n == PASSED_MAX) {
+            drop_oldest_passed(c);
+        }
+        l->stamp += l->stamp == UINT32_MAX ? 2 : 1;
+        l->v[(l->first + l->n) % PASSED_MAX].slot = i;
+        l->v[(l->first + l->n++) % PASSED_MAX].stamp = l->stamp;
+        c->slots[i].passed = l->stamp;
+        l->bytes += c->slots[i].b->mem_bytes;
+    }
+    while (l->n > 1 && l->bytes > c->bytes_max / 8) {
+        drop_oldest_passed(c);
+    }
+    unlock(c);
 }
 
 bool blockcache_has(struct blockcache *c, uint64_t file_id, uint32_t block_no)

@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/compact.h"
 #include "engine/config.h"
@@ -769,7 +770,7 @@ static enum st first_error(struct ckpt *k, struct err *err)
 /* --- driving (owner) -------------------------------------------------------------------------- */
 
 /* A journal that finds no room for its next file gets some back from a checkpoint, long before its
- * window is half used; what has gone on for longer than a lap takes is a full disk. */
+ * window is a quarter used; what has gone on for longer than a lap takes is a full disk. */
 #define STARVED_LAP_NS (2 * NS_PER_S)
 #define STARVED_FULL_NS (3 * NS_PER_S)
 #define STARVED_USED_MIN MIB /* less gives no file back */
@@ -816,7 +817,8 @@ static bool due(struct eng *e)
     /* A lap that could not cover anything new would follow lap for ever. */
     return k->wanted || k->tombstones_wait ||
            (e->done_lsn > k->checkpoint_lsn &&
-            (used > e->opts.journal_window_bytes / 2 || starved_due(e, used)));
+            (used > e->opts.journal_window_bytes / 100 * LIM_JOURNAL_CHECKPOINT_PERCENT ||
+             starved_due(e, used)));
 }
 
 static void begin_lap(struct eng *e, bool final)

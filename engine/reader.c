@@ -274,6 +274,11 @@ struct block *reader_get(struct reader_pool *p, const struct seg_view *v, uint32
     return blockcache_get(p->o.cache, v->file->id, block_no);
 }
 
+void reader_passed(struct reader_pool *p, const struct block *b)
+{
+    blockcache_pass(p->o.cache, b->file_id, b->block_no);
+}
+
 enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned ahead,
                       reader_cb cb, void *arg)
 {

@@ -36,6 +36,8 @@ void reader_pool_destroy(struct reader_pool *p);
 
 /* From the cache: a new reference, or NULL. */
 struct block *reader_get(struct reader_pool *p, const struct seg_view *v, uint32_t block_no);
+/* A reader in order holds b now and will not ask for it again (blockcache_pass). */
+void reader_passed(struct reader_pool *p, const struct block *b);
 /* Reads block_no and, at lower priority, up to `ahead` blocks after it into the cache (sequential
  * readers: 4). The cb never runs inside this call. ST_FULL: the queue's bound; ST_CORRUPT: the view
  * knows the block to be lost. */

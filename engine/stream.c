@@ -18,6 +18,7 @@ struct read_wait {
     stream_read_fn fn;
     void *arg;
     uint64_t lo, hi; /* sequences of the block */
+    bool sequential; /* asked for by a reader in order */
     struct read_wait *next;
 };
 
@@ -598,6 +599,9 @@ static void read_done(void *arg, enum st st, struct block *b, const struct err *
     if (st == ST_OK) {
         block_acquire(b);
         hold(w->s, b);
+        if (w->sequential) {
+            reader_passed(w->s->eng->pool, b);
+        }
     } else if (st !=
                ST_CLOSED) { /* closed: the segment was dropped meanwhile, and the message with it */
         char text[300];
@@ -672,6 +676,9 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct block *b = held_block(s, seg_view_file_id(v), block_no);
     if (b == NULL && (b = reader_get(s->eng->pool, v, block_no)) != NULL) {
         hold(s, b);
+        if (hint_sequential) {
+            reader_passed(s->eng->pool, b);
+        }
         if (hint_sequential && block_no % READ_AHEAD_LOT == 0) {
             reader_prefetch(s->eng->pool, v, block_no + 1, READ_AHEAD_BLOCKS);
         }
@@ -683,7 +690,7 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
         return STREAM_READ_DAMAGED;
     }
     struct read_wait *w = base_malloc(sizeof *w);
-    *w = (struct read_wait){s, fn, arg, 0, 0, s->reads};
+    *w = (struct read_wait){s, fn, arg, 0, 0, hint_sequential, s->reads};
     seg_view_block_range(v, block_no, &w->lo, &w->hi);
     enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? READ_AHEAD_BLOCKS : 0,
                                read_done, w);

@@ -29,7 +29,7 @@
 
 /* Bytes that go to the device past the page cache: what pwritev_sync copies at most. Beyond, the
  * copy costs more than the cache. */
-#define DIRECT_BYTES_MAX (256 * KIB)
+#define DIRECT_BYTES_MAX (5 * MIB)
 #define DIRECT_ALIGN 4096u
 
 struct env_file {

@@ -57,7 +57,7 @@
 #define LIM_JOURNAL_FILE_BYTES_MAX (64 * MIB)       /* bounds what a recovery reads past the checkpoint per file */
 #define LIM_JOURNAL_WINDOW_BYTES_DEFAULT (256 * MIB) /* not yet checkpointed; beyond 95 %: publishers wait */
 #define LIM_JOURNAL_WINDOW_BYTES_MIN (16 * MIB)
-#define LIM_JOURNAL_CHECKPOINT_PERCENT 50u
+#define LIM_JOURNAL_CHECKPOINT_PERCENT 25u          /* what is not yet checkpointed is also in memory */
 #define LIM_JOURNAL_FORCE_PERCENT 75u
 #define LIM_JOURNAL_STOP_PERCENT 95u
 #define LIM_JOURNAL_PIN_PERCENT 25u                 /* one stream's share of the window; beyond: it refuses */

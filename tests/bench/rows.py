@@ -22,8 +22,9 @@ class Row:
 class Ctx:
     """One server under load."""
 
-    def __init__(self, port, cli, load, scale, pin):
+    def __init__(self, port, cli, load, scale, pin, restart=None):
         self.port, self.cli, self.load_exe, self.scale, self.pin = port, cli, load, scale, pin
+        self.restart = restart
 
     def n(self, messages):
         return max(64, int(messages * self.scale))
@@ -225,9 +226,11 @@ def kv_get(conns, messages, keys):
 
 
 def kv_watch(keys, headers_only):
+    """Of a bucket at rest: the server has been restarted, so that its peak is that of what is read, not of what was written."""
     def run(c):
         n = c.n(keys)
         bucket(c, keys=n)
+        c.restart()
         return c.reader("push", msgs=n, **pushed("KV_BENCHKV", "$KV.BENCHKV.>", deliver_policy="last_per_subject",
                                                  headers_only=headers_only))
     return run
@@ -239,7 +242,7 @@ def obj_c(kind, mebibytes):
         n = c.n(mebibytes * 8)
         c.stream(name="OBJ_BENCHOBJ", subjects=("$O.BENCHOBJ.C.>", "$O.BENCHOBJ.M.>"), discard="new", allow_rollup_hdrs=True,
                  allow_direct=True)
-        got = c.load("async", conns=1, msgs=n, size=131072, window=64, subject="$O.BENCHOBJ.C.nuid")
+        got = c.load("async", conns=1, msgs=n, size=131072, window=512, subject="$O.BENCHOBJ.C.nuid")
         if kind == "get":
             got = c.reader("push", msgs=n, **pushed("OBJ_BENCHOBJ", "$O.BENCHOBJ.C.nuid"))
         return {**got, "msgs": n / 8, "msgs_per_s": got["msgs_per_s"] / 8}
@@ -296,6 +299,7 @@ def reading_rows():
         Row("KV put, 128 B, 16 clients", kv_put(16, 10000), ALWAYS, SYNC_CONF),
         Row("KV get, 128 B, 1 client", kv_get(1, 50000, 100000)),
         Row("KV get, 128 B, 16 clients", kv_get(16, 400000, 100000)),
+        Row("KV get, 128 B, 16 clients, 1,000,000 keys", kv_get(16, 400000, 1000000), large=True),
         Row("publish, 1 message a subject of 100,000", limited(1000000, 100000), LAZY),
         Row("KV keys of 1,000,000", kv_watch(1000000, True), large=True),
         Row("KV watch all of 1,000,000, 128 B", kv_watch(1000000, False), large=True),

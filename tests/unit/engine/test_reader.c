@@ -223,6 +223,43 @@ static void cache_is_bounded(void **state)
     world_close(&w);
 }
 
+static void passed_blocks_go(void **state)
+{
+    (void)state;
+    struct world w;
+    struct blockcache_stats st;
+    world_open(&w, true, 0, 64 * 1024);
+    uint64_t id = seg_view_file_id(w.v);
+    struct block *b = NULL;
+    for (uint32_t i = 0; i < w.v->ndata; i++) {
+        assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, i, &b, NULL), ST_OK);
+        if (i == 0) {
+            reader_passed(w.pool, b);
+            block_release(reader_get(w.pool, w.v, 0)); /* somebody else wants it: it stays */
+        } else {
+            reader_passed(w.pool, b);
+            reader_passed(w.pool, b);
+        }
+        block_release(b);
+    }
+    blockcache_stats_get(w.cache, &st);
+    assert_true(st.evictions > 5);
+    assert_in_range(st.bytes, 4 * 1024, 64 * 1024 / 8 + 2 * 1024);
+    assert_true(blockcache_has(w.cache, id, 0));
+    assert_false(blockcache_has(w.cache, id, 1));
+    assert_true(blockcache_has(w.cache, id, w.v->ndata - 1));
+    blockcache_pass(w.cache, id, 1); /* not there: nothing */
+    blockcache_forget_file(w.cache, id);
+    for (uint32_t round = 0; round < 3000; round++) { /* more than its list holds */
+        assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, round % 3, &b, NULL), ST_OK);
+        reader_passed(w.pool, b);
+        block_release(b);
+    }
+    blockcache_stats_get(w.cache, &st);
+    assert_int_equal(st.blocks, 3);
+    world_close(&w);
+}
+
 static void real_tasks(void **state)
 {
     (void)state;
@@ -254,7 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget),
         cmocka_unit_test(damage_and_drop),   cmocka_unit_test(cache_is_bounded),
-        cmocka_unit_test(real_tasks),
+        cmocka_unit_test(passed_blocks_go),  cmocka_unit_test(real_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
