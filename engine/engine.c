@@ -569,7 +569,7 @@ static void defaults(struct eng_opts *o)
     o->journal_file_max_bytes =
         o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
     o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
-    o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 64 * MIB;
+    o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 128 * MIB;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;
 }
 
