@@ -30,6 +30,7 @@ enum mode { MODE_PUB, MODE_SUB, MODE_REQ, MODE_REP, MODE_SYNC, MODE_ASYNC };
 static struct {
     enum mode mode;
     unsigned conns, window, subjects;
+    bool random;   /* payloads that do not compress */
     uint64_t msgs; /* in all; for sub: each connection */
     size_t size;
     uint16_t port;
@@ -378,9 +379,11 @@ static void report(double began, double cpu_began)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: load pub|sub|req|rep|sync|async [--port N] [--conns N] [--msgs N] "
-                    "[--size BYTES] [--window N]\n"
-                    "            [--subject S] [--subjects N] [--queue Q] [--user U --pass P]\n");
+    fprintf(
+        stderr,
+        "usage: load pub|sub|req|rep|sync|async [--port N] [--conns N] [--msgs N] "
+        "[--size BYTES] [--window N]\n"
+        "            [--subject S] [--subjects N] [--random 1] [--queue Q] [--user U --pass P]\n");
     exit(2);
 }
 
@@ -411,6 +414,8 @@ static void arguments(int argc, char **argv)
             o.subject = v;
         } else if (strcmp(k, "--subjects") == 0) {
             o.subjects = (unsigned)atoi(v);
+        } else if (strcmp(k, "--random") == 0) {
+            o.random = atoi(v) != 0;
         } else if (strcmp(k, "--queue") == 0) {
             o.queue = v;
         } else if (strcmp(k, "--user") == 0) {
@@ -432,6 +437,9 @@ int main(int argc, char **argv)
     buf_bytes = 2 * o.size + (256u << 10);
     payload = malloc(o.size + 1);
     memset(payload, 'm', o.size);
+    for (size_t i = 0; o.random && i < o.size; i++) {
+        payload[i] = (char)(rand() >> 8);
+    }
     lat_us = malloc((o.msgs + 1) * sizeof *lat_us);
     snprintf(inbox, sizeof inbox, "_INBOX.load%d", (int)getpid());
     ep = epoll_create1(EPOLL_CLOEXEC);
