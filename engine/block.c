@@ -9,6 +9,7 @@ void block_acquire(struct block *b)
 void block_release(struct block *b)
 {
     if (b != NULL && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+        base_free(b->body);
         base_free(b);
     }
 }
@@ -109,11 +110,13 @@ static void index_msg(void *arg, const struct msg *m, uint32_t form_len, bool ba
     b->bad += bad;
 }
 
-/* One allocation: struct, offsets, bytes. A message takes at least its head, which bounds nmsgs. */
-static struct block *block_alloc(const struct seg_bh *bh, uint64_t file_id, uint32_t block_no)
+/* One allocation: struct, offsets, and raw_len bytes. A message takes at least its head, which
+ * bounds nmsgs. */
+static struct block *block_alloc(const struct seg_bh *bh, uint32_t raw_len, uint64_t file_id,
+                                 uint32_t block_no)
 {
     size_t offs = (size_t)bh->nmsgs * sizeof(uint32_t);
-    size_t size = sizeof(struct block) + offs + bh->raw_len;
+    size_t size = sizeof(struct block) + offs + raw_len;
     struct block *b = base_try_malloc(size);
     if (b == NULL) {
         return NULL;
@@ -143,7 +146,7 @@ enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_s
     if (!counts_plausible(bh)) {
         return ST_CORRUPT;
     }
-    struct block *b = block_alloc(bh, file_id, block_no);
+    struct block *b = block_alloc(bh, bh->raw_len, file_id, block_no);
     if (b == NULL) {
         return ST_NOMEM;
     }
@@ -157,13 +160,37 @@ enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_s
     return ST_OK;
 }
 
-/* The body that was read decoded where it stays. */
+enum { TAKE_MIN = 32 * 1024 }; /* smaller ones are copied, and the scratch stays */
+
+/* A large body that is stored as it is stays where it was read. */
+static bool may_take(const struct seg_bh *bh, const struct seg_scratch *sc)
+{
+    size_t len = (size_t)SEG_BLOCK_HEAD + bh->stored_len;
+    return bh->codec == SEG_CODEC_RAW && bh->raw_len == bh->stored_len && len >= TAKE_MIN &&
+           sc->stored_cap - len <= len / 4;
+}
+
+/* Makes a block of what stands in the scratch. */
 static enum st load(const struct seg_io *io, uint64_t off, const struct seg_bh *bh,
                     uint32_t crc_seed, struct seg_scratch *sc, struct block *b)
 {
-    const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
-    enum st st = seg_body_decode(bh, io->uuid, off, stored, sc, b->raw);
-    return st == ST_OK ? seg_block_msgs(bh, b->raw, crc_seed, index_msg, b) : st;
+    if (b->body == NULL) {
+        const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
+        enum st st = seg_body_decode(bh, io->uuid, off, stored, sc, b->raw);
+        return st == ST_OK ? seg_block_msgs(bh, b->raw, crc_seed, index_msg, b) : st;
+    }
+    return seg_body_check(bh, io->uuid, off, b->raw)
+               ? seg_block_msgs(bh, b->raw, crc_seed, index_msg, b)
+               : ST_CORRUPT;
+}
+
+static void take_body(struct block *b, struct seg_scratch *sc)
+{
+    b->body = sc->stored;
+    b->raw = b->body + SEG_BLOCK_HEAD;
+    b->mem_bytes += sc->stored_cap;
+    sc->stored = NULL;
+    sc->stored_cap = 0;
 }
 
 enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id,
@@ -184,14 +211,18 @@ enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uin
     /* the very block that the index was written for, not an older attempt at the same place */
     struct block *b = NULL;
     st = bh.hdr_crc == line->hdr_crc && counts_plausible(&bh) ? ST_OK : ST_CORRUPT;
-    if (st == ST_OK && (b = block_alloc(&bh, file_id, block_no)) == NULL) {
+    bool take = st == ST_OK && may_take(&bh, sc);
+    if (st == ST_OK && (b = block_alloc(&bh, take ? 0 : bh.raw_len, file_id, block_no)) == NULL) {
         return err_set(err, ST_NOMEM, 0, "no memory for a block of %u bytes", bh.raw_len);
+    }
+    if (take) {
+        take_body(b, sc);
     }
     if (st == ST_OK) {
         st = load(io, off, &bh, crc_seed, sc, b);
     }
     if (st != ST_OK) {
-        base_free(b);
+        block_release(b);
         return err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
     }
     *b_out = b;

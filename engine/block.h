@@ -22,8 +22,9 @@ struct block {
     uint64_t last_seq;
     uint32_t *offs;   /* inside the allocation; nmsgs offsets into raw, BLOCK_OFF_BAD set where
                          content is bad */
-    uint8_t *raw;     /* inside the allocation */
-    size_t mem_bytes; /* of the allocation */
+    uint8_t *raw;     /* inside the allocation, or in `body` */
+    uint8_t *body;    /* owned; what was read, where it needed no decoding; or NULL */
+    size_t mem_bytes; /* of it all */
 };
 #define BLOCK_OFF_BAD 0x80000000u
 

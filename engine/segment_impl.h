@@ -110,6 +110,9 @@ MUST_USE enum st seg_io_stored(const struct seg_io *io, uint64_t off, uint32_t s
 MUST_USE enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
                               struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
                               struct err *err);
+/* True when a stored body is the one its head was written for. */
+MUST_USE bool seg_body_check(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
+                             const uint8_t *stored);
 /* Verifies and decodes a stored body whose head is known into raw (bh->raw_len bytes). */
 MUST_USE enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
                                  const uint8_t *stored, struct seg_scratch *sc, uint8_t *raw);

@@ -55,10 +55,16 @@ enum st seg_io_head(const struct seg_io *io, uint64_t off, struct seg_bh *bh_out
     return st;
 }
 
+bool seg_body_check(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
+                    const uint8_t *stored)
+{
+    return crc32c(seg_block_seed(uuid, off), stored, bh->stored_len) == bh->body_crc;
+}
+
 enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
                         const uint8_t *stored, struct seg_scratch *sc, uint8_t *raw)
 {
-    if (crc32c(seg_block_seed(uuid, off), stored, bh->stored_len) != bh->body_crc) {
+    if (!seg_body_check(bh, uuid, off, stored)) {
         return ST_CORRUPT;
     }
     if (bh->codec == SEG_CODEC_RAW) {

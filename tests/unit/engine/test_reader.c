@@ -16,7 +16,13 @@ static size_t size_of(uint64_t seq)
     return 50 + seq % 50;
 }
 
+static size_t large_size_of(uint64_t seq)
+{
+    return 30 * 1024 + seq % 50 * 1024; /* below and above what stays where it was read */
+}
+
 struct world {
+    fix_size_fn size_of; /* NULL: size_of */
     struct env_sim *sim; /* NULL: the real one */
     struct seg_fix f;
     struct msg_set m;
@@ -36,6 +42,7 @@ static void world_open(struct world *w, bool simulated, unsigned queue_max, uint
 {
     struct err err = {0};
     struct seg_flush_result out;
+    fix_size_fn size = w->size_of;
     memset(w, 0, sizeof(*w));
     if (simulated) {
         w->sim = env_sim_create(5);
@@ -44,11 +51,11 @@ static void world_open(struct world *w, bool simulated, unsigned queue_max, uint
     } else {
         seg_fix_open(&w->f, NULL, NULL);
     }
-    msg_set_add(&w->m, 1, NMSGS, 1, 9, size_of);
+    msg_set_add(&w->m, 1, size != NULL ? 60 : NMSGS, 1, 9, size != NULL ? size : size_of);
     struct seg_flush_req req = {.gid = FIX_GID,
                                 .next_segno = 1,
                                 .msgs = w->m.src,
-                                .n = NMSGS,
+                                .n = w->m.n,
                                 .block_raw_bytes = 1024,
                                 .no_compress = true};
     assert_int_equal(seg_flush(w->f.segs, &req, &out, &err), ST_OK);
@@ -104,7 +111,7 @@ static void on_block(void *arg, enum st st, struct block *b, const struct err *e
 static void complete_and_join(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct got a = {0};
     struct got b = {0};
     world_open(&w, true, 0, 0);
@@ -136,7 +143,7 @@ static void complete_and_join(void **state)
 static void bounds_and_forget(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct got a = {0};
     struct got b = {0};
     world_open(&w, true, 4, 0);
@@ -165,7 +172,7 @@ static void bounds_and_forget(void **state)
 static void damage_and_drop(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct got a = {0};
     uint64_t lo;
     uint64_t hi;
@@ -197,7 +204,7 @@ static void damage_and_drop(void **state)
 static void cache_is_bounded(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct blockcache_stats st;
     world_open(&w, true, 0, 16 * 1024);
     struct block *first = NULL;
@@ -223,10 +230,42 @@ static void cache_is_bounded(void **state)
     world_close(&w);
 }
 
+static void large_bodies(void **state)
+{
+    (void)state;
+    struct world w = {.size_of = large_size_of};
+    struct got a = {0};
+    struct block *b = NULL;
+    struct err err = {0};
+    world_open(&w, true, 0, 4 * MIB);
+    uint64_t seq = 1, off = (uint64_t)w.v->bidx[9].off8 * 8;
+    for (uint32_t i = 0; i < w.v->ndata; i++) {
+        assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, i, &b, &err), ST_OK);
+        for (uint32_t k = 0; k < b->nmsgs; k++, seq++) {
+            struct msg m;
+            assert_int_equal(block_msg(b, k, &m), ST_OK);
+            assert_int_equal(m.seq, seq);
+            assert_true(msg_is_right(&m, 9, large_size_of));
+        }
+        assert_in_range(b->mem_bytes, b->raw_len, b->raw_len + b->raw_len / 4 + 1024);
+        block_release(b);
+    }
+    assert_int_equal(seq, 61);
+    /* a damaged one is refused, and its memory is freed */
+    blockcache_forget_file(w.cache, seg_view_file_id(w.v));
+    assert_int_equal(env_sim_flip_bit(w.sim, "/r/s/00000007/1.0.seg", off + 9000, 3), ST_OK);
+    assert_int_equal(reader_read_sync(w.f.segs, w.cache, w.v, 9, &b, &err), ST_CORRUPT);
+    assert_int_equal(reader_submit(w.pool, w.v, 10, 0, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(a.calls, 1);
+    world_close(&w);
+}
+
 static void passed_blocks_go(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct blockcache_stats st;
     world_open(&w, true, 0, 64 * 1024);
     uint64_t id = seg_view_file_id(w.v);
@@ -263,7 +302,7 @@ static void passed_blocks_go(void **state)
 static void real_tasks(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     struct got a = {0};
     world_open(&w, false, 0, 64 * 1024);
     unsigned want = 0;
@@ -291,7 +330,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget),
         cmocka_unit_test(damage_and_drop),   cmocka_unit_test(cache_is_bounded),
-        cmocka_unit_test(passed_blocks_go),  cmocka_unit_test(real_tasks),
+        cmocka_unit_test(large_bodies),      cmocka_unit_test(passed_blocks_go),
+        cmocka_unit_test(real_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
