@@ -1,6 +1,7 @@
 /* Consumers against a brute-force model, over a stand-in stream: random publishes, pulls, acks,
  * naks, deletes, purges, clock steps, updates, restarts. The stand-in keeps the records it was
  * given and replays them after a "crash". */
+#include "engine/snapshot.h"
 #include "tests/unit/engine/consumer_model.h"
 
 /* ---- comparing ------------------------------------------------------------------------------- */
@@ -693,6 +694,55 @@ static void test_interest(void **state)
 }
 
 /* Damaged deltas and snapshots are refused or taken, and never harm. */
+/* A redelivery that is asked for in centuries, and times of delivery out of a foreign snapshot:
+ * what is captured and taken in stays in order and in range. */
+static void test_far_times(void **state)
+{
+    static const int64_t times[] = {INT64_MIN, INT64_MIN + 1, -1, 0, INT64_MAX - 1, INT64_MAX};
+    (void)state;
+    rng_state = 78;
+    memset(model, 0, sizeof model);
+    stream_new(RETENTION_LIMITS);
+    publish();
+    make_visible();
+    create(&model[0]);
+    struct store_cons *c = real_of(&model[0]);
+    model[0].cfg.ack = ACK_EXPLICIT;
+    model[0].cfg.deliver = DELIVER_ALL;
+    model[0].cfg.ack_wait_ns = INT64_MAX - 1;
+    cons_set_cfg(c, &model[0].cfg, 2);
+    struct cons_pend *e = pends_put(&c->pend, 1);
+    *e = (struct cons_pend){.sseq = 1, .cseq = 1, .dcount = 1, .deadline_ns = INT64_MAX - 1};
+    c->delivered_sseq = c->delivered_cseq = 1;
+    c->next_seq = 2;
+    struct snap_cons k;
+    cons_capture(c, &k);
+    assert_int_equal(k.npend, 1);
+    assert_true(k.pend[0].ts_ns >= 0);
+    model[0].cfg.ack_wait_ns = NS_PER_S;
+    cons_set_cfg(c, &model[0].cfg, 3);
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        uint8_t *delta;
+        size_t len;
+        struct seq_runs none = {0};
+        k.pend[0].ts_ns = times[i];
+        assert_int_equal(cons_delta_of(c, &k, &delta, &len), ST_OK);
+        struct store_cons *t = cons_make(s, 9999, &model[0].cfg, 1, 0, false);
+        assert_int_equal(cons_apply_delta(t, delta, len, &none), ST_OK);
+        const struct cons_pend *got = pends_find(&t->pend, 1);
+        assert_non_null(got);
+        /* what has a time of redelivery keeps one; the order of times stays */
+        assert_true(times[i] > 0 ? got->deadline_ns > wall_ns : got->deadline_ns < INT64_MAX);
+        seq_runs_fini(&none);
+        base_free(delta);
+        cons_free(t);
+    }
+    cons_cfg_fini(&k.cfg);
+    base_free(k.pend);
+    cons_cfg_fini(&model[0].cfg);
+    forget_all();
+}
+
 static void test_hostile_bytes(void **state)
 {
     (void)state;
@@ -750,9 +800,8 @@ int main(int argc, char **argv)
 {
     seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : seeds;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_workqueue),
-        cmocka_unit_test(test_interest),
+        cmocka_unit_test(test_limits),        cmocka_unit_test(test_workqueue),
+        cmocka_unit_test(test_interest),      cmocka_unit_test(test_far_times),
         cmocka_unit_test(test_hostile_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
