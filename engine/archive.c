@@ -73,9 +73,10 @@ static enum st head_get(const uint8_t p[HEAD_SIZE], struct arc_head *h, struct e
     if (get_u32le(p + 124) != crc32c(0, p, 124)) {
         return err_set(err, ST_CORRUPT, 0, "header at 0: checksum does not fit");
     }
-    if (get_u32le(p + 8) != ARC_VERSION || get_u32le(p + 12) != 0) {
+    uint32_t version = get_u32le(p + 8);
+    if (version < 1 || version > ARC_VERSION || get_u32le(p + 12) != 0) {
         return err_set(err, ST_VERSION, 0, "archive has format version %u, this program reads %u",
-                       get_u32le(p + 8), ARC_VERSION);
+                       version, ARC_VERSION);
     }
     memcpy(h->archive_uuid, p + 16, 16);
     memcpy(h->store_uuid, p + 32, 16);
@@ -428,7 +429,7 @@ static enum st check_head(struct arc_reader *r, const uint8_t *h, struct err *er
         return bad(r, err, "it does not follow the frame before it");
     }
     uint64_t stored = get_u32le(h + 12);
-    if (h[8] < ARC_STREAM || h[8] > ARC_MANIFEST || get_u16le(h + 10) != 0 ||
+    if (h[8] < ARC_STREAM || h[8] > ARC_WINDOW || get_u16le(h + 10) != 0 ||
         get_u32le(h + 16) > ARC_RAW_MAX || stored > r->size - TRAILER_SIZE - FRAME_SIZE - r->off) {
         return bad(r, err, "it has fields that this version does not know");
     }

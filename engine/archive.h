@@ -11,7 +11,7 @@
 #include "engine/base/env.h"
 #include "engine/snapshot.h"
 
-#define ARC_VERSION 1u
+#define ARC_VERSION 2u /* 1 had no WINDOW; it is read */
 #define ARC_RAW_MAX (128u * 1024u * 1024u)
 
 enum arc_type {
@@ -20,6 +20,7 @@ enum arc_type {
     ARC_MESSAGES = 3,
     ARC_STREAM_END = 4,
     ARC_MANIFEST = 5,
+    ARC_WINDOW = 6,
 };
 
 /* A growable body under construction. */

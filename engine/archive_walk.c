@@ -5,7 +5,7 @@ struct walk {
     struct arc_walk *w;
     struct arc_stream s; /* owned while open */
     struct arc_entry e;  /* of the stream under way */
-    bool open, messages;
+    bool open, messages, window;
     uint64_t last_seq;
     struct arc_manifest seen; /* owned */
 };
@@ -26,7 +26,7 @@ static enum st on_stream(struct walk *k, const struct arc_frame *f, struct err *
                        (unsigned long long)f->off, st_text(st));
     }
     k->open = true;
-    k->messages = false;
+    k->messages = k->window = false;
     k->last_seq = 0;
     k->e = (struct arc_entry){.gid = k->s.gid, .begin = f->off, .chain_crc = 0};
     return k->w->stream != NULL ? k->w->stream(k->w->arg, &k->s, err) : ST_OK;
@@ -35,7 +35,7 @@ static enum st on_stream(struct walk *k, const struct arc_frame *f, struct err *
 static enum st on_cons(struct walk *k, const struct arc_frame *f, struct err *err)
 {
     struct snap_cons c;
-    if (k->messages) {
+    if (k->messages || k->window) {
         return bad(f, err, "a consumer behind messages");
     }
     enum st st = arc_get_cons(f->raw, f->len, &c);
@@ -68,6 +68,15 @@ static enum st on_messages(struct walk *k, const struct arc_frame *f, struct err
         }
     }
     return st == ST_NOTFOUND ? ST_OK : bad(f, err, "a message cannot be read");
+}
+
+static enum st on_window(struct walk *k, const struct arc_frame *f, struct err *err)
+{
+    if (k->messages || k->window || window_check(f->raw, f->len) != ST_OK) {
+        return bad(f, err, "the duplicate window cannot be read");
+    }
+    k->window = true;
+    return k->w->window != NULL ? k->w->window(k->w->arg, f->raw, f->len, err) : ST_OK;
 }
 
 static enum st on_end(struct walk *k, const struct arc_frame *f, struct err *err)
@@ -129,7 +138,9 @@ static enum st on_frame(struct walk *k, const struct arc_frame *f, struct err *e
     uint8_t crc[4];
     put_u32le(crc, f->body_crc);
     k->e.chain_crc = crc32c(k->e.chain_crc, crc, 4);
-    return f->type == ARC_CONSUMER ? on_cons(k, f, err) : on_messages(k, f, err);
+    return f->type == ARC_CONSUMER ? on_cons(k, f, err)
+           : f->type == ARC_WINDOW ? on_window(k, f, err)
+                                   : on_messages(k, f, err);
 }
 
 enum st arc_walk(struct arc_reader *r, struct arc_walk *w, struct err *err)

@@ -10,6 +10,7 @@ struct arc_walk {
     enum st (*stream)(void *arg, const struct arc_stream *s, struct err *err);
     enum st (*cons)(void *arg, const struct snap_cons *c, struct err *err);
     enum st (*msg)(void *arg, const struct msg *m, struct err *err);
+    enum st (*window)(void *arg, const uint8_t *p, size_t len, struct err *err); /* window.c */
     enum st (*end)(void *arg, const struct arc_entry *e, struct err *err);
     void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of the file */
     void *arg;

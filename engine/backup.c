@@ -28,7 +28,7 @@ static enum st frame(struct backup *k, enum arc_type type, struct err *err)
     uint32_t crc;
     uint8_t b[4];
     enum st st = arc_write(k->w, type, (uint32_t)k->manifest.n, k->buf.v, k->buf.n, &crc, err);
-    if (type == ARC_CONSUMER || type == ARC_MESSAGES) {
+    if (type == ARC_CONSUMER || type == ARC_MESSAGES || type == ARC_WINDOW) {
         put_u32le(b, crc);
         k->entry->chain_crc = crc32c(k->entry->chain_crc, b, 4);
     }
@@ -89,6 +89,13 @@ static enum st write_stream(struct backup *k, struct store_stream *s, struct err
     for (size_t i = 0; i < info->ncons && st == ST_OK; i++) {
         arc_put_cons(&k->buf, &info->cons[i]);
         st = frame(k, ARC_CONSUMER, err);
+    }
+    size_t len;
+    uint8_t *window = st == ST_OK ? window_export(s, &len) : NULL;
+    if (window != NULL) {
+        arc_put_bytes(&k->buf, window, len);
+        st = frame(k, ARC_WINDOW, err);
+        base_free(window);
     }
     st = st == ST_OK ? write_messages(k, snap, err) : st;
     st = st == ST_OK ? write_end(k, info, err) : st;

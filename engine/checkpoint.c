@@ -221,6 +221,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     schedset_tidy(&s->scheds, s->live);
     u->dedup = schedset_wrap(&s->scheds, s->cfg.allow_msg_schedules, u->dedup, u->dedup_len,
                              &u->dedup_len);
+    u->dedup = window_wrap(s, u->dedup, u->dedup_len, &u->dedup_len);
     u->blob_only = s->tail.bytes < CKPT_TAIL_BLOB_MAX;
     take_tail(u);
     take_removed(u);

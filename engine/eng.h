@@ -201,6 +201,18 @@ void stream_expiry_added(struct store_stream *s, const struct msg *m);
 void stream_ttl_add(struct store_stream *s, uint64_t seq, int64_t at_ns);
 /* By its Nats-TTL header: unix ns, INT64_MAX = told to stay, 0 = has none. */
 int64_t msg_expires_ns(const struct msg *m);
+/* window.c: the duplicate window with the seed of its hashes, as it stands in the catalogue (in
+ * front of what follows there) and moves between stores. */
+uint8_t *window_wrap(const struct store_stream *s, uint8_t *rest, size_t rest_len, size_t *len_out);
+const uint8_t *window_unwrap(struct store_stream *s, const uint8_t *in, size_t *len); /* the rest */
+/* The window on its own, for an archive; NULL: it cannot leave the store. base_malloc'ed. */
+uint8_t *window_export(const struct store_stream *s, size_t *len_out);
+/* Is it one? */
+MUST_USE enum st window_check(const uint8_t *p, size_t len);
+/* Replaces the window of an import by an exported one; durable when done. */
+void window_import(struct store_stream *s, const uint8_t *p, size_t len, store_done_fn fn,
+                   void *arg);
+MUST_USE enum st window_replay(struct store_stream *s, const uint8_t *body, size_t len);
 /* stream_append.c. The body of a SKIP that says how far a source has come. */
 MUST_USE bool stream_replay_source(struct store_stream *s, const uint8_t *body, size_t len);
 /* Appends a message of the engine's own, checked against the limits only.

@@ -67,6 +67,7 @@ enum rec_reason {
     REASON_RECOVERY = 11,  /* SKIP: a sequence that must not be issued again */
     REASON_ORIGIN = 12,    /* SKIP: a mirror whose origin has nothing there */
     REASON_SOURCE = 13,    /* SKIP that skips nothing: a source's message was a duplicate */
+    REASON_WINDOW = 14,    /* SKIP that skips nothing: a restored duplicate window */
 };
 
 /* A half-open run of sequences [first, first+count). */

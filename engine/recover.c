@@ -70,12 +70,18 @@ static enum st load_stream_ckpt(void *arg, const struct cat_stream_ckpt *row, st
     }
     const uint8_t *ids, *rest;
     size_t ids_len, rest_len;
-    if (schedset_unwrap(&s->scheds, row->dedup.data, row->dedup.len, &rest, &rest_len) != ST_OK ||
+    uint64_t fresh_seed = s->id_seed;
+    size_t column_len = row->dedup.len;
+    const uint8_t *column = window_unwrap(s, row->dedup.data, &column_len);
+    if (schedset_unwrap(&s->scheds, column, column_len, &rest, &rest_len) != ST_OK ||
         srcpos_unwrap(&s->sources, rest, rest_len, &ids, &ids_len) != ST_OK ||
         dedup_decode(s->dedup, ids, ids_len, err) != ST_OK) {
         stream_note_damage(
             s, 0, 0,
             "the duplicate window in the catalogue cannot be read; duplicates may be taken");
+    }
+    if (dedup_count(s->dedup) == 0 && s->id_seed == l->e->ident.crc_seed) {
+        s->id_seed = fresh_seed;
     }
     /* The tail comes last, when the segments are in: keep it. */
     s->flushed_seq = row->tail.len >= 8 ? get_u64le(row->tail.data) : row->last_seq;

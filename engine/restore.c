@@ -27,6 +27,8 @@ struct restore {
     enum append_verdict refused;
     struct snap_cons *cons; /* owned: kept until the messages are in */
     size_t ncons;
+    uint8_t *window; /* owned: the same; NULL = the archive has none */
+    size_t window_len;
 };
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -230,6 +232,18 @@ static enum st keep_cons(void *arg, const struct snap_cons *c, struct err *err)
     return ST_OK;
 }
 
+static enum st keep_window(void *arg, const uint8_t *p, size_t len, struct err *err)
+{
+    struct restore *k = arg;
+    (void)err;
+    if (!k->skipping) {
+        k->window = base_malloc(len);
+        memcpy(k->window, p, len);
+        k->window_len = len;
+    }
+    return ST_OK;
+}
+
 static enum st one_msg(void *arg, const struct msg *m, struct err *err)
 {
     enum { APPENDS_MAX = 4096 };
@@ -283,6 +297,12 @@ static enum st end_stream(void *arg, const struct arc_entry *e, struct err *err)
         k->e->base.ops->seq_skip(s, k->last_seq, on_done, k);
         st = wait_for(k, err);
     }
+    if (st == ST_OK && k->window != NULL) { /* in place of what the messages made */
+        window_import(s, k->window, k->window_len, on_done, k);
+        st = wait_for(k, err);
+    }
+    base_free(k->window);
+    k->window = NULL;
     for (size_t i = 0; i < k->ncons && st == ST_OK; i++) {
         k->appends = 1;
         k->e->base.ops->cons_import(s, &k->cons[i], on_cons, k);
@@ -346,6 +366,7 @@ enum st eng_restore(struct store *store, const struct eng_restore_opts *o,
     struct arc_walk w = {.stream = begin_stream,
                          .cons = keep_cons,
                          .msg = one_msg,
+                         .window = keep_window,
                          .end = end_stream,
                          .progress = on_progress,
                          .arg = &k};
@@ -379,6 +400,7 @@ enum st eng_restore(struct store *store, const struct eng_restore_opts *o,
         stream_cfg_fini(&k.v[i].cfg);
     }
     base_free(k.cons);
+    base_free(k.window);
     base_free(k.v);
     arc_close(r);
     return st;

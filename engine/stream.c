@@ -41,6 +41,7 @@ struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct strea
     msgmap_init(&s->map);
     s->dedup = base_calloc(1, sizeof *s->dedup);
     dedup_init(s->dedup);
+    env_random(e->env, &s->id_seed, sizeof s->id_seed);
     tail_init(&s->tail);
     s->expiry_at_ns = INT64_MAX;
     stream_cfg_copy(&s->cfg, cfg);
@@ -508,6 +509,11 @@ enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t
     case REC_SKIP:
         if (r->body_len < 16) {
             return corrupt(err, r, "too short");
+        }
+        if (r->body[8] == REASON_WINDOW) {
+            return window_replay(s, r->body, r->body_len) == ST_OK
+                       ? ST_OK
+                       : corrupt(err, r, "holds no duplicate window");
         }
         if (r->body[8] == REASON_SOURCE) {
             return stream_replay_source(s, r->body, r->body_len)

@@ -65,6 +65,9 @@ struct store_stream {
     struct sidx *idx;     /* owned */
     struct msgmap map;
     struct dedup *dedup; /* owned */
+    uint64_t id_seed;    /* of the hashes in it; the stream's own, so that it can move to another
+                            store. The store's crc_seed, which nobody outside sees, where the window
+                            is from before streams had one */
     struct srcpos sources;
     struct schedset scheds;
     struct eng_account *account; /* borrowed; NULL while the stream has no name */

@@ -42,7 +42,7 @@ uint64_t stream_last_of(const struct store_stream *s, const char *subject, size_
 
 static struct hash128 id_hash(const struct store_stream *s, const char *id, size_t len)
 {
-    return hash128(s->eng->ident.crc_seed, id, len);
+    return hash128(s->id_seed, id, len);
 }
 
 bool stream_is_duplicate(struct store_stream *s, const struct store_append *a, uint64_t *seq_out)

@@ -25,7 +25,7 @@ struct batch {
 
 static struct hash128 hash_of(const struct store_stream *s, const char *p, size_t len)
 {
-    return hash128(s->eng->ident.crc_seed, p, len);
+    return hash128(s->id_seed, p, len);
 }
 
 static bool same(struct hash128 a, struct hash128 b)

@@ -92,6 +92,18 @@ static uint32_t add_msgs(uint32_t sum, struct store_snap *snap, const char *name
     return sum;
 }
 
+static int64_t ids_from_ns; /* older ids may have left the window meanwhile */
+
+static bool add_id(void *arg, struct hash128 id, uint64_t seq, int64_t ts_ns)
+{
+    uint32_t *sum = arg;
+    if (ts_ns > ids_from_ns) {
+        *sum = crc32c(*sum, (const uint8_t *)&id, sizeof id);
+        *sum = add_u64(add_u64(*sum, seq), (uint64_t)ts_ns);
+    }
+    return true;
+}
+
 /* Of memory streams only that they are there: what they hold ends with the process. */
 static uint32_t sum_of(struct store_stream *s)
 {
@@ -104,6 +116,8 @@ static uint32_t sum_of(struct store_stream *s)
     uint32_t sum = crc32c(0, cfg, len);
     base_free(cfg);
     if (!s->memory) {
+        sum = add_u64(sum, s->id_seed);
+        dedup_each(s->dedup, add_id, &sum);
         sum = add_u64(add_u64(sum, info->state.first_seq), info->state.last_seq);
         sum = add_msgs(sum, snap, s->cfg.name);
     }
@@ -388,6 +402,7 @@ static bool one_seed(uint64_t seed, uint64_t points)
     w.big_max = 4000;
     if (sw_open(&w) && live(&w, 40 + (unsigned)(seed % 120))) {
         struct run r = {.sim = w.sim, .opts = w.opts};
+        ids_from_ns = env_real_ns(env_sim_env(w.sim)) - 60 * NS_PER_S;
         if (run_open(&r, true)) {
             archived = digest(r.store);
             if (backup(&r, &err) != ST_OK) {

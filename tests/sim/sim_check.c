@@ -190,8 +190,7 @@ static void check_dedup(struct world *w, struct sw_inst *in, struct md_stream *m
         if (newer || md->cfg.duplicates_ns <= 0 || d->ts_ns <= now - md->cfg.duplicates_ns) {
             continue;
         }
-        if (!dedup_find(h->dedup, hash128(h->eng->ident.crc_seed, id, len), &seq) ||
-            seq != d->seq) {
+        if (!dedup_find(h->dedup, hash128(h->id_seed, id, len), &seq) || seq != d->seq) {
             sw_fail(w, "stream i%u: id %s of sequence %llu is not in the duplicate window", in->uid,
                     id, (unsigned long long)d->seq);
             return;
