@@ -4,7 +4,8 @@
  * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the
  * file goes. A lower gen of a known segment: replaced, it goes. A higher one: a compaction that was
  * not committed; it goes when the stream is whole without it. In a directory that a drop had
- * renamed: the drop is finished. Empty: its first write never reached the disk.
+ * renamed: the drop is finished. Empty, or with a header of which whole sectors are missing: its
+ * first write did not reach the disk as a whole, nothing ever referred to it.
  *
  * Any other is read: the row of a segment goes when nothing of it lives, its file a moment later,
  * and a crash may fall between; a flush may have failed and its file outlived the attempt to unlink
@@ -45,21 +46,57 @@ static int64_t known_gen(const struct store_stream *s, uint64_t segno)
     return -1;
 }
 
-/* Nothing was ever written, as far as the disk shows. */
-static bool is_blank(struct eng *e, const char *path)
+/* What the disk shows of the first write to a file. A power loss keeps any of its sectors and the
+ * others are zero; a header has something in its first, second and last (magic and identity, the
+ * stream's name, the checksum), so one of them zero means that the file was never synced: no row
+ * ever named it. A flipped bit does not look like that. */
+enum first_write { WRITE_NONE, WRITE_TORN, WRITE_WHOLE };
+
+static bool is_zero(const uint8_t *p, size_t n)
 {
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum first_write first_write(struct eng *e, const char *path)
+{
+    enum { SECTOR = 512 };
     struct env_file *f = NULL;
     uint8_t page[BASE_PAGE] = {0};
     size_t got = 0;
     if (env_open(e->env, path, ENV_RDONLY, &f, NULL) != ST_OK) {
-        return false;
+        return WRITE_WHOLE;
     }
-    bool blank = env_pread(e->env, f, page, sizeof page, 0, &got, NULL) == ST_OK;
-    for (size_t i = 0; i < got && blank; i++) {
-        blank = page[i] == 0;
-    }
+    enum st st = env_pread(e->env, f, page, sizeof page, 0, &got, NULL);
     env_close(e->env, f);
-    return blank;
+    if (st != ST_OK) {
+        return WRITE_WHOLE;
+    }
+    if (is_zero(page, sizeof page)) {
+        return WRITE_NONE;
+    }
+    bool torn = is_zero(page, SECTOR) || is_zero(page + SECTOR, SECTOR) ||
+                is_zero(page + 3 * SECTOR, SECTOR);
+    return torn ? WRITE_TORN : WRITE_WHOLE;
+}
+
+/* Nothing is missing from the stream, as far as anybody knows; or it never was (its making went
+ * with the same power loss). */
+static bool is_whole(const struct judge *j, uint32_t gid, const struct store_stream *s)
+{
+    return j->e->nunowned == 0 && (s != NULL ? s->ndamage == 0 : gid >= j->e->next_gid);
+}
+
+/* A file whose header cannot be read: a checkpoint cut short before it synced anything? */
+static bool never_synced(const struct judge *j, uint32_t gid, const struct store_stream *s,
+                         const char *path)
+{
+    enum first_write w = first_write(j->e, path);
+    return w == WRITE_NONE || (w == WRITE_TORN && is_whole(j, gid, s));
 }
 
 /* A message of a file nobody names: is it dead by a logged fact, or does the stream have it? */
@@ -121,9 +158,9 @@ static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool 
         return;
     }
     bool copied = known >= 0 && s->ndamage == 0; /* by a compaction that was not committed */
-    if (segno != 0 &&
-        (known > (int64_t)gen || copied || created_generation > j->generation ||
-         (created_generation == 0 && is_blank(j->e, path)) || covered(j, s, segno, gen, path))) {
+    if (segno != 0 && (known > (int64_t)gen || copied || created_generation > j->generation ||
+                       (created_generation == 0 && never_synced(j, gid, s, path)) ||
+                       covered(j, s, segno, gen, path))) {
         add_path(&j->remove, &j->nremove, path);
     } else {
         add_path(&j->keep, &j->nkeep, path);

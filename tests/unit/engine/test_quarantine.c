@@ -136,6 +136,36 @@ static void damaged(void **state)
     ef_fini(&f);
 }
 
+/* A power loss kept some sectors of a file that was never synced, and its header not whole. */
+static void torn(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t sector;
+        size_t kept;
+    } cases[] = {{0, 0}, {1, 0}, {3, 0}, {2, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct ef f;
+        uint8_t *bytes;
+        size_t len;
+        fill(&f, &bytes, &len);
+        if (cases[i].kept) {
+            bytes[100] ^= 1; /* no sector is missing: damage */
+        } else {
+            memset(bytes + cases[i].sector * 512, 0, 512);
+        }
+        put_file(&f, ROOT "/s/00000001/2.0.seg", bytes, len);
+        ef_restart(&f, EF_KILL);
+        struct quarantine_list l = listed(&f);
+        assert_int_equal(l.n, cases[i].kept);
+        quarantine_list_fini(&l);
+        assert_false(there(&f, ROOT "/s/00000001/2.0.seg"));
+        assert_int_equal(ef_state(&f).msgs, 60);
+        base_free(bytes);
+        ef_fini(&f);
+    }
+}
+
 /* Messages of a stream that has lost some are evidence, whatever they are. */
 static void damaged_stream(void **state)
 {
@@ -191,7 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(let_go),  cmocka_unit_test(copy_of_the_living),
         cmocka_unit_test(damaged), cmocka_unit_test(damaged_stream),
-        cmocka_unit_test(bound),
+        cmocka_unit_test(bound),   cmocka_unit_test(torn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
