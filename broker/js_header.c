@@ -51,7 +51,7 @@ static void one_line(struct js_headers *h, const char *p, size_t n)
         if (names[i].len != name_len || memcmp(names[i].name, p, name_len) != 0) {
             continue;
         }
-        if ((h->have >> i & 1u) != 0) {
+        if ((h->seen >> i & 1u) != 0) { /* the first counts, also an empty one */
             return;
         }
         h->seen |= 1u << i;

@@ -135,6 +135,13 @@ func (w *world) errorScripts(cases []*errorCase) (missing []string, err error) {
 		if err != nil {
 			return missing, err
 		}
+		changed, err := w.unchanged(c)
+		if err != nil {
+			return missing, err
+		}
+		if changed != "" {
+			missing = append(missing, changed)
+		}
 	}
 	return missing, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,7 +16,6 @@ type gen struct {
 	delivered int
 	msgIDs    int
 	subs      int
-	noNext    bool
 	batches   int
 	theme     *theme // nil: none
 }
@@ -384,7 +382,7 @@ func (g *gen) purge() {
 	if g.chance(40) {
 		o["keep"] = pick(g, 0, 1, 2, 5)
 	} else if g.chance(40) {
-		o["seq"] = pick(g, 0, 1, 1+g.msgIDs/4) // past the end is known to differ, and all that follows with it
+		o["seq"] = pick(g, 0, 1, 1+g.msgIDs/4, 1+g.msgIDs/4, 50)
 	}
 	if g.chance(5) {
 		o["seq"], o["keep"] = 1, 1
@@ -473,8 +471,10 @@ func (g *gen) publish() {
 	if g.chance(40) {
 		var kv []string
 		for range 1 + g.r.IntN(2) {
-			if k, v := g.pubHeader(s); !slices.Contains(kv, k) { // which of two counts differs: DIFFERENCES.md
-				kv = append(kv, k, v)
+			k, v := g.pubHeader(s)
+			kv = append(kv, k, v)
+			if g.chance(3) { // the first counts
+				kv = append(kv, k, pick(g, "", "1", "other"))
 			}
 		}
 		st.hdr = header(kv...)
@@ -686,8 +686,11 @@ func (g *gen) consumerCreate() {
 	g.api(subject, g.body(o))
 }
 
-// keepFilters leaves a consumer's filters as they are in an update: see DIFFERENCES.md.
+// keepFilters keeps a consumer's filter from going in an update: see DIFFERENCES.md. Half of the time it leaves it as it is.
 func (g *gen) keepFilters(s, name string, cfg obj) {
+	if (cfg["filter_subject"] != nil || cfg["filter_subjects"] != nil) && g.chance(50) {
+		return
+	}
 	for _, f := range []string{"filter_subject", "filter_subjects"} {
 		delete(cfg, f)
 		if v, ok := g.consumers[s+" "+name][f]; ok {
@@ -775,11 +778,8 @@ func (g *gen) openPull() {
 }
 
 func (g *gen) ack() {
-	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "+NXT", "+nonsense",
+	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "-NAK 0", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "+NXT", "+nonsense",
 		`+NXT {"batch":1,"no_wait":true}`, `-NAK {"delay":-1}`, "-NAK x")
-	if g.noNext && strings.HasPrefix(body, "+NXT") {
-		body = "+ACK"
-	}
 	st := step{op: "ack", n: g.r.IntN(max(g.delivered, 1)), body: body}
 	if strings.HasPrefix(body, "+NXT") { // answered by deliveries
 		st.later = true
@@ -824,7 +824,7 @@ func (g *gen) rare() {
 	case 2:
 		g.api("CONSUMER.UNPIN."+s+"."+c, pick(g, `{"group":"g"}`, "", "{}"))
 	case 3, 4:
-		g.api("CONSUMER.RESET."+s+"."+c, pick(g, `{"seq":1}`, "", "{}", "x"))
+		g.api("CONSUMER.RESET."+s+"."+c, pick(g, `{"seq":1}`, `{"seq":30}`, "", "{}", "x"))
 	case 5:
 		g.api("STREAM.LEADER.STEPDOWN."+s, "")
 	case 6:

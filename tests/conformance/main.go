@@ -89,6 +89,11 @@ func run() error {
 		if wrong, err = w.errorScripts(cases); err != nil {
 			return err
 		}
+		more, err := w.valueScripts()
+		if err != nil {
+			return err
+		}
+		ran += more
 	}
 	wrong = append(wrong, w.errorTable(filepath.Join(filepath.Dir(*flagDiffs), "errors.tsv"), cases, withErrors)...)
 	bad := w.ledger.report() + len(wrong)

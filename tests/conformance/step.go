@@ -442,12 +442,20 @@ func (s *side) wipe() error {
 }
 
 func (s *side) ask(what string) (*node, error) {
+	text, err := s.askText(what)
+	if err != nil {
+		return nil, err
+	}
+	return parse(text)
+}
+
+func (s *side) askText(what string) (string, error) {
 	inbox := s.begin(step{op: "api", subject: api + what})
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); s.c.wait(5 * time.Millisecond) {
+	for end := time.Now().Add(240 * time.Second); time.Now().Before(end); s.c.wait(5 * time.Millisecond) {
 		if b := s.c.box(inbox); len(b) > 0 {
 			s.c.drop(inbox)
-			return parse(b[0].data)
+			return b[0].data, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: no answer", what)
+	return "", fmt.Errorf("%s: no answer", what)
 }

@@ -162,7 +162,6 @@ func (g *gen) grouped() {
 	}
 	g.add(step{op: "pull", subject: api + "CONSUMER.MSG.NEXT.S0.C0", body: js(o), n: n})
 	g.delivered += n
-	g.noNext = true // DIFFERENCES.md: +NXT of a consumer with priority groups
 }
 
 func (g *gen) pauseReset() {

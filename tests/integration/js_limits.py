@@ -73,6 +73,8 @@ def scenario(r, connect):
     for name in ("big", "c0"):
         a = r.consumer("S1", name, max_ack_pending=5000)
         r.say(name, a.get("error") or a["config"]["max_ack_pending"])
+    r.say("batch", r.consumer("S1", "batch", max_batch=21).get("error", "ok"))
+    r.say("consumers", r.api("CONSUMER.NAMES.S1", quiet=True)["consumers"])
     publish(r, "s1.a")
     publish(r, "s3.a")
     for cfg in ({"max_bytes": 5000}, {"max_bytes": 10 ** 9}, {}):

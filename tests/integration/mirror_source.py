@@ -358,6 +358,11 @@ def given_consumer(srv):
         create(c, "M", mirror={"name": "L", "consumer": {"name": "n", "deliver_subject": "nn"}})
         e = until("the error", lambda: info(c, "M")["mirror"].get("error"))
         assert e["err_code"] == 10214 and state(c, "M")["messages"] == 0, e
+        c.api("STREAM.DELETE.M")
+        create(c, "M", sources=[{"name": "L", "consumer": {"name": "n", "deliver_subject": "nn"}}])
+        e = until("the error", lambda: info(c, "M")["sources"][0].get("error"))
+        assert e["err_code"] == 10217 and state(c, "M")["messages"] == 0, e
+        assert state(c, "L")["messages"] == 1 and c.api("CONSUMER.NAMES.L")["consumers"] == ["n"]
         for name in ("M", "L", "W"):
             c.api("STREAM.DELETE." + name)
 
