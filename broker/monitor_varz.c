@@ -182,6 +182,14 @@ static void put_requests(struct json_out *j, const struct monitor *m)
     json_out_end(j);
 }
 
+static void put_features(struct json_out *j, const struct brk_opts *o)
+{
+    json_out_open(j, "feature_flags");
+    json_out_bool(j, "js_ack_fc_v2", o->js.ack_fc_v2);
+    json_out_bool(j, "js_raft_delete_range", false); /* of a cluster */
+    json_out_end(j);
+}
+
 static void put_ours(struct json_out *j, const struct brk_counters *c)
 {
     json_out_open(j, "millrace");
@@ -205,6 +213,7 @@ enum mon_step mon_varz(struct mon_job *job)
     put_counters(j, s);
     put_requests(j, m);
     json_out_time(j, "config_load_time", s->start_real_ns);
+    put_features(j, s->opts);
     if (s->system != NULL) {
         json_out_str(j, "system_account", s->system->name);
     }

@@ -429,7 +429,7 @@ def test_damage(site):
 
 # Where nats-server 2.14.5 and we differ, by intent: our own members, and what there is nothing of.
 OURS = re.compile(r"\.(millrace|sync_always)\b")
-THEIRS = re.compile(r"\.(config_digest|feature_flags|disk_io_wait_stats|compress_ok)\b|\.git_commit$")
+THEIRS = re.compile(r"\.(config_digest|disk_io_wait_stats|compress_ok)\b|\.git_commit$")
 
 
 def compare(peer):
