@@ -6,9 +6,7 @@
 #include "engine/base/env.h"
 #include "engine/base/subject.h"
 
-/* --- info
- * -------------------------------------------------------------------------------------------------
- */
+/* --- info ------------------------------------------------------------------------------------- */
 
 static void put_seqs(struct json_out *j, const char *key, uint64_t cseq, uint64_t sseq,
                      int64_t ts_ns)
@@ -88,9 +86,7 @@ void js_h_consumer_info(struct js_req *r)
     js_req_answer_durable(r, r->stream);
 }
 
-/* --- list and names
- * ---------------------------------------------------------------------------------------
- */
+/* --- list and names --------------------------------------------------------------------------- */
 
 struct list_body {
     int64_t offset;
@@ -156,9 +152,7 @@ void js_h_consumer_names(struct js_req *r)
     list(r, JS_NAMES_PAGE, true);
 }
 
-/* --- delete
- * -----------------------------------------------------------------------------------------------
- */
+/* --- delete ----------------------------------------------------------------------------------- */
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
 {
@@ -184,9 +178,7 @@ void js_h_consumer_delete(struct js_req *r)
     r->js->ops->cons_delete(sc, deleted, r);
 }
 
-/* --- create
- * -----------------------------------------------------------------------------------------------
- */
+/* --- create ----------------------------------------------------------------------------------- */
 
 void js_answer_consumer(struct js_req *r, struct js_consumer *c)
 {

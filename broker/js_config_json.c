@@ -8,9 +8,7 @@
 #include "broker/js_level.h"
 #include "engine/base/base.h"
 
-/* --- policies
- * ---------------------------------------------------------------------------------------------
- */
+/* --- policies --------------------------------------------------------------------------------- */
 
 static const char *const retention_words[] = {"limits", "interest", "workqueue"};
 static const char *const storage_words[] = {"file", "memory"};
@@ -102,9 +100,7 @@ static enum st get_replay(void *base, size_t offset, struct json_object *v, stru
     return get_enum(base, offset, replay_words, ARRAY_LEN(replay_words), v, err);
 }
 
-/* --- streams: in
- * ------------------------------------------------------------------------------------------
- */
+/* --- streams: in ------------------------------------------------------------------------------ */
 
 /* The request as the decoder sees it: plain fields, moved into stream_cfg afterwards. */
 struct stream_in {
@@ -341,9 +337,7 @@ void js_stream_limits(const struct stream_cfg *c, struct js_cons_limits *out)
     js_stream_req_fini(&drop);
 }
 
-/* --- streams: out
- * -----------------------------------------------------------------------------------------
- */
+/* --- streams: out ----------------------------------------------------------------------------- */
 
 static void put_strings(struct json_out *j, const char *key, char *const *v, size_t n)
 {
@@ -439,9 +433,7 @@ void js_stream_cfg_put(struct json_out *j, const struct stream_cfg *c, bool serv
     json_out_end(j);
 }
 
-/* --- consumers: in
- * ----------------------------------------------------------------------------------------
- */
+/* --- consumers: in ---------------------------------------------------------------------------- */
 
 struct cons_in {
     char *stream_name, *durable, *name, *description, *filter, *deliver_subject, *deliver_group,
@@ -629,9 +621,7 @@ bool js_cons_req_parse(struct js_cons_req *r, const void *p, size_t len,
     return !refuse_unserved(&d, e);
 }
 
-/* --- consumers: out
- * ---------------------------------------------------------------------------------------
- */
+/* --- consumers: out --------------------------------------------------------------------------- */
 
 static void put_i64_set(struct json_out *j, const char *key, int64_t v)
 {

@@ -96,9 +96,7 @@ void js_pool_fini(struct js *js)
     js->counter_buf = NULL;
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
 {
@@ -239,9 +237,7 @@ static void appended(void *arg, const struct store_append_result *r)
     js_ctx_free(js, c);
 }
 
-/* --- headers
- * ----------------------------------------------------------------------------------------------
- */
+/* --- headers ---------------------------------------------------------------------------------- */
 
 /* A number, or one that never matches. */
 static uint64_t expected(struct brk_str v)
@@ -395,9 +391,7 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
     return true;
 }
 
-/* --- the path
- * ---------------------------------------------------------------------------------------------
- */
+/* --- the path --------------------------------------------------------------------------------- */
 
 struct store_append js_pub_append_of(const struct brk_msg *m)
 {

@@ -9,9 +9,7 @@
 #include "broker/json_scan.h"
 #include "engine/base/base.h"
 
-/* --- documents
- * --------------------------------------------------------------------------------------------
- */
+/* --- documents -------------------------------------------------------------------------------- */
 
 /* json-c looks at the shape of sequences only; overlong forms and surrogates would slip through. */
 static enum st check_utf8(const unsigned char *p, size_t len, struct err *err)
@@ -156,9 +154,7 @@ void json_map_fini(struct json_map *m)
     *m = (struct json_map){0};
 }
 
-/* --- errors
- * -----------------------------------------------------------------------------------------------
- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static const char *kind_word(struct json_object *v)
 {
@@ -211,9 +207,7 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
                    v == NULL ? "null" : json_object_get_string(v));
 }
 
-/* --- values
- * -----------------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static bool digits(const char *s, size_t n, int *out)
 {

@@ -52,7 +52,7 @@ static int verdict(struct account *a, char words[256])
     bool ok = js_origins_check_others(&r->origins, &r->cfg, find, a, &e);
     assert_int_equal(ok, e.err_code == 0);
     (void)snprintf(words, 256, "%.255s", e.text);
-    return e.err_code;
+    return (int)e.err_code;
 }
 
 static void check(const char *other, const char *third, const char *self, int want)
