@@ -193,10 +193,19 @@ void js_pull_tick(struct js_consumer *c)
     int64_t now = js_now_ms(c->stream->ja->js);
     c->due_ms = 0;
     sweep(c, true);
-    for (struct js_wait *w = c->wait_first; w != NULL; w = w->next) {
-        if (w->heartbeat_ms != 0 && w->beat_ms <= now) {
+    for (uint32_t n = c->waiting; n > 0; n--) {
+        struct js_wait *w = js_wait_pop(c);
+        bool due = w->heartbeat_ms != 0 && w->beat_ms <= now;
+        if (due && w->no_wait && w->delivered) {
+            /* It got what there was, and max_ack_pending kept it here: upstream ends it now. */
+            js_send_status(c->stream->ja, reply_of(w), "404 No Messages", NULL);
+            js_wait_free(w);
+            continue;
+        }
+        if (due) {
             beat(c, w, now);
         }
+        js_wait_push(c, w);
     }
     arm_all(c);
     js_consumer_queue_run(c);

@@ -511,6 +511,11 @@ def pull(r):
     r.c.ping()
     for _, sid in inboxes:
         r.say("in turn", [r.c.next(sid, 2).data for _ in range(2)])
+    # no_wait with expires that max_ack_pending holds: over with its first heartbeat, if it got something
+    r.consumer("P", "n", max_ack_pending=2)
+    held = '{"batch":5,"no_wait":true,"expires":1000000000,"idle_heartbeat":400000000}'
+    r.pull("P", "n", held, 0.7, 3)
+    r.pull("P", "n", held, 0.7, 1)
     r.api("STREAM.DELETE.P", quiet=True)
 
 
