@@ -328,12 +328,13 @@ static enum brk_op op_sub(void *arg, struct brk_str subject, struct brk_str queu
         brk_conn_send_err(c, "maximum subscriptions exceeded");
         return BRK_OP_GO;
     }
-    if (!subject_valid(subject.p, subject.n)) {
+    uint64_t hash;
+    bool known = find_sub(c, sid, &hash) != NULL; /* then the rest is not looked at, as upstream */
+    if (!known && !subject_valid(subject.p, subject.n)) {
         brk_conn_send_err(c, "Invalid Subject");
         return BRK_OP_GO;
     }
-    uint64_t hash;
-    if (find_sub(c, sid, &hash) == NULL) {
+    if (!known) {
         struct brk_sub *sub = brk_sub_create(subject, queue, sid);
         sub->conn = c;
         htab_add(&c->subs, &sub->by_sid, hash);
