@@ -384,6 +384,18 @@ static bool reserve(struct js_req *r, const struct stream_cfg *c, const char *ac
     return false;
 }
 
+/* What max_bytes of all streams may promise. A default follows the store's: it rises when a disk
+ * that was full at the start has room. */
+static int64_t server_most(const struct js *js, bool memory)
+{
+    struct store_usage u;
+    if (memory || js->d.opts->max_file_store >= 0) {
+        return memory ? js->d.max_memory_bytes : js->d.max_file_bytes;
+    }
+    js->ops->usage(js->store, NULL, &u);
+    return u.file_max_bytes > INT64_MAX ? INT64_MAX : (int64_t)u.file_max_bytes;
+}
+
 /* What max_bytes promises must fit into the limits of account and server. False: *err is set. */
 static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
                              const struct store_stream *self)
@@ -402,7 +414,7 @@ static bool reservation_fits(struct js_req *r, const struct stream_cfg *c,
         return false;
     }
     return reserve(r, c, r->ja->acc->name, memory ? l->max_memory : l->max_store, self) &&
-           reserve(r, c, NULL, memory ? r->js->d.max_memory_bytes : r->js->d.max_file_bytes, self);
+           reserve(r, c, NULL, server_most(r->js, memory), self);
 }
 
 static bool stream_count_fits(struct js_req *r)

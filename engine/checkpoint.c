@@ -788,6 +788,16 @@ static bool starved_due(struct eng *e, uint64_t used)
     return true;
 }
 
+/* A limit that was reckoned from a disk that was full then would refuse for ever what there is room
+ * for now. It only rises. */
+static void limit_anew(struct eng *e)
+{
+    if (e->opts.max_file_is_of_free) {
+        uint64_t most = atomic_load(&e->ckpt->space_free) / 4 * 3 + e->file_bytes;
+        e->opts.max_file_bytes = u64_max(e->opts.max_file_bytes, most);
+    }
+}
+
 static void look_at_space(struct eng *e)
 {
     struct ckpt *k = e->ckpt;
@@ -805,6 +815,9 @@ static void look_at_space(struct eng *e)
         e->low_space = low;
         log_wrn("%s", low ? "disk is nearly full: publishes are refused until there is room"
                           : "disk has room again: publishes are taken");
+        if (!low) {
+            limit_anew(e);
+        }
     }
 }
 
@@ -937,6 +950,7 @@ static uint64_t flusher_step(void *arg)
     if (env_space(e->env, e->root, &free_bytes, &total_bytes, NULL) == ST_OK) {
         uint64_t low = u64_min(u64_max(GIB, total_bytes / 100 * 3), total_bytes / 10);
         bool is_low = free_bytes < low;
+        atomic_store(&k->space_free, free_bytes);
         if (is_low != atomic_load(&k->space_low)) {
             atomic_store(&k->space_low, is_low);
             e->opts.doorbell(e->opts.doorbell_arg);

@@ -83,6 +83,7 @@ struct ckpt {
     struct eng_timer *timer;                          /* owned: wakes the owner for a retry */
     struct env_task *flusher;                         /* owned */
     atomic_bool space_low;                            /* set by the flusher */
+    atomic_uint_fast64_t space_free;                  /* bytes; likewise, before space_low */
     struct ckpt_request *requests, *running_requests; /* owned */
 };
 

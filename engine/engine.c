@@ -272,7 +272,7 @@ static void op_usage(struct store *st, const char *account, struct store_usage *
         out->streams++;
         out->consumers += s->ncons;
     }
-    (void)e;
+    out->file_max_bytes = e->opts.max_file_bytes;
 }
 
 static enum st op_health(struct store *st, struct err *err)

@@ -318,6 +318,7 @@ struct cons_events {
 struct store_usage {
     uint64_t file_bytes, mem_bytes; /* by nats' formula */
     uint64_t streams, consumers;
+    uint64_t file_max_bytes; /* what all file streams of the store may hold; UINT64_MAX = any */
 };
 
 struct store_ops {

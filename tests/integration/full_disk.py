@@ -62,6 +62,30 @@ def starts(srv, acked, filler):
     os.remove(filler)
 
 
+def room_later(folder):
+    """What the default limit is reckoned from is free space; a start without any does not refuse for ever."""
+    filler = os.path.join(folder, "filler")
+    with server.Server(store=os.path.join(folder, "t")) as srv:
+        with natsraw.Conn(port=srv.port, timeout=20) as c:
+            assert "error" not in c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
+            leave_nothing(filler)
+        srv.restart(kill=True)
+        with natsraw.Conn(port=srv.port, timeout=20) as c:
+            os.remove(filler)
+            end = time.monotonic() + 20
+            while "error" in c.request("s.a", b"x").json():
+                assert time.monotonic() < end, "no room after somebody made some"
+                c.none(c.new_inbox()[1], 0.1)
+            acked = []
+            for _ in range(100):
+                data = os.urandom(50000)
+                acked.append((c.request("s.a", data).json()["seq"], hashlib.sha256(data).digest()))
+            verify(c, acked)
+            a = c.api("STREAM.CREATE.R", {"name": "R", "subjects": ["r"], "max_bytes": 1 << 20})
+            assert "error" not in a, a
+    shutil.rmtree(os.path.join(folder, "t"))
+
+
 def run(folder):
     with server.Server(store=os.path.join(folder, "s")) as srv:
         c = natsraw.Conn(port=srv.port, timeout=20)
@@ -93,6 +117,7 @@ def main():
         print("a small file system can only be mounted by root")
         return 77
     try:
+        room_later(folder)
         run(folder)
         print("ok")
     finally:

@@ -148,10 +148,11 @@ class Ttl(Load):
         if young:
             n = self.rng.choice(young)
             m = c.request("$JS.API.DIRECT.GET.KV_T.$KV.T.k%d" % n)
+            gone = m.status() or b"Nats-Marker-Reason" in m.hdr
             # asked while it was young, answered when?
-            if m.status() and time.time() - self.put_at[n] < self.SECONDS:
+            if gone and time.time() - self.put_at[n] < self.SECONDS:
                 raise Broken("key k%d of %.1f s: %r" % (n, time.time() - self.put_at[n], m))
-            if not m.status():
+            if not gone:
                 number("TTL", m.data)
 
     def verify(self, c, last):

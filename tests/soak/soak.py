@@ -351,6 +351,9 @@ class Run:
         row = self.server.sample()
         if not row or self.broken:
             return
+        window = ((self.server.get("/jsz") or {}).get("millrace", {}).get("journal", {})).get("window_used_bytes")
+        if window is not None:
+            row["net"] = max(0, row["rss"] - window)
         row.update(t=self.now(), calm=self.now() > self.rough_until and not self.is_full, yardstick=self.yardstick())
         for said in self.latest.values():
             for what, (count, p50, p99, _) in said["lat"].items():
