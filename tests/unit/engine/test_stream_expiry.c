@@ -219,6 +219,49 @@ static void switched_on_later(void **state)
     ef_fini(&f);
 }
 
+/* The wall clock is set back: times of messages never go back, nothing expires early or is lost,
+ * and a message still goes, at the latest when the clock has come to where it was. */
+static void clock_set_back(bool restart, enum ef_end how, void (*tweak)(struct stream_cfg *))
+{
+    struct ef f;
+    int64_t noon = 1700000000 * NS_PER_S;
+    ef_init(&f, 9, tweak);
+    put(&f, "a", "2");
+    struct stream_state before = ef_state(&f);
+    env_sim_set_real_ns(f.sim, noon - 10 * NS_PER_S);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(put(&f, "b", i % 2 == 0 ? "2" : NULL), i + 2);
+        assert_true(ef_state(&f).last_ts_ns >= before.last_ts_ns);
+        before = ef_state(&f);
+    }
+    assert_int_equal(ef_state(&f).msgs, 21);
+    if (restart) {
+        ef_checkpoint(&f);
+        ef_restart(&f, how);
+    }
+    assert_int_equal(ef_state(&f).msgs, 21);
+    assert_int_equal(put(&f, "c", NULL), 22);
+    assert_true(ef_state(&f).last_ts_ns >= before.last_ts_ns);
+    env_sim_set_real_ns(f.sim, 0); /* before anything was stored */
+    assert_int_equal(put(&f, "c", "1"), 23);
+    assert_true(ef_state(&f).last_ts_ns >= before.last_ts_ns);
+    env_sim_set_real_ns(f.sim, noon + 60 * NS_PER_S);
+    ef_advance(&f, NS_PER_S);
+    assert_null(ef_get(&f, 1));
+    assert_null(ef_get(&f, 23));
+    ef_fini(&f);
+}
+
+static void clocks_that_step_back(void **state)
+{
+    (void)state;
+    clock_set_back(false, EF_CLEAN, ttl);
+    clock_set_back(false, EF_CLEAN, memory_markers);
+    for (int how = EF_CLEAN; how <= EF_POWER; how++) {
+        clock_set_back(true, (enum ef_end)how, ttl);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +273,7 @@ int main(void)
         cmocka_unit_test(age_leaves_one_marker_a_subject),
         cmocka_unit_test(memory_streams_too),
         cmocka_unit_test(switched_on_later),
+        cmocka_unit_test(clocks_that_step_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
