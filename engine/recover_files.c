@@ -49,7 +49,7 @@ static int64_t known_gen(const struct store_stream *s, uint64_t segno)
 /* What the disk shows of the first write to a file. A power loss keeps any of its sectors and the
  * others are zero; a header has something in its first, second and last (magic and identity, the
  * stream's name, the checksum), so one of them zero means that the file was never synced: no row
- * ever named it. A flipped bit does not look like that. */
+ * ever named it. A flipped bit does not look like that, nor a file of something else. */
 enum first_write { WRITE_NONE, WRITE_TORN, WRITE_WHOLE };
 
 static bool is_zero(const uint8_t *p, size_t n)
@@ -79,8 +79,9 @@ static enum first_write first_write(struct eng *e, const char *path)
     if (is_zero(page, sizeof page)) {
         return WRITE_NONE;
     }
-    bool torn = is_zero(page, SECTOR) || is_zero(page + SECTOR, SECTOR) ||
-                is_zero(page + 3 * SECTOR, SECTOR);
+    bool lost_first = is_zero(page, SECTOR), ours = memcmp(page, "MSEG", 4) == 0;
+    bool torn = lost_first ||
+                (ours && (is_zero(page + SECTOR, SECTOR) || is_zero(page + 3 * SECTOR, SECTOR)));
     return torn ? WRITE_TORN : WRITE_WHOLE;
 }
 

@@ -166,6 +166,24 @@ static void torn(void **state)
     }
 }
 
+/* Short, with zeros where a header would go on, and not ours: kept. */
+static void something_else(void **state)
+{
+    (void)state;
+    struct ef f;
+    ef_init(&f, 14, NULL);
+    assert_int_equal(ef_publish(&f, "a", NULL, "x", 0).verdict, APPEND_STORED);
+    struct err err = {0};
+    enum st st = env_mkdir(env_sim_env(f.sim), ROOT "/s/00000001", &err);
+    assert_true(st == ST_OK || st == ST_EXISTS);
+    put_file(&f, ROOT "/s/00000001/99.0.seg", "not a segment", 13);
+    ef_restart(&f, EF_KILL);
+    struct quarantine_list l = listed(&f);
+    assert_int_equal(l.n, 1);
+    quarantine_list_fini(&l);
+    ef_fini(&f);
+}
+
 /* Messages of a stream that has lost some are evidence, whatever they are. */
 static void damaged_stream(void **state)
 {
@@ -219,9 +237,10 @@ static void bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(let_go),  cmocka_unit_test(copy_of_the_living),
-        cmocka_unit_test(damaged), cmocka_unit_test(damaged_stream),
-        cmocka_unit_test(bound),   cmocka_unit_test(torn),
+        cmocka_unit_test(let_go),         cmocka_unit_test(copy_of_the_living),
+        cmocka_unit_test(damaged),        cmocka_unit_test(damaged_stream),
+        cmocka_unit_test(bound),          cmocka_unit_test(torn),
+        cmocka_unit_test(something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
