@@ -11,6 +11,8 @@
 #include "engine/base/version.h"
 #include "tools/jsadmin_place.h"
 
+#define BAR_NAME_MAX 30u /* characters before a progress bar, of 80 */
+
 static const char usage_text[] =
     "usage: jsadmin [--json] <command> [options] DIR\n"
     "\n"
@@ -110,7 +112,13 @@ void ja_progress(struct ja_ctx *x, const char *what, uint64_t done, uint64_t tot
     if (x->json || total == 0 || !isatty(2)) {
         return;
     }
+    if (done >= total && x->full == what) {
+        return; /* its end was told */
+    }
+    x->full = done >= total ? what : NULL;
     unsigned width = 40, n = (unsigned)(done >= total ? width : done * width / total);
+    size_t len = strlen(what);
+    what += len > BAR_NAME_MAX ? len - BAR_NAME_MAX : 0; /* the end of a path says more */
     fprintf(stderr, "\r%s [%.*s%*s] %3llu %%", what, (int)n,
             "########################################", (int)(width - n), "",
             (unsigned long long)(done >= total ? 100 : done * 100 / total));

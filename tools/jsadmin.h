@@ -27,6 +27,7 @@ struct ja_ctx {
     struct base_mutex mutex;
     pthread_cond_t rings;
     bool rung;        /* guarded by: mutex */
+    const char *full; /* what the last full progress bar was of; compared, not read */
     bool bar;         /* a progress line stands on the terminal */
     char outer[4096]; /* dir, where the user named the folder "millrace" in it */
 };

@@ -170,7 +170,7 @@ def main():
     args = ap.parse_args()
     rng = random.Random(args.seed)
     records = package_records(args.orders)
-    folder = server.scratch()
+    folder = server.scratch(keep=True)
     path = os.path.join(folder, "records")
     with open(path, "w") as f:
         f.write("\0".join(records))

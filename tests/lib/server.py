@@ -1,13 +1,16 @@
 """Starts the server under test on a free loopback port and takes it down again. Standard library only.
 
 MILLRACE names the binary (default build/bin/millrace). Waiting is reading the log until a line stands in it."""
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 
+own = None
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -15,8 +18,17 @@ def binary():
     return os.path.abspath(os.environ.get("MILLRACE", os.path.join(ROOT, "build/bin/millrace")))
 
 
-def scratch():
-    return tempfile.mkdtemp(prefix="store-", dir=os.environ.get("TEST_DIR"))
+def scratch(keep=False):
+    """A folder: below the runner's TEST_DIR, or, for a script started by hand, one that goes when the script ends (and a Server's
+    logs, which stand beside it). keep: the caller removes it."""
+    global own
+    parent = os.environ.get("TEST_DIR")
+    if parent is None and not keep:
+        if own is None:
+            own = tempfile.mkdtemp(prefix="millrace-test-")
+            atexit.register(shutil.rmtree, own, True)
+        parent = own
+    return tempfile.mkdtemp(prefix="store-", dir=parent)
 
 
 class Server:
