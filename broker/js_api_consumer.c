@@ -399,7 +399,7 @@ static bool check_named_form(struct js_req *r, const struct js_cons_req *q)
     if (r->tokens < 3) {
         return true;
     }
-    if (!q->cfg.single_filter && q->cfg.nfilters > 0) {
+    if (q->cfg.nfilters > (q->cfg.single_filter ? 1 : 0)) {
         return fail(r, API_CONSUMER_MULTIPLE_FILTERS_NOT_ALLOWED);
     }
     if (q->cfg.nfilters == 0 ||

@@ -416,14 +416,14 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
         return refuse(s, m->reply, API_REQUIRED_API_LEVEL);
     }
     int commits = read_commit(h);
-    bool gap = b != NULL ? seq != b->n + 1 : seq > 1 && seq <= JS_BATCH_MSGS_MAX;
-    if (commits < 0 && !gap && seq != 0) {
+    bool late = b == NULL && (seq == 0 || (seq > 1 && seq <= JS_BATCH_MSGS_MAX));
+    if (commits < 0 && !late) {
         if (b != NULL) {
             drop(s, b);
         }
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_INVALID_BATCH_COMMIT);
     }
-    gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
+    bool gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
     if (!gap && seq > JS_BATCH_MSGS_MAX + (commits == 2)) {
         return refuse_large(s, b, m->reply, "1000");
     }

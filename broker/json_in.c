@@ -204,7 +204,7 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
         return err_set(err, ST_INVALID, 0, "can not unmarshal \"\\\"%.100s\\\"\"", s);
     }
     return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"",
-                   v == NULL ? "null" : json_object_get_string(v));
+                   v == NULL ? "null" : json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN));
 }
 
 /* --- values ----------------------------------------------------------------------------------- */

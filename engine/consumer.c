@@ -370,6 +370,9 @@ void cons_on_floor(struct store_cons *c, uint64_t first_seq)
         return;
     }
     struct cons_pend *e;
+    if (c->pend.n > 0) {
+        c->floor_ts_ns = eng_now_ns(c->s->eng); /* shown as if it had been acknowledged */
+    }
     while ((e = pends_begin(&c->pend)) != NULL) {
         note_gone(c, e);
         cons_settle(c, e);

@@ -31,7 +31,7 @@ type conn struct {
 }
 
 func dial(addr string) (*conn, error) {
-	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	nc, err := net.DialTimeout("tcp", addr, 120*time.Second)
 	if err != nil {
 		return nil, err
 	}
