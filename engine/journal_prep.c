@@ -237,7 +237,7 @@ static uint64_t prep_number(struct jr *jr)
     p->state = PREP_REST;
     p->f = NULL;
     p->complained = false;
-    atomic_store(&jr->no_space, false);
+    bool was_full = atomic_exchange(&jr->no_space, false);
     base_mutex_lock(&jr->mu);
     jr->next = next;
     jr->next_ready = true;
@@ -246,6 +246,9 @@ static uint64_t prep_number(struct jr *jr)
         env_task_wake(jr->env, jr->lane_task);
     }
     base_mutex_unlock(&jr->mu);
+    if (was_full && jr->opts.doorbell != NULL) { /* who was refused has nothing else to wait for */
+        jr->opts.doorbell(jr->opts.doorbell_arg);
+    }
     return ENV_STEP_AGAIN;
 }
 

@@ -65,13 +65,19 @@ def starts(srv, acked, filler):
 def room_later(folder):
     """What the default limit is reckoned from is free space; a start without any does not refuse for ever."""
     filler = os.path.join(folder, "filler")
-    with server.Server(store=os.path.join(folder, "t")) as srv:
+    with server.Server(store=folder) as srv:
         with natsraw.Conn(port=srv.port, timeout=20) as c:
             assert "error" not in c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
             leave_nothing(filler)
         srv.restart(kill=True)
         with natsraw.Conn(port=srv.port, timeout=20) as c:
             os.remove(filler)
+            inbox, sid = c.new_inbox()
+            for _ in range(200):  # what waits for the journal's next file is answered when it is there, unasked
+                c.pub("s.a", b"x" * 100, inbox)
+                c.none(sid, 0.005)
+            for _ in range(200):
+                c.next(sid)
             end = time.monotonic() + 20
             while "error" in c.request("s.a", b"x").json():
                 assert time.monotonic() < end, "no room after somebody made some"
@@ -83,11 +89,11 @@ def room_later(folder):
             verify(c, acked)
             a = c.api("STREAM.CREATE.R", {"name": "R", "subjects": ["r"], "max_bytes": 1 << 20})
             assert "error" not in a, a
-    shutil.rmtree(os.path.join(folder, "t"))
+    shutil.rmtree(os.path.join(folder, "millrace"))
 
 
 def run(folder):
-    with server.Server(store=os.path.join(folder, "s")) as srv:
+    with server.Server(store=folder) as srv:
         c = natsraw.Conn(port=srv.port, timeout=20)
         assert "error" not in c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
         c.api("CONSUMER.CREATE.S.d", {"stream_name": "S", "config": {"durable_name": "d", "ack_policy": "explicit"}})
@@ -112,7 +118,8 @@ def run(folder):
 
 
 def main():
-    folder = server.scratch()
+    folder = os.path.join(server.scratch(), "s")  # the server's log lies beside it, on another disk
+    os.mkdir(folder)
     if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], stderr=subprocess.DEVNULL) != 0:
         print("a small file system can only be mounted by root")
         return 77
