@@ -229,6 +229,9 @@ static bool check_subjects(const struct stream_cfg *c, struct api_error *e)
 
 static bool check_discard(const struct stream_cfg *c, struct api_error *e)
 {
+    if (c->deny_purge && c->allow_rollup) {
+        return fail_cfg(e, "roll-ups require the purge permission");
+    }
     if (c->discard_new_per_subject && c->discard != DISCARD_NEW) {
         return fail_cfg(e, "discard new per subject requires discard new policy to be set");
     }
@@ -240,9 +243,6 @@ static bool check_discard(const struct stream_cfg *c, struct api_error *e)
 
 static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
 {
-    if (c->deny_purge && c->allow_rollup) {
-        return fail_cfg(e, "roll-ups require the purge permission");
-    }
     if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
         return fail_cfg(e, "async persist mode is only supported on file storage");
     }

@@ -779,7 +779,7 @@ func (g *gen) openPull() {
 
 func (g *gen) ack() {
 	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "+NXT", "+nonsense",
-		`+NXT {"batch":1,"no_wait":true}`, `-NAK {"delay":-1}`, "-NAK x")
+		`+NXT {"batch":1,"no_wait":true}`, "-NAK x")
 	st := step{op: "ack", n: g.r.IntN(max(g.delivered, 1)), body: body}
 	if strings.HasPrefix(body, "+NXT") { // answered by deliveries
 		st.later = true
