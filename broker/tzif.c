@@ -132,7 +132,7 @@ static bool read_tail(struct tzif *z, struct text t)
         return true;
     }
     z->has_dst = true;
-    z->dst = z->std + 3600;
+    z->dst = z->std + 3600; /* unless it says another */
     if (!take_name(&t)) {
         return false;
     }
@@ -142,7 +142,7 @@ static bool read_tail(struct tzif *z, struct text t)
         }
         z->dst = -west;
     }
-    return take_char(&t, ',') && take_rule(&t, &z->from) && take_char(&t, ',') &&
+    return z->dst <= OFFSET_MAX && take_char(&t, ',') && take_rule(&t, &z->from) && take_char(&t, ',') &&
            take_rule(&t, &z->until) && t.p == t.end;
 }
 
