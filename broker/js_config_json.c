@@ -458,10 +458,9 @@ static enum st get_action(void *base, size_t offset, struct json_object *v, stru
 {
     static const char *const words[] = {"", "create", "update"};
     if (find_word(words, ARRAY_LEN(words), v) < 0) {
-        const char *s = json_in_string(v);
-        return v == NULL ? err_set(err, ST_INVALID, 0, "unknown consumer action: null")
-                         : err_set(err, ST_INVALID, 0, "unknown consumer action: \"%.60s\"",
-                                   s != NULL ? s : "");
+        int form = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
+        return err_set(err, ST_INVALID, 0, "unknown consumer action: %.60s",
+                       v == NULL ? "null" : json_object_to_json_string_ext(v, form));
     }
     return get_enum(base, offset, words, ARRAY_LEN(words), v, err);
 }

@@ -362,7 +362,14 @@ static void send_with_more(struct js_consumer *c, struct brk_str to, struct brk_
 size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek *p,
                             size_t reply_len)
 {
-    return p->m.subj_len + reply_len + p->m.hdr_len + (c->headers_only ? 0 : p->m.data_len);
+    size_t size = p->m.subj_len + reply_len + p->m.hdr_len;
+    if (!c->headers_only) {
+        return size + p->m.data_len;
+    }
+    char digits[24];
+    size_t more = sizeof "Nats-Msg-Size: \r\n" - 1;
+    more += (size_t)(js_put_u64(digits, p->m.data_len) - digits);
+    return size + more + (p->m.hdr_len == 0 ? sizeof "NATS/1.0\r\n\r\n" - 1 : 0);
 }
 
 void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct cons_peek *p,

@@ -14,6 +14,7 @@ type gen struct {
 	streams   map[string]obj // config last sent, by name
 	consumers map[string]obj // by "stream consumer"
 	delivered int
+	naked     bool // a message waits for its redelivery
 	msgIDs    int
 	subs      int
 	batches   int
@@ -376,7 +377,7 @@ func (g *gen) streamDelete() {
 func (g *gen) purge() {
 	s := g.stream()
 	o := obj{}
-	if g.chance(70) {
+	if g.chance(70) && !g.naked { // theirs forgets what waits for redelivery, until ack_wait is over
 		o["filter"] = pick(g, g.subject(s), base(s)+".*", base(s)+".>", ">", "", "x.y", "*")
 	}
 	if g.chance(40) {
@@ -781,6 +782,7 @@ func (g *gen) ack() {
 	body := pick(g, "", "", "", "+ACK", "+ACK", "-NAK", "+TERM", "+WPI", "+OK", "+TERM because", `-NAK {"delay": 60000000000}`, "+NXT", "+nonsense",
 		`+NXT {"batch":1,"no_wait":true}`, "-NAK x")
 	st := step{op: "ack", n: g.r.IntN(max(g.delivered, 1)), body: body}
+	g.naked = g.naked || strings.HasPrefix(body, "-NAK")
 	if strings.HasPrefix(body, "+NXT") { // answered by deliveries
 		st.later = true
 	}

@@ -361,6 +361,7 @@ def consumers(r):
     update(d(), d(max_deliver=5), "update")
     make(d(), action="update")
     make(d(), action="foo")
+    make(d(), action=1.5)
     for cfg in (dict(deliver_policy="new"), dict(ack_policy="none"), dict(filter_subject="c.a"),
                 dict(ack_wait=5000000000), dict(deliver_subject="x"), dict(max_waiting=9), dict(mem_storage=True),
                 dict(headers_only=True), dict(inactive_threshold=1000000000), dict(max_batch=5),
@@ -483,6 +484,9 @@ def pull(r):
     r.consumer("P", "b")
     for body in ({"batch": 5, "max_bytes": 100, "expires": 100000000}, {"batch": 5, "max_bytes": 10, "no_wait": True}):
         r.pull("P", "b", body)
+    r.consumer("P", "h", headers_only=True)
+    r.pull("P", "h", {"batch": 2, "max_bytes": 1000, "no_wait": True})
+    r.pull("P", "h", {"batch": 5, "max_bytes": 100, "no_wait": True})
     r.consumer("P", "e", max_ack_pending=2)
     r.pull("P", "e", {"batch": 5, "expires": 100000000})
     r.consumer("P", "g", ack_wait=200000000, max_deliver=2)
