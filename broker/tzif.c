@@ -142,8 +142,8 @@ static bool read_tail(struct tzif *z, struct text t)
         }
         z->dst = -west;
     }
-    return z->dst <= OFFSET_MAX && take_char(&t, ',') && take_rule(&t, &z->from) && take_char(&t, ',') &&
-           take_rule(&t, &z->until) && t.p == t.end;
+    return z->dst <= OFFSET_MAX && take_char(&t, ',') && take_rule(&t, &z->from) &&
+           take_char(&t, ',') && take_rule(&t, &z->until) && t.p == t.end;
 }
 
 /* --- the rules -------------------------------------------------------------------------------- */
