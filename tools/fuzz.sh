@@ -16,32 +16,51 @@ done
 mkdir -p build/fuzz
 make --no-print-directory -s MODE=fuzz $targets >build/fuzz/build.log 2>&1 || { tail -30 build/fuzz/build.log; exit 1; }
 
+# run <name>: one target for so long; its verdict is the first line of its file.
+run() {
+    options=
+    [ -f "tests/fuzz/$1.dict" ] && options="-dict=tests/fuzz/$1.dict"
+    if "build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$mode" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $options \
+        -artifact_prefix="build/fuzz/$1-" "build/fuzz/corpus/$1" "tests/fuzz/corpus/$1" >"build/fuzz/$1.log" 2>&1; then
+        runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$1.log")
+        echo "ok   fuzz $1: ${runs:-?} inputs in $mode s"
+    else
+        echo "FAIL fuzz $1; log build/fuzz/$1.log"
+        tail -30 "build/fuzz/$1.log"
+    fi >"build/fuzz/$1.verdict"
+}
+
+# verdicts <name...>: waits for those that run, prints and counts them.
 passed=0
 failed=0
+verdicts() {
+    wait
+    for name in "$@"; do
+        cat "build/fuzz/$name.verdict"
+        case $(head -n 1 "build/fuzz/$name.verdict") in ok*) passed=$((passed + 1)) ;; *) failed=$((failed + 1)) ;; esac
+    done
+}
+
+jobs=$(nproc 2>/dev/null || echo 1) # a core each, two at a time
+running=
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     name=${name#fuzz_}
     case $name in *"$only"*) ;; *) continue ;; esac
-    program=build/fuzz/tests/fuzz/fuzz_$name
-    kept=tests/fuzz/corpus/$name
-    found=build/fuzz/corpus/$name
-    mkdir -p "$found" "$kept"
+    mkdir -p "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name"
     if [ "$mode" = keep ]; then
-        python3 tools/corpus_min.py "$program" "$kept" "$found"
+        python3 tools/corpus_min.py "build/fuzz/tests/fuzz/fuzz_$name" "tests/fuzz/corpus/$name" "build/fuzz/corpus/$name"
         continue
     fi
-    options=
-    [ -f "tests/fuzz/$name.dict" ] && options="-dict=tests/fuzz/$name.dict"
-    if "$program" -max_total_time="$mode" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $options \
-        -artifact_prefix="build/fuzz/$name-" "$found" "$kept" >"build/fuzz/$name.log" 2>&1; then
-        runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$name.log")
-        echo "ok   fuzz $name: ${runs:-?} inputs in $mode s"
-        passed=$((passed + 1))
+    run "$name" &
+    if [ -n "$running" ] || [ "$jobs" -lt 2 ]; then
+        verdicts $running "$name"
+        running=
     else
-        echo "FAIL fuzz $name; log build/fuzz/$name.log"
-        tail -30 "build/fuzz/$name.log"
-        failed=$((failed + 1))
+        running=$name
     fi
 done
-[ "$mode" = keep ] || echo "$passed passed, $failed failed"
+[ "$mode" = keep ] && exit 0
+verdicts $running
+echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

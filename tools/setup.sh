@@ -6,9 +6,9 @@
 set -u
 
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libzstd-dev libssl-dev libsodium-dev libjson-c-dev
-  libisal-dev libxxhash-dev libhttp-parser-dev libcrypt-dev libjemalloc-dev libnats-dev"
+  libisal-dev libxxhash-dev libhttp-parser-dev libcrypt-dev libjemalloc-dev libnats-dev tzdata"
 test="python3 libcmocka-dev strace"
-ci="valgrind clang clang-format clang-tidy libclang-rt-14-dev llvm"
+ci="e2fsprogs valgrind clang clang-format clang-tidy libclang-rt-14-dev llvm"
 
 wanted=
 for group in "$@"; do
