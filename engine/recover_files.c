@@ -184,8 +184,9 @@ enum st recover_judge_files(struct eng *e, struct err *err)
         log_wrn("file \"%s\" stands in no catalogue: moved to quarantine/", j.keep[i]);
         st = segs_quarantine(e->segs, j.keep[i], err);
     }
-    if (st == ST_OK) {
-        st = quarantine_trim(e->env, e->root, err);
+    struct err full = {0};
+    if (st == ST_OK && quarantine_trim(e->env, e->root, &full) != ST_OK) {
+        log_wrn("quarantine/ could not be trimmed: %s", full.msg); /* no reason not to start */
     }
     for (size_t i = 0; i < j.ndrop && st == ST_OK; i++) {
         st = segs_drop_stream(e->segs, j.drop[i], err);

@@ -221,8 +221,16 @@ static void bound(void **state)
         put_file(&f, path, "evidence", 8);
     }
     put_file(&f, ROOT "/quarantine/notes.txt", "mine", 4);
-    ef_restart(&f, EF_CLEAN);
+    struct env_sim_fault stays = {.kinds = ENV_SIM_BIT(ENV_SIM_UNLINK), .glob = "*/quarantine/*"};
+    env_sim_fault(f.sim, &stays);
+    ef_restart(&f, EF_CLEAN); /* it starts, too full as it is */
+    assert_true(env_sim_fault_hits(f.sim) > 0);
+    env_sim_faults_clear(f.sim);
     struct quarantine_list l = listed(&f);
+    assert_int_equal(l.n, QUARANTINE_FILES_MAX + 21);
+    quarantine_list_fini(&l);
+    ef_restart(&f, EF_CLEAN);
+    l = listed(&f);
     assert_int_equal(l.n, QUARANTINE_FILES_MAX);
     assert_int_equal(l.v[0].since_ns, 1021);
     assert_string_equal(l.v[l.n - 1].name, "notes.txt");
