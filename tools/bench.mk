@@ -4,7 +4,7 @@ $(BENCH_PROGS): $(B)/%: $(B)/%.o $(TESTLIB_OBJ) $(LIB)
 	@echo "LD   $@"
 	@$(CC) $(LDFLAGS) $(TEST_LD) -o $@ $^ -lcmocka $(LIBS)
 
-$(B)/tests/bench/check: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$(B)/tests/bench/check: private LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
 .PHONY: bench bench-floor bench-restart bench-progs bench-check
 bench-check: $(B)/tests/bench/check ## instructions, allocations, env calls per message; RECORD=1 writes tests/bench/check.tsv
