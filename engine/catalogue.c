@@ -179,11 +179,6 @@ void cat_abandon(struct cat *cat)
 }
 
 /* --- ballast ---------------------------------------------------------------------------------- */
-void cat_ballast_want(struct cat *cat, uint64_t flush_bytes)
-{
-    atomic_store(&cat->flush_want, flush_bytes);
-}
-
 bool cat_ballast_release(struct cat *cat)
 {
     return ballast_release(&cat->ballast);

@@ -269,9 +269,6 @@ MUST_USE enum st cat_submit(struct cat *cat, struct cat_txn *txn, cat_done_fn do
 size_t cat_incidents(struct cat *cat, void (*fn)(void *arg, int64_t found_ns, const char *text),
                      void *arg);
 
-/* Says how many bytes one checkpoint's files may need beside the catalogue's own; the ballast grows
- * to it. */
-void cat_ballast_want(struct cat *cat, uint64_t flush_bytes);
 /* Gives the ballast's space back to the file system, for a checkpoint that met ST_NOSPACE. True
  * when there was some, so that one retry makes sense. It grows again in the background once there
  * is room. */

@@ -55,7 +55,6 @@ struct cat {
 
     uint64_t wal_bytes_max, log_bytes_min;
     uint64_t c4_bytes_max; /* the largest commit seen: row log and WAL */
-    atomic_uint_fast64_t flush_want;
     struct ballast ballast;
 
     struct base_mutex incident_lock;

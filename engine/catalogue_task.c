@@ -44,7 +44,7 @@ static uint64_t step(void *arg)
     unsigned n = queue_take(cat, jobs);
     if (n == 0) {
         cat_maintain(cat);
-        ballast_grow(&cat->ballast, 2 * cat->c4_bytes_max + atomic_load(&cat->flush_want));
+        ballast_grow(&cat->ballast, 2 * cat->c4_bytes_max);
         return ENV_STEP_IDLE;
     }
     for (unsigned i = 0; i < n; i++) {
