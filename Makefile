@@ -62,7 +62,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile tools/*.mk 2>/dev/null | sed -E 's/:[^#]*## /|/' | \
 	  awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 	@echo "  variables: MODE=release|debug|asan|tsan|clang|fuzz|cov  T=part of a test's name  STORE=folder PORT=n (run)"
-	@echo "             DESTDIR= PREFIX= ALIAS=1 (install)  FUZZ_SECONDS=n (fuzz-smoke)  FIX=1 (format)"
+	@echo "             DESTDIR= PREFIX= ALIAS=1 (install)  FUZZ_SECONDS=n FUZZ_SEED=n (fuzz-smoke)  FIX=1 (format)"
 
 # --- building -------------------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ lint: ## layers, banned calls, sizes, text, READMEs, untested sources, format
 format: ## show what clang-format would change; FIX=1 changes it
 	@sh tools/format.sh $(FIX)
 fuzz-smoke: ## run each fuzz target for FUZZ_SECONDS (10) under the sanitizers
-	@sh tools/fuzz.sh $(or $(FUZZ_SECONDS),10) $(T)
+	@FUZZ_SEED=$(FUZZ_SEED) sh tools/fuzz.sh $(or $(FUZZ_SECONDS),10) $(T)
 fuzz-proof: ## run each fuzz target for CPU_SECONDS (900) of user CPU time in one go
 	@$(MAKE) --no-print-directory MODE=fuzz fuzz
 	@python3 tools/fuzz_proof.py $(or $(CPU_SECONDS),900) $(T)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # fuzz.sh <seconds> [part of a target's name]: builds every tests/fuzz/fuzz_*.c with libFuzzer, ASan and UBSan and runs
 # each for so long. New inputs go to build/fuzz/corpus/<name>; the kept corpus, tests/fuzz/corpus/<name>, is read, never
-# written. A crashing input is left in build/fuzz and its path printed. Last line: N passed, N failed.
+# written. A crashing input is left in build/fuzz and its path printed. Last line: N passed, N failed. FUZZ_SEED=n makes
+# libFuzzer draw the same inputs each time (as far as the time reaches); without it each run draws others.
 #
 # fuzz.sh keep <name>: merges what was found into the kept corpus: few inputs that reach every edge.
 set -u
@@ -20,7 +21,8 @@ make --no-print-directory -s MODE=fuzz $targets >build/fuzz/build.log 2>&1 || { 
 run() {
     options=
     [ -f "tests/fuzz/$1.dict" ] && options="-dict=tests/fuzz/$1.dict"
-    if "build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$mode" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $options \
+    if "build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$mode" -seed="${FUZZ_SEED:-0}" -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=1 $options \
         -artifact_prefix="build/fuzz/$1-" "build/fuzz/corpus/$1" "tests/fuzz/corpus/$1" >"build/fuzz/$1.log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$1.log")
         echo "ok   fuzz $1: ${runs:-?} inputs in $mode s"
