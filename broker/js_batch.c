@@ -185,7 +185,7 @@ static bool count(struct js_stream *s, struct commit *c, const struct js_headers
         earlier = (struct msg){
             .hdr = b->hdr, .hdr_len = b->hdr_len, .data = b->data, .data_len = b->data_len};
     }
-    enum js_counter r = js_counter_apply(s, h, found ? &earlier : NULL, a, reply);
+    enum js_counter r = js_counter_apply(s, h, found ? &earlier : NULL, false, a, reply);
     c->again = r == JS_COUNTER_AGAIN;
     return r == JS_COUNTER_OK;
 }

@@ -236,6 +236,7 @@ struct answer {
     struct api_error err;
     int64_t err_code, code;
     char *description, *name, *durable, *ack; /* owned */
+    bool has_config;
     uint64_t sseq, cseq;
 };
 static const struct json_field error_fields[] = {
@@ -257,11 +258,23 @@ static const struct json_field config_fields[] = {
 };
 static const struct json_schema config_schema = {"ConsumerConfig", "server.ConsumerConfig",
                                                  config_fields, ARRAY_LEN(config_fields)};
+
+static enum st read_config(void *base, size_t offset, struct json_object *v, struct err *err)
+{
+    struct json_decode d = {0};
+    (void)offset;
+    if (v == NULL) {
+        return ST_OK;
+    }
+    ((struct answer *)base)->has_config = true;
+    return json_in_decode(&d, v, &config_schema, base, err);
+}
+
 static const struct json_field answer_fields[] = {
     {"name", JSON_STRING, offsetof(struct answer, name), NULL, NULL},
     {"error", JSON_OBJECT, 0, NULL, &error_schema},
     {"delivered", JSON_OBJECT, 0, NULL, &delivered_schema},
-    {"config", JSON_OBJECT, 0, NULL, &config_schema},
+    {"config", JSON_CUSTOM, 0, read_config, NULL},
 };
 static const struct json_schema answer_schema = {"ConsumerCreateResponse",
                                                  "server.ConsumerCreateResponse", answer_fields,
@@ -298,6 +311,25 @@ static void accepted(struct js_copier *c, const struct answer *a)
     js_copier_retry(c); /* what came before the answer */
 }
 
+/* What answers is no JetStream. The error's text holds its place for the reason unfilled, and only
+ * a mirror says so, as at nats-server. */
+static void not_json(struct js_copier *c)
+{
+    struct api_error e;
+    api_error_set2(&e, API_INVALID_JSON, "{err}", NULL);
+    js_copier_again(c, c->mirror ? &e : NULL);
+}
+
+/* An answer that tells neither of a consumer nor of an error. */
+static void nothing_made(struct js_copier *c)
+{
+    struct api_error e;
+    api_error_set2(&e,
+                   c->mirror ? API_MIRROR_CONSUMER_SETUP_FAILED : API_SOURCE_CONSUMER_SETUP_FAILED,
+                   "invalid consumer create response", NULL);
+    js_copier_again(c, &e);
+}
+
 static void on_answer(void *arg, const struct brk_msg *m)
 {
     struct js_copier *c = arg;
@@ -313,10 +345,14 @@ static void on_answer(void *arg, const struct brk_msg *m)
         st = json_in_decode(&d, doc.root, &answer_schema, &a, NULL);
     }
     json_in_fini(&doc);
-    if (st != ST_OK) {
+    if (m->payload_len == 0) {
         js_copier_again(c, NULL);
+    } else if (st != ST_OK) {
+        not_json(c);
     } else if (a.code != 0) {
         refused(c, &a);
+    } else if (!a.has_config) {
+        nothing_made(c);
     } else {
         accepted(c, &a);
     }

@@ -204,7 +204,7 @@ static bool add_up(struct js_copier *c, struct store_append *a)
 {
     struct js_headers h;
     js_headers_read(&h, a->hdr, a->hdr_len);
-    return js_counter_apply(c->stream, &h, NULL, a, (struct brk_str){0}) == JS_COUNTER_OK;
+    return js_counter_apply(c->stream, &h, NULL, true, a, (struct brk_str){0}) == JS_COUNTER_OK;
 }
 
 /* False: the journal window is full, or what it rests on is being read. */

@@ -72,29 +72,32 @@ static void make_sum(struct js *js, const char *last, struct brk_str incr, struc
     a->data_len = (uint32_t)(sizeof head - 1 + n + 2);
 }
 
-/* What sources have brought so far goes from message to message. */
-static void keep_sources(struct js *js, const struct js_headers *h, const struct msg *last,
-                         struct store_append *a)
+/* What sources have brought so far goes from message to message, whatever the publish says about
+ * it. False: it cannot be read. */
+static bool keep_sources(struct js *js, const struct msg *last, struct store_append *a)
 {
     struct js_headers old;
-    if (js_hdr_has(h, JS_HDR_COUNTER_SOURCES) || last->hdr_len == 0) {
-        return;
-    }
+    struct json_out kept = {0};
     js_headers_read(&old, last->hdr, last->hdr_len);
     if (!js_hdr_has(&old, JS_HDR_COUNTER_SOURCES)) {
-        return;
+        return true;
     }
-    struct brk_str v = old.value[JS_HDR_COUNTER_SOURCES];
-    if (a->hdr != (const uint8_t *)js->edit.buf) {
-        js_hdr_edit_begin(&js->edit, a->hdr, a->hdr_len);
+    bool fine = js_counter_sources_kept(old.value[JS_HDR_COUNTER_SOURCES], &kept);
+    if (kept.len > 0) {
+        if (a->hdr != (const uint8_t *)js->edit.buf) {
+            js_hdr_edit_begin(&js->edit, a->hdr, a->hdr_len);
+        }
+        js_hdr_edit_drop(&js->edit, "Nats-Counter-Sources");
+        js_hdr_edit_add(&js->edit, "Nats-Counter-Sources", kept.buf, kept.len);
+        a->hdr = (const uint8_t *)js->edit.buf;
+        a->hdr_len = (uint32_t)js->edit.len;
     }
-    js_hdr_edit_add(&js->edit, "Nats-Counter-Sources", v.p, v.n);
-    a->hdr = (const uint8_t *)js->edit.buf;
-    a->hdr_len = (uint32_t)js->edit.len;
+    json_out_fini(&kept);
+    return fine;
 }
 
 enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h,
-                                 const struct msg *earlier, struct store_append *a,
+                                 const struct msg *earlier, bool sourced, struct store_append *a,
                                  struct brk_str reply)
 {
     struct js *js = s->ja->js;
@@ -111,7 +114,10 @@ enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h
     }
     if (st == ST_OK) {
         value = js_counter_value(last.data, last.data_len);
-        keep_sources(js, h, &last, a);
+        if (value != NULL && !sourced && !keep_sources(js, &last, a)) {
+            base_free(value);
+            value = NULL;
+        }
     } else if (st == ST_NOTFOUND) {
         value = base_strdup("0");
     }

@@ -7,23 +7,101 @@
 
 #include "broker/bigdec.h"
 #include "broker/js_copier.h"
+#include "broker/json_in.h"
 #include "engine/base/base.h"
 
-/* The object of a header's value; a new one where there is none or it is no object. */
+/* A header's value is an object of objects of strings, null standing for none of them; an empty one
+ * is as none. False: it is anything else. *all_out is owned by the caller; NULL: there is none. */
+static bool parse_sources(struct brk_str text, struct json_object **all_out)
+{
+    struct json_in doc = {0};
+    *all_out = NULL;
+    if (text.n == 0) {
+        return true;
+    }
+    if (json_in_parse(&doc, text.p, text.n, NULL) != ST_OK ||
+        (doc.root != NULL && json_object_get_type(doc.root) != json_type_object)) {
+        json_in_fini(&doc);
+        return false;
+    }
+    bool fine = true;
+    if (doc.root != NULL) {
+        json_object_object_foreach(doc.root, name, of)
+        {
+            (void)name;
+            fine = fine && (of == NULL || json_object_get_type(of) == json_type_object);
+            if (!fine || of == NULL) {
+                continue;
+            }
+            json_object_object_foreach(of, subject, value)
+            {
+                (void)subject;
+                fine = fine && (value == NULL || json_object_get_type(value) == json_type_string);
+            }
+        }
+    }
+    *all_out = fine ? json_object_get(doc.root) : NULL;
+    json_in_fini(&doc);
+    return fine;
+}
+
+struct entry {
+    const char *key;
+    struct json_object *value;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->key, ((const struct entry *)b)->key);
+}
+
+/* As Go writes maps: by name. */
+static void put_map(struct json_out *j, struct json_object *o, bool of_maps)
+{
+    size_t n = 0;
+    struct entry *all = base_calloc((size_t)json_object_object_length(o) + 1, sizeof *all);
+    json_object_object_foreach(o, key, value)
+    {
+        all[n++] = (struct entry){key, value};
+    }
+    qsort(all, n, sizeof *all, by_key);
+    json_out_begin(j);
+    for (size_t i = 0; i < n; i++) {
+        json_out_key_escaped(j, all[i].key, strlen(all[i].key));
+        if (!of_maps) {
+            const char *s = all[i].value != NULL ? json_object_get_string(all[i].value) : "";
+            json_out_val_str(j, s, strlen(s));
+        } else if (all[i].value != NULL) {
+            put_map(j, all[i].value, false);
+        } else {
+            json_out_raw(j, "null", 4);
+        }
+    }
+    json_out_end(j);
+    base_free(all);
+}
+
+bool js_counter_sources_kept(struct brk_str text, struct json_out *out)
+{
+    struct json_object *all;
+    if (!parse_sources(text, &all)) {
+        return false;
+    }
+    if (all != NULL && json_object_object_length(all) > 0) {
+        put_map(out, all, true);
+    }
+    json_object_put(all);
+    return true;
+}
+
+/* The object of a header's value; a new one where there is none or it cannot be read. */
 static struct json_object *read_sources(const struct msg *last)
 {
     struct js_headers h;
     struct json_object *o = NULL;
     js_headers_read(&h, last != NULL ? last->hdr : NULL, last != NULL ? last->hdr_len : 0);
     if (js_hdr_has(&h, JS_HDR_COUNTER_SOURCES)) {
-        struct brk_str v = h.value[JS_HDR_COUNTER_SOURCES];
-        char *text = base_strndup(v.p, v.n);
-        o = json_tokener_parse(text);
-        base_free(text);
-    }
-    if (o != NULL && json_object_get_type(o) != json_type_object) {
-        json_object_put(o);
-        o = NULL;
+        (void)parse_sources(h.value[JS_HDR_COUNTER_SOURCES], &o);
     }
     return o != NULL ? o : json_object_new_object();
 }
@@ -52,15 +130,17 @@ static void measure(const char *source, struct brk_str subject, const char *valu
     char *key = base_strndup(subject.p, subject.n);
     const char *before = "0";
     if (json_object_object_get_ex(mine, key, &was)) {
-        const char *s = json_object_get_string(was);
+        const char *s = was != NULL ? json_object_get_string(was) : "0";
         before = bigdec_valid(s, strlen(s)) ? s : "0";
     }
     size_t n = strlen(value), m = strlen(before);
     g->incr = base_malloc((n > m ? n : m) + 4);
     g->incr[bigdec_sub(value, n, before, m, g->incr)] = '\0';
     json_object_object_add(mine, key, json_object_new_string(value));
-    g->sources = base_strdup(json_object_to_json_string_ext(
-        all, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    struct json_out j = {0};
+    put_map(&j, all, true);
+    json_out_raw(&j, "", 1);
+    g->sources = json_out_take(&j, NULL);
     base_free(key);
     json_object_put(all);
 }

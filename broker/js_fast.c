@@ -357,7 +357,7 @@ static bool store(struct js_stream *s, const struct brk_msg *m, const struct fas
     js->error_sink = &e;
     bool fine = js_pub_read_headers(s, &h, &a, m->reply, NULL);
     if (fine && s->counter) {
-        enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
+        enum js_counter r = js_counter_apply(s, &h, NULL, false, &a, m->reply);
         if (r == JS_COUNTER_AGAIN) {
             js->error_sink = NULL;
             return false;

@@ -425,13 +425,17 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
 bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct js_headers *h);
 void js_batch_drop_all(struct js_stream *s);
 /* Counters (js_counter.c). check: what the message says (API_OK: fine). apply: makes the payload in
- * js->counter_buf; `earlier` is the subject's last message of the same batch, or NULL. */
+ * js->counter_buf; `earlier` is the subject's last message of the same batch, or NULL;
+ * sourced: its headers say what sources have brought. */
 enum js_counter { JS_COUNTER_OK, JS_COUNTER_REFUSED, JS_COUNTER_AGAIN };
 /* The number in {"val":"..."}, to be freed. NULL: there is none. */
 char *js_counter_value(const uint8_t *data, size_t len);
+/* Writes what a header Nats-Counter-Sources says, as it goes on to the next message; nothing where
+ * it says nothing. False: it cannot be read, and the counter is broken. */
+bool js_counter_sources_kept(struct brk_str text, struct json_out *out);
 enum api_err js_counter_check(const struct js_headers *h, const struct store_append *a);
 enum js_counter js_counter_apply(struct js_stream *s, const struct js_headers *h,
-                                 const struct msg *earlier, struct store_append *a,
+                                 const struct msg *earlier, bool sourced, struct store_append *a,
                                  struct brk_str reply);
 /* Schedules (js_sched.c). read: what a publish asks for; may change its headers (js->edit). note: a
  * schedule was stored, or perhaps. start: looks for those that are there. */

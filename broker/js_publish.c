@@ -454,7 +454,7 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
             return true;
         }
         if (s->counter && late.stage == REFUSE_NOT) {
-            enum js_counter r = js_counter_apply(s, &h, NULL, &a, m->reply);
+            enum js_counter r = js_counter_apply(s, &h, NULL, false, &a, m->reply);
             if (r != JS_COUNTER_OK) {
                 return r == JS_COUNTER_REFUSED;
             }
