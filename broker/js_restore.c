@@ -20,6 +20,7 @@
 #define RESTORES_MAX 32u                     /* at a time, of all accounts; beyond: 10023 */
 #define QUEUE_MAX ((size_t)64 * 1024 * 1024) /* bytes of chunks that wait; beyond: it fails */
 #define APPENDS_MAX 8192u                    /* messages that wait for the journal */
+#define REMOVALS_MAX 1024u                   /* of tombstones in one slice */
 #define IDLE_MS (120 * 1000)                 /* without a chunk: given up */
 #define RETRY_MS 5                           /* the journal's window is full */
 
@@ -46,8 +47,8 @@ struct js_restore {
     struct brk_slice *slice; /* owned */
     struct chunk *first, *last;
     size_t queued;
-    uint32_t pending; /* store callbacks under way */
-    size_t cons_at;
+    uint32_t pending;        /* store callbacks under way */
+    size_t cons_at, gone_at; /* what is done of in.cons, in.gone */
     bool ending, failed, full, stopped;
     enum append_verdict refused;
     char why[400];
@@ -217,6 +218,7 @@ static void due(void *arg)
 /* --- messages --------------------------------------------------------------------------------- */
 
 static void proceed(struct js_restore *s);
+static bool remove_some(struct js_restore *s);
 
 static void on_append(void *arg, const struct store_append_result *r)
 {
@@ -292,13 +294,16 @@ static const char *refusal(enum append_verdict v)
                                         : "messages could not be stored";
 }
 
-/* One frame of the chunk in front. */
-static bool read_chunks(void *arg)
+/* One frame of the chunk in front; when all is read, removals. */
+static bool work(void *arg)
 {
     struct js_restore *s = arg;
     struct chunk *c = s->first;
     struct err err = {0};
-    if (s->failed || s->ending || s->full || c == NULL || s->pending >= APPENDS_MAX) {
+    if (s->ending) {
+        return remove_some(s);
+    }
+    if (s->failed || s->full || c == NULL || s->pending >= APPENDS_MAX) {
         return false;
     }
     if (s->refused != APPEND_STORED) {
@@ -480,6 +485,34 @@ static void adopted(void *arg, enum st st, struct store_stream *ss, const struct
     destroy(s);
 }
 
+/* Tombstones, so many at a time, so that the loop turns in between; then the last sequence. For the
+ * slice: false when it is to be kicked again. */
+static bool remove_some(struct js_restore *s)
+{
+    const struct store_ops *ops = s->ja->js->ops;
+    if (s->pending > 0 || s->failed || s->in.last_seq == 0) {
+        return false;
+    }
+    s->pending++; /* until these are submitted: what is not there is answered at once */
+    for (size_t i = 0; i < REMOVALS_MAX && s->gone_at < s->in.gone.len && !s->failed; i++) {
+        s->pending++;
+        ops->msg_delete(s->ss, s->in.gone.items[s->gone_at++], false, step_done, s);
+    }
+    s->pending--;
+    if (s->failed) {
+        give_up(s);
+        return false;
+    }
+    if (s->gone_at < s->in.gone.len) {
+        return s->pending == 0; /* else proceed kicks */
+    }
+    uint64_t last_seq = s->in.last_seq;
+    s->in.last_seq = 0;
+    s->pending++;
+    ops->seq_skip(s->ss, last_seq, step_done, s);
+    return false;
+}
+
 /* Everything is read; what is to be done next, once the store has done what is under way. */
 static void proceed(struct js_restore *s)
 {
@@ -497,20 +530,8 @@ static void proceed(struct js_restore *s)
         fail(s, err.msg);
         return;
     }
-    if (s->in.last_seq != 0) { /* tombstones, then the last sequence */
-        struct seq_runs gone = s->in.gone;
-        uint64_t last_seq = s->in.last_seq;
-        s->in.gone = (struct seq_runs){0};
-        s->in.last_seq = 0;
-        s->pending++;
-        for (size_t i = 0; i < gone.n; i++) {
-            for (uint64_t k = 0; k < gone.v[i].count; k++) {
-                s->pending++;
-                js->ops->msg_delete(s->ss, gone.v[i].first + k, false, step_done, s);
-            }
-        }
-        seq_runs_fini(&gone);
-        js->ops->seq_skip(s->ss, last_seq, step_done, s);
+    if (s->in.last_seq != 0) {
+        brk_slice_kick(s->slice);
         return;
     }
     if (s->cons_at < s->in.ncons) {
@@ -543,7 +564,7 @@ static void imported(void *arg, enum st st, struct store_stream *ss, const struc
     int n = snprintf(subject, sizeof subject, "$JS.SNAPSHOT.RESTORE.%s.%s", s->stream, s->id);
     s->sub = brk_isub_create(s->ja->acc, (struct brk_str){subject, (size_t)n}, (struct brk_str){0},
                              on_chunk, s);
-    s->slice = brk_slice_create(js->d.loop, read_chunks, s);
+    s->slice = brk_slice_create(js->d.loop, work, s);
     s->timer = brk_timer_create(js->d.loop, due, s);
     brk_timer_start(s->timer, IDLE_MS, 0);
     log_inf("Starting restore for stream '%s > %s'", s->ja->acc->name, s->stream);

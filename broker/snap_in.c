@@ -18,7 +18,7 @@ void snap_in_fini(struct snap_in *s)
     snap_buf_fini(&s->meta);
     snap_buf_fini(&s->sum);
     snap_buf_fini(&s->part);
-    seq_runs_fini(&s->gone);
+    base_free(s->gone.items);
     s2_reader_fini(&s->s2);
     *s = (struct snap_in){0};
 }
@@ -151,7 +151,7 @@ static enum st give(struct snap_in *s, struct err *err)
     }
     if (rec.tombstone) {
         if (rec.m.seq != 0) {
-            seq_runs_add(&s->gone, rec.m.seq);
+            VEC_PUSH(&s->gone, rec.m.seq);
         }
     } else if (!rec.erased && rec.m.seq != 0) {
         st = rec.m.subj_len > 0 ? s->msg(s->arg, &rec.m, err)

@@ -6,6 +6,7 @@
 
 #include "broker/snap_fmt.h"
 #include "engine/base/snappy.h"
+#include "engine/base/vec.h"
 
 #define SNAP_META_MAX ((size_t)1024 * 1024)       /* a meta.inf */
 #define SNAP_STATE_MAX ((size_t)64 * 1024 * 1024) /* an o.dat */
@@ -29,9 +30,9 @@ struct snap_in {
     struct snap_buf meta, sum; /* of the stream; owned */
     struct snap_in_cons *cons; /* owned */
     size_t ncons;
-    struct seq_runs gone; /* by tombstones; owned */
-    uint64_t last_seq;    /* highest sequence named */
-    bool ended;           /* the tar's end was read */
+    VEC(uint64_t) gone; /* sequences of tombstones as they came: in any order, some twice; owned */
+    uint64_t last_seq;  /* highest sequence named */
+    bool ended;         /* the tar's end was read */
     /* private */
     struct s2_reader s2;
     const uint8_t *raw; /* unpacked and not taken yet; in s2's buffer */

@@ -4,6 +4,7 @@ nats-server 2.14.5), damaged snapshots; `nats stream backup` and `restore` with 
 real nats-server ($NATS_SERVER_PEER or what tools/peer.sh has built) and ours, where they are there."""
 import json
 import os
+import random
 import re
 import shutil
 import sys
@@ -228,6 +229,24 @@ def peer():
     return None
 
 
+def tombstones():
+    """A snapshot of a real nats-server names thousands of removed messages, in the order of their removal."""
+    if not peer():
+        return
+    gone = list(range(2, 6000, 2))
+    random.Random(1).shuffle(gone)
+    with server.Server(exe=peer()) as p, server.Server() as s:
+        theirs, ours = natsraw.Conn(port=p.port, timeout=20), natsraw.Conn(port=s.port, timeout=20)
+        cfg = make(theirs, "S")
+        for i in range(1, 6001):
+            theirs.request("S.%d" % (i % 7), b"%d" % i)
+        delete(theirs, "S", *gone)
+        _, _, _, data = snapshot(theirs, "S")
+        r = restore(ours, "S", cfg, data)
+        assert "error" not in r, r
+        same((state(ours, "S"), content(ours, "S")), (state(theirs, "S"), content(theirs, "S")))
+
+
 def with_the_client():
     """A stream goes from server to server to server."""
     cli, why = natscli.find()
@@ -256,7 +275,7 @@ def with_the_client():
 
 
 def main():
-    for test in (round_trip, odd_streams, refused, with_the_client):
+    for test in (round_trip, odd_streams, refused, tombstones, with_the_client):
         try:
             test()
         except Exception:  # noqa: BLE001
