@@ -120,6 +120,7 @@ static struct json_object *of_source(struct json_object *all, const char *name)
 struct growth {
     char *incr;    /* owned */
     char *sources; /* owned */
+    size_t sources_len;
 };
 
 /* What the message adds, and the header that says so afterwards. */
@@ -139,8 +140,7 @@ static void measure(const char *source, struct brk_str subject, const char *valu
     json_object_object_add(mine, key, json_object_new_string(value));
     struct json_out j = {0};
     put_map(&j, all, true);
-    json_out_raw(&j, "", 1);
-    g->sources = json_out_take(&j, NULL);
+    g->sources = json_out_take(&j, &g->sources_len);
     base_free(key);
     json_object_put(all);
 }
@@ -160,7 +160,7 @@ static void set_headers(struct js_hdr_edit *out, const struct brk_msg *m, const 
     memcpy(block + first + 11 + n, "\r\n", 2);
     memcpy(block + first + 13 + n, rest.len > first ? rest.buf + first : "\r\n", left);
     js_hdr_edit_begin(out, block, first + 13 + n + left);
-    js_hdr_edit_add(out, "Nats-Counter-Sources", g->sources, strlen(g->sources));
+    js_hdr_edit_add(out, "Nats-Counter-Sources", g->sources, g->sources_len);
     js_hdr_edit_fini(&rest);
     base_free(block);
 }
