@@ -603,6 +603,7 @@ static void publish_unit(struct eng *e, struct ckpt_unit *u)
             tail_trim(&s->tail, u->last_seq + 1);
             s->flushed_seq = u->last_seq;
         }
+        s->lap_bytes = u->bytes;
     }
     s->flushed_lsn = u->flushed_lsn;
     s->ckpt_first_seq = u->first_seq;
@@ -630,6 +631,7 @@ static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
     }
     s->next_dirty_lsn = 0;
     s->last_lsn = s->newest_lsn;
+    s->lap_at = s->memory ? UINT64_MAX : e->opts.tail_bytes;
 }
 
 static void unit_fini(struct ckpt_unit *u)
@@ -821,28 +823,50 @@ static void look_at_space(struct eng *e)
     }
 }
 
-static bool due(struct eng *e)
+/* Over which streams; LAP_FINAL: everything, at shutdown. */
+enum lap { LAP_NONE, LAP_TAILS, LAP_ALL, LAP_FINAL };
+
+static enum lap due(struct eng *e)
 {
     struct ckpt *k = e->ckpt;
     uint64_t used = jr_window_used(e->jr);
     if (k->in_doubt || eng_boot_ns(e) < k->retry_boot_ns) {
-        return false;
+        return LAP_NONE;
     }
     /* A lap that could not cover anything new would follow lap for ever. */
-    return k->wanted || k->tombstones_wait ||
-           (e->done_lsn > k->checkpoint_lsn &&
-            (used > e->opts.journal_window_bytes / 100 * LIM_JOURNAL_CHECKPOINT_PERCENT ||
-             starved_due(e, used)));
+    if (k->wanted || k->tombstones_wait ||
+        (e->done_lsn > k->checkpoint_lsn &&
+         (used > e->opts.journal_window_bytes / 100 * LIM_JOURNAL_CHECKPOINT_PERCENT ||
+          starved_due(e, used)))) {
+        return LAP_ALL;
+    }
+    return k->tail_full ? LAP_TAILS : LAP_NONE;
 }
 
-static void begin_lap(struct eng *e, bool final)
+/* Whether the lap goes over this stream. A lap for memory's sake leaves the many small ones to the
+ * next whole lap: their tails are not worth a flush each. What was dropped goes along: its row
+ * holds the name that a new stream may have by now. */
+static bool takes(const struct store_stream *s, enum lap lap)
+{
+    if (s->dropped) {
+        return s->ckpt_dirty || s->tomb_generation != 0;
+    }
+    return s->ckpt_dirty &&
+           (lap != LAP_TAILS || (!s->memory && s->tail.bytes >= s->eng->opts.tail_bytes / 4));
+}
+
+static void begin_lap(struct eng *e, enum lap lap)
 {
     struct ckpt *k = e->ckpt;
-    k->wanted = false;
-    k->tombstones_wait = false;
-    for (size_t i = 0; i < e->nstreams && !final; i++) {
-        for (size_t c = 0; e->by_name[i]->ckpt_dirty && c < e->by_name[i]->ncons; c++) {
-            cons_flush(e->by_name[i]->cons[c]);
+    k->tail_full = false;
+    if (lap != LAP_TAILS) {
+        k->wanted = false;
+        k->tombstones_wait = false;
+    }
+    for (size_t i = 0; i < e->nstreams && lap != LAP_FINAL; i++) {
+        struct store_stream *s = e->by_name[i];
+        for (size_t c = 0; takes(s, lap) && c < s->ncons; c++) {
+            cons_flush(s->cons[c]);
         }
     }
     /* A compaction under way may commit before this lap does: what a crash then leaves of the lap
@@ -852,12 +876,14 @@ static void begin_lap(struct eng *e, bool final)
     k->freeze_ticket = jw_open_ticket(e->jw) - 1;
     for (size_t i = 0; i < e->ngids; i++) {
         struct store_stream *s = e->by_gid[i];
-        if (s->dropped && s->tomb_generation != 0) {
+        if (takes(s, lap)) {
             freeze(e, s);
-            k->units[k->nunits - 1].drop_dir = !s->dir_gone;
-        } else if (s->ckpt_dirty) {
-            freeze(e, s);
+            k->units[k->nunits - 1].drop_dir =
+                s->dropped && s->tomb_generation != 0 && !s->dir_gone;
         }
+    }
+    if (lap == LAP_TAILS) {
+        return; /* who asked for everything waits for a lap over everything */
     }
     struct ckpt_request **tail =
         &k->running_requests; /* behind those of a lap that was cut short */
@@ -900,13 +926,15 @@ void ckpt_poll(struct eng *e)
         return;
     }
     switch (phase) {
-    case CKPT_IDLE:
-        if (k->flusher != NULL && due(e)) {
-            begin_lap(e, false);
+    case CKPT_IDLE: {
+        enum lap lap = k->flusher != NULL ? due(e) : LAP_NONE;
+        if (lap != LAP_NONE) {
+            begin_lap(e, lap);
             atomic_store_explicit(&k->phase, CKPT_WRITING, memory_order_release);
             env_task_wake(e->env, k->flusher);
         }
         break;
+    }
     case CKPT_WRITTEN: {
         enum st st = first_error(k, &err);
         if (st != ST_OK) {
@@ -1103,7 +1131,7 @@ bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)
     }
     k->end_lsn = end_lsn;
     for (int lap = 0; lap < 3; lap++) { /* a second and third for tombstones */
-        begin_lap(e, true);
+        begin_lap(e, LAP_FINAL);
         bool more = k->nunits > 0;
         write_units(e);
         enum st st = first_error(k, &err);
@@ -1123,36 +1151,4 @@ bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)
     }
     segs_reap(e->segs);
     return true;
-}
-
-/* --- tail column ------------------------------------------------------------------------------ */
-
-enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, size_t len)
-{
-    if (len < 8) {
-        return len == 0 ? ST_OK : ST_CORRUPT;
-    }
-    s->flushed_seq = get_u64le(blob);
-    if (len == 8) {
-        return ST_OK;
-    }
-    struct jr_chunk *c = jr_chunk_create(NULL, len);
-    if (c == NULL) {
-        return ST_NOMEM;
-    }
-    memcpy(c->base, blob + 8, len - 8);
-    c->used = len - 8;
-    enum st st = ST_OK;
-    for (size_t off = 0; off + MSG_HEAD_SIZE <= c->used;) {
-        struct msg m;
-        st = msg_get(c->base + off, c->used - off, &m);
-        if (st != ST_OK || m.seq <= s->last_seq || !msg_check(&m, s->eng->ident.crc_seed)) {
-            st = ST_CORRUPT;
-            break;
-        }
-        stream_apply_append(s, &m, c, (uint32_t)off, 0, NULL);
-        off += align_up(msg_size(m.subj_len, m.hdr_len, m.data_len), 8);
-    }
-    jr_chunk_release(c);
-    return st;
 }

@@ -73,8 +73,9 @@ struct ckpt {
     uint64_t commit_gen;
     struct err commit_err;
     bool wanted, tombstones_wait;
-    bool in_doubt; /* the catalogue cannot say whether a commit counts: nothing more is flushed
-                      until a restart */
+    bool tail_full; /* some stream's: a lap over the large ones is due */
+    bool in_doubt;  /* the catalogue cannot say whether a commit counts: nothing more is flushed
+                       until a restart */
     int64_t retry_boot_ns;
     int64_t starved_boot_ns; /* since when the journal has had no next file for want of space; 0 =
                                 it has */

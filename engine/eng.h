@@ -296,6 +296,8 @@ void ckpt_destroy(struct eng *e);
 void ckpt_poll(struct eng *e);                                   /* owner: starts and publishes */
 void ckpt_request(struct eng *e, store_done_fn done, void *arg); /* everything; done may be NULL */
 bool ckpt_idle(struct eng *e);
+/* The stream's tail has reached s->lap_at. */
+void ckpt_tail_grew(struct store_stream *s);
 void ckpt_stream_dropped(
     struct store_stream *s); /* before its consumers are freed: their rows go too */
 void ckpt_consumer_dropped(struct store_stream *s, uint32_t sub);

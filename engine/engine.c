@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 
 #define START_FILES_MAX                                                                            \
@@ -568,6 +569,7 @@ static void defaults(struct eng_opts *o)
         o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : 4 * MIB;
     o->journal_file_max_bytes =
         o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
+    o->tail_bytes = o->tail_bytes != 0 ? o->tail_bytes : LIM_TAIL_STREAM_BYTES;
     o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
     o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 128 * MIB;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;

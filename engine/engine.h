@@ -16,9 +16,11 @@ struct eng_opts {
     uint64_t max_mem_bytes;
     uint64_t journal_window_bytes;                           /* 0 = 256 MiB */
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */
-    uint64_t block_cache_bytes;                              /* 0 = 128 MiB */
-    int64_t clock_hold_ns;                                   /* 0 = 10 min */
-    uint64_t segment_bytes;       /* segments are sealed at this size; 0 = 64 MiB */
+    uint64_t tail_bytes;        /* of one stream, in memory and in no segment: a checkpoint begins;
+                                   0 = LIM_TAIL_STREAM_BYTES */
+    uint64_t block_cache_bytes; /* 0 = 128 MiB */
+    int64_t clock_hold_ns;      /* 0 = 10 min */
+    uint64_t segment_bytes;     /* segments are sealed at this size; 0 = 64 MiB */
     uint64_t compact_bytes_per_s; /* background compaction reads so much; 0 = 32 MiB,
                                      UINT64_MAX = no limit */
     /* jsadmin: load and replay in memory and start nothing; no message is written or removed

@@ -25,8 +25,7 @@ struct jw; /* an owner's writer; used by one thread */
 /* A block of memory that holds records; written by the owner, read by lane, flusher, readers. Bytes
  * below what was sealed never change. Shared by reference count (any thread). */
 struct jr_chunk {
-    uint8_t *base; /* 4 KiB aligned, inside alloc */
-    void *alloc;   /* owned */
+    uint8_t *base; /* owned; 4 KiB aligned */
     size_t cap;    /* bytes */
     size_t used;   /* owner only */
     atomic_uint refs;

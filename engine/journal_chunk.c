@@ -5,14 +5,14 @@
 struct jr_chunk *jr_chunk_create(struct jr *jr, size_t cap)
 {
     ASSERT(cap <= UINT32_MAX);
+    /* asked for as it is: a page more would fall into the allocator's next class, a quarter above
+     */
     size_t room = (size_t)align_up(cap, BASE_PAGE);
-    uint8_t *raw = base_try_malloc(room + BASE_PAGE);
-    if (raw == NULL) {
+    uint8_t *base = base_try_aligned(BASE_PAGE, room);
+    if (base == NULL) {
         return NULL;
     }
-    uint8_t *base = raw + (BASE_PAGE - (uintptr_t)raw % BASE_PAGE) % BASE_PAGE;
     struct jr_chunk *c = base_calloc(1, sizeof(*c));
-    c->alloc = raw;
     c->base = base;
     c->cap = room;
     c->jr = jr;
@@ -31,7 +31,7 @@ void jr_chunk_release(struct jr_chunk *c)
     unsigned before = atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel);
     ASSERT(before > 0);
     if (before == 1) {
-        base_free(c->alloc);
+        base_free(c->base);
         base_free(c);
     }
 }

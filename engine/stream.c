@@ -60,6 +60,7 @@ void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32
     }
     s->cfg_version = cfg_version;
     s->memory = s->cfg.storage == STORAGE_MEMORY;
+    s->lap_at = s->memory ? UINT64_MAX : s->eng->opts.tail_bytes;
     s->durability = s->memory                            ? DURABILITY_MEMORY
                     : s->cfg.persist == PERSIST_ASYNC    ? DURABILITY_ASYNC
                     : s->eng->opts.sync_interval_ns != 0 ? DURABILITY_RELAXED
@@ -280,8 +281,8 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
         liveset_skip(s->live, m->seq - 1); /* a copy of a stream with holes; or lost to damage */
     }
     liveset_append(s->live, m->seq);
-    sidx_add(s->idx, subject, m->subj_len, m->seq);
-    msgmap_set(&s->map, m->seq, sidx_id(sidx_find(s->idx, subject, m->subj_len)), (uint32_t)size);
+    const struct sidx_entry *entry = sidx_add(s->idx, subject, m->subj_len, m->seq);
+    msgmap_set(&s->map, m->seq, sidx_id(entry), (uint32_t)size);
     tail_add(&s->tail, m->seq, chunk, off,
              (uint32_t)msg_size(m->subj_len, m->hdr_len, m->data_len));
     account_bytes(s, (int64_t)size);
@@ -301,6 +302,9 @@ void stream_apply_append(struct store_stream *s, const struct msg *m, struct jr_
         stream_apply_floor(s, new_floor);
     }
     set_first(s);
+    if (s->tail.bytes >= s->lap_at) {
+        ckpt_tail_grew(s);
+    }
 }
 
 /* --- logging ---------------------------------------------------------------------------------- */

@@ -90,13 +90,20 @@ void *base_try_realloc(void *p, size_t size)
     return try_must_fail() ? NULL : realloc(p, at_least_one(size));
 }
 
-void *base_aligned(size_t align, size_t size)
+static void *aligned(size_t align, size_t size)
 {
     void *p = NULL;
-    if (posix_memalign(&p, align, at_least_one(size)) != 0) {
-        p = NULL;
-    }
-    return must(p, size);
+    return posix_memalign(&p, align, at_least_one(size)) == 0 ? p : NULL;
+}
+
+void *base_aligned(size_t align, size_t size)
+{
+    return must(aligned(align, size), size);
+}
+
+void *base_try_aligned(size_t align, size_t size)
+{
+    return try_must_fail() ? NULL : aligned(align, size);
 }
 
 char *base_strndup(const char *s, size_t len)

@@ -41,6 +41,7 @@ void *base_malloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *base_calloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *base_realloc(void *p, size_t size) __attribute__((returns_nonnull));
 void *base_try_malloc(size_t size) __attribute__((malloc));
+void *base_try_aligned(size_t align, size_t size) __attribute__((malloc));
 void *base_try_realloc(void *p, size_t size);
 void *base_aligned(size_t align, size_t size) __attribute__((malloc, returns_nonnull));
 char *base_strdup(const char *s) __attribute__((malloc, returns_nonnull));

@@ -73,8 +73,7 @@
 #define LIM_ROW_LOG_BYTES_MIN (4 * MIB)     /* a new full dump only above this */
 
 /* --- memory (ceilings, touched lazily) --- */
-#define LIM_TAIL_BYTES_MAX (1 * GIB) /* and at most LIM_TAIL_PERCENT of the machine */
-#define LIM_TAIL_PERCENT 25u
+#define LIM_TAIL_STREAM_BYTES (16 * MIB) /* one stream's messages that no segment has: a checkpoint of it begins */
 #define LIM_BLOCK_CACHE_BYTES_DEFAULT (256 * MIB)
 
 /* --- disk --- */

@@ -140,6 +140,7 @@ void sw_init(struct world *w, uint64_t seed)
 {
     static const uint64_t segments[] = {0, 16 * KIB, 32 * KIB, 128 * KIB};
     static const uint64_t windows[] = {512 * KIB, MIB, 4 * MIB};
+    static const uint64_t tails[] = {0, 4 * KIB, 24 * KIB, 100 * KIB};
     memset(w, 0, sizeof *w);
     w->seed = seed;
     w->rnd.state = prng_mix(seed * 2 + 1);
@@ -158,6 +159,7 @@ void sw_init(struct world *w, uint64_t seed)
         .journal_window_bytes = windows[prng_below(&w->rnd, 3)],
         .block_cache_bytes = 256 * KIB,
         .compact_bytes_per_s = UINT64_MAX,
+        .tail_bytes = tails[prng_mix(seed + 1) % ARRAY_LEN(tails)],
         .segment_bytes = segments[prng_mix(seed) % ARRAY_LEN(segments)],
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
     };
