@@ -18,9 +18,9 @@ struct brk_watch;
 #define BRK_ACCOUNT_SYSTEM "$SYS"
 
 /* Rewrites the subject of a publish before interest is looked up: where mappings, imports/exports
- * and transforms sit. Returns the subject to use (the given one, or bytes valid until the next
- * call). */
-typedef struct brk_str (*brk_map_fn)(void *arg, struct brk_str subject);
+ * and transforms sit. Returns the subject to use: the given one, a part of it, or what was written
+ * to `room`, which holds as many bytes as the given one has. */
+typedef struct brk_str (*brk_map_fn)(void *arg, struct brk_str subject, char *room);
 
 /* Messages and bytes as nats-server counts them: payload and headers, each delivery counted. */
 struct brk_flow {

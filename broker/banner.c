@@ -91,6 +91,9 @@ void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64
     log_inf("  Max Memory:      %s", brk_friendly_bytes(max_memory, size));
     log_inf("  Max Storage:     %s", brk_friendly_bytes(max_file, size));
     log_inf("  Store Directory: \"%s\"", store_dir);
+    if (o->js.domain != NULL) {
+        log_inf("  Domain:          %s", o->js.domain);
+    }
     log_inf("  API Level:       %u", JS_API_LEVEL);
     if (o->js.sync_always) {
         log_inf("  Durability:      durable (acknowledged after the sync)");

@@ -124,10 +124,9 @@ static const struct brk_key table[] = {
         C(JS, "store_dir|store|storedir") C(JS, "sync_interval|sync") S(
             JS, SIZE, "max_memory_store|max_mem_store|max_mem",
             js.max_memory_store) S(JS, SIZE, "max_file_store|max_file", js.max_file_store)
-            S(JS, COUNT, "request_queue_limit", js.request_queue_limit) C(
-                JS, "limits") R(JS, "domain", "start without a JetStream domain")
-                R(JS, "key|ek|encryption_key", "start without encryption at rest") R(
-                    JS, "prev_key|prev_ek|prev_encryption_key", "start without encryption at rest")
+            S(JS, COUNT, "request_queue_limit", js.request_queue_limit) C(JS, "limits") C(
+                JS, "domain") R(JS, "key|ek|encryption_key", "start without encryption at rest")
+                R(JS, "prev_key|prev_ek|prev_encryption_key", "start without encryption at rest")
                     R(JS, "cipher", "start without encryption at rest")
                         R(JS, "tpm", "start without encryption at rest") W(JS, "extension_hint",
                                                                            "it concerns leaf nodes")

@@ -521,6 +521,26 @@ static void set_sync(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
+/* It becomes a token of subjects. */
+static void set_domain(struct map *m, const struct brk_conf_entry *e)
+{
+    if (!want(m, e, BRK_CONF_STRING)) {
+        return;
+    }
+    const char *name = e->value->text;
+    const char *odd = strpbrk(name, " \t\n\f\r");
+    if (odd != NULL || strcmp(name, ">") == 0) {
+        error_at(m, e->value->pos,
+                 "invalid domain name: derived \"$JS.%.200s.API.>\" is not a valid subject", name);
+    } else if (strpbrk(name, ".*>") != NULL) {
+        error_at(m, e->value->pos, "invalid domain name: may not contain ., * or >");
+    } else if (strlen(name) > BRK_DOMAIN_MAX) {
+        error_at(m, e->value->pos, "a domain name may have %d bytes", BRK_DOMAIN_MAX);
+    } else {
+        brk_opts_set_str(&m->o->js.domain, name[0] == '\0' ? NULL : name);
+    }
+}
+
 static void set_limits(struct map *m, const struct brk_conf_entry *e)
 {
     if (want(m, e, BRK_CONF_MAP)) {
@@ -628,6 +648,8 @@ static void custom_js(struct map *m, const struct brk_key *k, const struct brk_c
         set_store_dir(m, e);
     } else if (is_key(k, "sync_interval")) {
         set_sync(m, e);
+    } else if (is_key(k, "domain")) {
+        set_domain(m, e);
     } else {
         ASSERT(is_key(k, "limits"));
         set_limits(m, e);

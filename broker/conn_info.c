@@ -54,10 +54,15 @@ static size_t put_account(const struct brk_conn *c, char *out, size_t size)
 void brk_conn_send_info(struct brk_conn *c, bool connected)
 {
     const struct brk_server *s = c->server;
-    char name[600], host[300], account[700] = "", line[2600];
+    char name[600], host[300], account[700] = "", domain[6 * BRK_DOMAIN_MAX + 32] = "", line[4600];
     bool auth = s->auth_required || (connected && brk_auth_enabled(s->auth));
     (void)json_escape(name, sizeof name, s->name);
     (void)json_escape(host, sizeof host, s->opts->host);
+    if (s->jetstream && s->opts->js.domain != NULL) {
+        char text[6 * BRK_DOMAIN_MAX + 16];
+        (void)json_escape(text, sizeof text, s->opts->js.domain);
+        (void)snprintf(domain, sizeof domain, ",\"domain\":\"%s\"", text);
+    }
     if (connected) {
         (void)put_account(c, account, sizeof account);
     }
@@ -65,12 +70,12 @@ void brk_conn_send_info(struct brk_conn *c, bool connected)
         line, sizeof line,
         "INFO {\"server_id\":\"%s\",\"server_name\":\"%s\",\"version\":\"%s\",\"proto\":%d,"
         "\"go\":\"%s\",\"host\":\"%s\",\"port\":%u,\"headers\":%s,%s\"max_payload\":%lld,%s"
-        "\"client_id\":%llu,\"client_ip\":\"%s\"%s,%s\"api_lvl\":%u,\"millrace\":\"%s\"} \r\n",
+        "\"client_id\":%llu,\"client_ip\":\"%s\"%s%s,%s\"api_lvl\":%u,\"millrace\":\"%s\"} \r\n",
         s->id, name, BRK_NATS_VERSION, BRK_PROTO, COMPILER, host, (unsigned)s->port,
         s->opts->no_header_support ? "false" : "true", auth ? "\"auth_required\":true," : "",
         (long long)s->opts->max_payload, s->jetstream ? "\"jetstream\":true," : "",
-        (unsigned long long)c->cid, c->trans->peer_ip, account, s->lame_duck ? "\"ldm\":true," : "",
-        JS_API_LEVEL, MILLRACE_VERSION);
+        (unsigned long long)c->cid, c->trans->peer_ip, account, domain,
+        s->lame_duck ? "\"ldm\":true," : "", JS_API_LEVEL, MILLRACE_VERSION);
     ASSERT(n > 0);
     ASSERT((size_t)n < sizeof line);
     brk_conn_send(c, line, (size_t)n);

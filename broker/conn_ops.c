@@ -444,10 +444,13 @@ static enum brk_op op_pub(void *arg, const struct brk_msg *parsed)
     if (c->verbose) {
         send_ok(c);
     }
-    if (brk_publish(c->account, &m) == 0 && c->no_responders && m.reply.n > 0 &&
+    struct brk_map map; /* its name is told, too, when nobody is there */
+    m.subject = brk_map_subject(c->account, m.subject, &map);
+    if (brk_deliver(c->account, m.subject, &m) == 0 && c->no_responders && m.reply.n > 0 &&
         (c->account->silent == NULL || !c->account->silent(m.subject))) {
         send_no_responders(c, m.subject, m.reply);
     }
+    brk_map_fini(&map);
     return op_of(c);
 }
 

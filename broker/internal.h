@@ -30,6 +30,16 @@ void brk_isub_destroy(struct brk_sub *sub);
  * (clients and callbacks; one per queue group); 0: no interest. */
 size_t brk_publish(struct brk_account *acc, const struct brk_msg *msg);
 
+/* The subject under which a publish to `subject` is delivered. Valid until brk_map_fini, which must
+ * follow, and as long as `subject`. */
+struct brk_map {
+    char small[256];
+    char *large; /* owned; NULL: small sufficed */
+};
+struct brk_str brk_map_subject(const struct brk_account *acc, struct brk_str subject,
+                               struct brk_map *m);
+void brk_map_fini(struct brk_map *m);
+
 /* Delivers to whoever is interested in `to`, showing msg->subject (and reply) on the wire: how
  * consumers deliver stored messages. Mappings are not applied. Returns the number of deliveries. */
 size_t brk_deliver(struct brk_account *acc, struct brk_str to, const struct brk_msg *msg);

@@ -166,6 +166,10 @@ static struct js_account *add_account(struct js *js, struct brk_account *acc)
     ja->js = js;
     ja->acc = acc;
     acc->silent = api_silent;
+    if (js->d.opts->domain != NULL) {
+        acc->map_subject = js_domain_map;
+        acc->map_arg = js;
+    }
     struct js_account **tail = &js->accounts;
     while (*tail != NULL) {
         tail = &(*tail)->next;

@@ -56,6 +56,7 @@ static void names(struct adv *a, const char *stream, const char *consumer)
 
 static void send(struct js_account *ja, struct adv *a)
 {
+    js_domain_put(ja->js, &a->j);
     json_out_end(&a->j);
     js_send(ja, (struct brk_str){a->subject, a->subject_len}, NULL, 0, a->j.buf, a->j.len);
     json_out_fini(&a->j);

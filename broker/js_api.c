@@ -488,6 +488,7 @@ void js_h_info(struct js_req *r)
     json_out_i64(j, "storage_max_stream_bytes", l->store_max_stream_bytes);
     json_out_bool(j, "max_bytes_required", l->max_bytes_required);
     json_out_end(j);
+    js_domain_put(r->js, j);
     json_out_open(j, "api");
     json_out_u64(j, "level", JS_API_LEVEL);
     json_out_u64(j, "total", r->ja->api_total);

@@ -163,10 +163,15 @@ static void put_cluster(struct js *js, struct json_out *j)
     json_out_end(j);
 }
 
-static void put_info(struct js *js, struct json_out *j, struct store_stream *ss, bool server)
+/* named: with the domain, which upstream leaves out where a stream is made or restored. */
+static void put_info(struct js *js, struct json_out *j, struct store_stream *ss, bool server,
+                     bool named)
 {
     put_config(js, j, ss, server);
     put_state(js, j, ss, NULL, 0, false);
+    if (named) {
+        js_domain_put(js, j);
+    }
     js_copiers_put(js, j, ss);
     json_out_time(j, "ts", env_real_ns(js->d.env));
     put_ours(js, j, ss);
@@ -219,6 +224,7 @@ void js_h_stream_info(struct js_req *r)
     json_out_u64(j, "limit", subjects.n > 0 ? JS_SUBJECTS_PAGE : 0);
     put_config(r->js, j, s->ss, true);
     put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
+    js_domain_put(r->js, j);
     put_cluster(r->js, j);
     js_copiers_put(r->js, j, s->ss);
     json_out_time(j, "ts", env_real_ns(r->js->d.env));
@@ -316,7 +322,7 @@ void js_h_stream_list(struct js_req *r)
     json_out_array(&r->out, "streams");
     for (size_t i = from; i < to; i++) {
         json_out_begin(&r->out);
-        put_info(r->js, &r->out, v[i], false);
+        put_info(r->js, &r->out, v[i], false, true);
         json_out_end(&r->out);
     }
     json_out_array_end(&r->out);
@@ -485,7 +491,7 @@ static bool read_request(struct js_req *r, struct js_stream_req *q, bool update)
 static void answer_created(struct js_req *r, struct js_stream *s)
 {
     (void)js_req_begin(r);
-    put_info(r->js, &r->out, s->ss, true);
+    put_info(r->js, &r->out, s->ss, true, false);
     json_out_bool(&r->out, "did_create", true);
     js_req_answer_durable(r, s);
 }
@@ -556,7 +562,7 @@ static void updated(void *arg, enum st st, struct store_stream *ss, const struct
     js_stream_reload(r->stream);
     js_adv_stream(r->stream, "UPDATED", "modify");
     (void)js_req_begin(r);
-    put_info(r->js, &r->out, r->stream->ss, true);
+    put_info(r->js, &r->out, r->stream->ss, true, true);
     js_req_answer_durable(r, r->stream);
 }
 
@@ -738,7 +744,7 @@ bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c)
 
 void js_put_stream_info(struct js *js, struct json_out *j, struct store_stream *ss)
 {
-    put_info(js, j, ss, true);
+    put_info(js, j, ss, true, false);
 }
 
 void js_put_snap_state(struct json_out *j, const struct stream_state *st)

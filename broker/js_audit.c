@@ -38,7 +38,7 @@ void js_audit_begin(struct js_req *r, const struct brk_conn *from)
     if (from->rtt_ns > 0) {
         json_out_i64(&j, "rtt", from->rtt_ns);
     }
-    put_set(&j, "server", ja->js->d.server_id);
+    put_set(&j, "server", ja->js->d.server_name);
     json_out_str(&j, "kind", "Client");
     json_out_str(&j, "client_type", "nats");
     json_out_end(&j);
@@ -59,7 +59,7 @@ void js_audit_send(struct js_req *r)
     json_out_str(&j, "type", "io.nats.jetstream.advisory.v1.api_audit");
     json_out_str(&j, "id", id);
     json_out_time(&j, "timestamp", env_real_ns(r->js->d.env));
-    put_set(&j, "server", r->js->d.server_id);
+    put_set(&j, "server", r->js->d.server_name);
     json_out_key(&j, "client");
     json_out_raw(&j, r->audit, strlen(r->audit));
     j.comma = true;
@@ -68,6 +68,7 @@ void js_audit_send(struct js_req *r)
         json_out_strn(&j, "request", r->body.p, r->body.n);
     }
     json_out_strn(&j, "response", r->out.buf, r->out.len);
+    js_domain_put(r->js, &j);
     json_out_end(&j);
     js_send(r->ja, topic, NULL, 0, j.buf, j.len);
     json_out_fini(&j);

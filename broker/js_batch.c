@@ -259,6 +259,7 @@ static void answer(struct js_stream *s, struct brk_str reply, struct brk_str id,
         struct json_out j = {0};
         json_out_begin(&j);
         json_out_strn(&j, "stream", s->name, s->name_len);
+        js_domain_put(s->ja->js, &j);
         json_out_u64(&j, "seq", r->seq);
         json_out_strn(&j, "batch", id.p, id.n);
         json_out_u64(&j, "count", count);

@@ -230,6 +230,7 @@ static void say_end(struct js_stream *s, struct brk_str reply, const struct js_f
     struct json_out j = {0};
     json_out_begin(&j);
     json_out_strn(&j, "stream", s->name, s->name_len);
+    js_domain_put(s->ja->js, &j);
     json_out_u64(&j, "seq", b->last_seq);
     json_out_strn(&j, "batch", b->id, b->id_len);
     json_out_u64(&j, "count", b->persisted);

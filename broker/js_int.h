@@ -569,6 +569,12 @@ bool js_push_run(struct js_consumer *c, unsigned budget);
 void js_push_tick(struct js_consumer *c);
 void js_push_fc_cb(void *arg, const struct brk_msg *msg); /* arg: js_account */
 
+/* --- the domain (js_domain.c) --- */
+/* $JS.<domain>.API.X is $JS.API.X, as a publish's subject. A brk_map_fn; arg: js. */
+struct brk_str js_domain_map(void *arg, struct brk_str subject, char *room);
+/* Writes the member "domain", when there is one. */
+void js_domain_put(const struct js *js, struct json_out *j);
+
 /* --- acks (js_ack.c) --- */
 /* "<domain>.<account hash>." of v2 subjects, or "" where v1 is handed out. */
 void js_v2_part(const struct js_account *ja, char *out, size_t size);

@@ -134,7 +134,7 @@ static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err 
 
 static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, bool duplicate)
 {
-    char buf[64 + 6 * JS_NAME_MAX];
+    char buf[96 + 6 * (JS_NAME_MAX + BRK_DOMAIN_MAX)];
     ASSERT(s->ack_head_len + 48 <= sizeof buf);
     memcpy(buf, s->ack_head, s->ack_head_len);
     char *p = js_put_u64(buf + s->ack_head_len, seq);
@@ -209,6 +209,7 @@ static void answer_val(struct js_stream *s, const struct js_ctx *c, uint64_t seq
     struct json_out j = {0};
     json_out_begin(&j);
     json_out_strn(&j, "stream", s->name, s->name_len);
+    js_domain_put(s->ja->js, &j);
     json_out_u64(&j, "seq", seq);
     json_out_strn(&j, "val", c->reply + c->reply_len, c->extra_len);
     json_out_end(&j);

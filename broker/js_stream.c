@@ -167,6 +167,7 @@ struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *s
     struct json_out j = {0};
     json_out_begin(&j);
     json_out_strn(&j, "stream", s->name, n);
+    js_domain_put(js, &j);
     json_out_key(&j, "seq");
     s->ack_head = json_out_take(&j, &s->ack_head_len);
     htab_add(&ja->streams, &s->by_name, js_name_hash(s->name, n));

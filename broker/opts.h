@@ -72,12 +72,14 @@ struct brk_account_opt {
     struct brk_js_account_limits limits;
 };
 
+#define BRK_DOMAIN_MAX 255
+
 struct brk_js_opts {
     bool enabled;
     bool strict;     /* unknown fields in API requests are an error; true by default */
     char *store_dir; /* owned; NULL: a folder under the system's temporary directory, with a warning
                       */
-    char *domain;    /* owned */
+    char *domain;    /* owned; NULL: none; a token of subjects of at most BRK_DOMAIN_MAX bytes */
     int64_t max_memory_store; /* bytes; -1: 3/4 of the machine's memory */
     int64_t max_file_store;   /* bytes; -1: 3/4 of the free disk space */
     bool ack_fc_v2;           /* ack and flow control subjects carry domain and account */

@@ -340,15 +340,36 @@ size_t brk_deliver_iov(struct brk_account *acc, struct brk_str to, const struct 
     return fan_out(acc, to, &f);
 }
 
+struct brk_str brk_map_subject(const struct brk_account *acc, struct brk_str subject,
+                               struct brk_map *m)
+{
+    m->large = NULL;
+    if (acc->map_subject == NULL) {
+        return subject;
+    }
+    if (subject.n > sizeof m->small) {
+        m->large = base_malloc(subject.n);
+    }
+    return acc->map_subject(acc->map_arg, subject, m->large != NULL ? m->large : m->small);
+}
+
+void brk_map_fini(struct brk_map *m)
+{
+    base_free(m->large);
+}
+
 size_t brk_publish(struct brk_account *acc, const struct brk_msg *msg)
 {
     ASSERT(acc->magic == BRK_ACCOUNT_MAGIC);
     if (acc->map_subject == NULL) {
         return brk_deliver(acc, msg->subject, msg);
     }
+    struct brk_map map;
     struct brk_msg mapped = *msg;
-    mapped.subject = acc->map_subject(acc->map_arg, msg->subject);
-    return brk_deliver(acc, mapped.subject, &mapped);
+    mapped.subject = brk_map_subject(acc, msg->subject, &map);
+    size_t n = brk_deliver(acc, mapped.subject, &mapped);
+    brk_map_fini(&map);
+    return n;
 }
 
 /* --- the internal client ---------------------------------------------------------------------- */

@@ -236,6 +236,25 @@ static void zero_means_default(void **state)
     unload(&l);
 }
 
+static void a_domain(void **state)
+{
+    struct loaded l;
+    char text[400];
+    (void)state;
+    load_ok(&l, "jetstream { domain: hub }");
+    assert_string_equal(l.o.js.domain, "hub");
+    unload(&l);
+    load_ok(&l, "jetstream { domain: \"\" }");
+    assert_null(l.o.js.domain);
+    unload(&l);
+    for (int n = BRK_DOMAIN_MAX; n <= BRK_DOMAIN_MAX + 1; n++) {
+        (void)snprintf(text, sizeof text, "jetstream { domain: \"%0*d\" }", n, 0);
+        load(&l, text);
+        assert_int_equal(l.st, n == BRK_DOMAIN_MAX ? ST_OK : ST_INVALID);
+        unload(&l);
+    }
+}
+
 static const char *const bad[][2] = {
     {"foo: 1", "t.conf:1:1: unknown field \"foo\""},
     {"port: 1\n  foo: 1", "t.conf:2:3: unknown field \"foo\""},
@@ -301,6 +320,14 @@ static const char *const bad[][2] = {
     {"jetstream { limits { foo: 1 } }", "t.conf:1:22: unknown field \"foo\""},
     {"store_dir: /a\njetstream { store_dir: /b }",
      "t.conf:2:13: Duplicate 'store_dir' configuration"},
+    {"jetstream { domain: 5 }",
+     "t.conf:1:21: \"domain\" must be a string, not an integer; put it in quotes"},
+    {"jetstream { domain: \"a.b\" }",
+     "t.conf:1:21: invalid domain name: may not contain ., * or >"},
+    {"jetstream { domain: \"a b\" }",
+     "t.conf:1:21: invalid domain name: derived \"$JS.a b.API.>\" is not a valid subject"},
+    {"jetstream { domain: \">\" }",
+     "t.conf:1:21: invalid domain name: derived \"$JS.>.API.>\" is not a valid subject"},
     /* refused */
     {"\n  tls {}", "t.conf:2:3: \"tls\" is not served yet; remove it to start without TLS"},
     {"cluster {}", "t.conf:1:1: \"cluster\" is not served yet; remove it to start a single server"},
@@ -405,6 +432,7 @@ int main(void)
         cmocka_unit_test(users_and_accounts),
         cmocka_unit_test(jetstream_block),
         cmocka_unit_test(zero_means_default),
+        cmocka_unit_test(a_domain),
         cmocka_unit_test(each_bad_file_has_its_error),
         cmocka_unit_test(all_errors_are_told_at_once_and_no_more_than_the_bound),
         cmocka_unit_test(keys_without_effect_are_listed),

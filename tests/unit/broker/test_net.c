@@ -273,9 +273,13 @@ static void watches(void **state)
 
 /* --- mapping ---------------------------------------------------------------------------------- */
 
-static struct brk_str map_to_b(void *arg, struct brk_str subject)
+static struct brk_str map_to_b(void *arg, struct brk_str subject, char *room)
 {
     (void)arg;
+    if (subject.n == 300) {
+        memset(room, 'l', subject.n);
+        return (struct brk_str){room, subject.n};
+    }
     return subject.n == 1 && subject.p[0] == 'a' ? str("b") : subject;
 }
 
@@ -286,6 +290,13 @@ static void mapping(void **state)
     int fd = client(f);
     say(fd, "SUB a 1\r\nSUB b 2\r\nPUB a 1\r\nx\r\nPUB b 1\r\ny\r\n");
     expect(f, fd, "MSG b 2 1\r\nx\r\nMSG b 2 1\r\ny\r\n");
+    char ls[301], text[700];
+    memset(ls, 'l', 300);
+    ls[300] = '\0';
+    (void)snprintf(text, sizeof text, "SUB %s 3\r\nPUB %.299sx 1\r\nz\r\n", ls, ls);
+    say(fd, text);
+    (void)snprintf(text, sizeof text, "MSG %s 3 1\r\nz\r\n", ls);
+    expect(f, fd, text);
     sync_with(f, fd);
     close(fd);
 }
