@@ -11,8 +11,12 @@
 
 #define TASKS_MAX 4u
 #define QUEUE_DEFAULT 1024u
-#define AHEAD_MAX 16u
-#define AHEAD_BYTES_MAX (2 * MIB) /* large messages: fewer blocks ahead */
+#define AHEAD_MAX 32u
+#define AHEAD_BYTES_MAX (4 * MIB) /* large messages: fewer blocks ahead */
+#define LOT_MAX 32u               /* blocks that one transfer brings */
+/* A file that was read as often as this past the page cache is wanted by many: from then on it goes
+ * through it. */
+#define COLD_READS 2u
 
 struct waiter {
     reader_cb cb; /* NULL: forgotten */
@@ -43,6 +47,7 @@ struct task {
     struct reader_pool *pool;
     struct env_task *t;
     struct seg_scratch sc; /* task only */
+    uint8_t *pages;        /* owned; SEG_BULK_BYTES, or NULL; task only */
 };
 
 struct reader_pool {
@@ -78,6 +83,13 @@ static void queue_push(struct queue *q, struct request *r)
     q->tail = r;
 }
 
+static void queue_append(struct queue *q, const struct queue *more)
+{
+    more->head->prev = q->tail;
+    *(q->tail != NULL ? &q->tail->next : &q->head) = more->head;
+    q->tail = more->tail;
+}
+
 static void queue_remove(struct queue *q, struct request *r)
 {
     *(r->prev != NULL ? &r->prev->next : &q->head) = r->next;
@@ -88,56 +100,130 @@ static void queue_remove(struct queue *q, struct request *r)
 
 /* --- the task's side -------------------------------------------------------------------------- */
 
-static enum st read_block(struct segs *s, const struct seg_view *v, uint32_t block_no,
-                          struct seg_scratch *sc, struct block **b_out, struct err *err)
+static enum st open_view(struct segs *s, const struct seg_view *v, struct seg_io *io,
+                         struct err *err)
 {
-    *b_out = NULL;
-    struct seg_io io = {.env = s->env, .uuid = v->file->uuid, .limit = v->row.durable_len};
-    enum st st = seg_file_pin(v->file, &io.f, err);
-    if (st != ST_OK) {
-        /* the row promised the file; only a stream that is being dropped loses it under a reader */
-        return st == ST_NOTFOUND ? ST_CLOSED : st;
-    }
-    st =
-        seg_block_load(&io, &v->bidx[block_no], v->file->id, block_no, s->crc_seed, sc, b_out, err);
-    seg_file_unpin(v->file);
-    return st;
+    *io = (struct seg_io){.env = s->env, .uuid = v->file->uuid, .limit = v->row.durable_len};
+    enum st st = seg_file_pin(v->file, &io->f, err);
+    /* the row promised the file; only a stream that is being dropped loses it under a reader */
+    return st == ST_NOTFOUND ? ST_CLOSED : st;
 }
 
-static void serve(struct task *t, struct request *r)
+static enum st load_block(struct segs *s, const struct seg_view *v, const struct seg_io *io,
+                          uint32_t block_no, struct seg_scratch *sc, struct block **b_out,
+                          struct err *err)
+{
+    return seg_block_load(io, &v->bidx[block_no], v->file->id, block_no, s->crc_seed, sc, b_out,
+                          err);
+}
+
+static uint64_t block_off(const struct seg_view *v, uint32_t block_no)
+{
+    return (uint64_t)v->bidx[block_no].off8 * SEG_ALIGN;
+}
+
+/* Bytes of whole pages from the first block's to the last one's. */
+static uint64_t lot_bytes(const struct seg_view *v, uint32_t first, uint32_t last)
+{
+    uint64_t end = block_off(v, last) + SEG_BLOCK_HEAD + v->bidx[last].stored_len;
+    uint64_t from = block_off(v, first);
+    return align_up(end, SEG_PAGE) - (from - from % SEG_PAGE);
+}
+
+/* Large blocks that follow each other come with one transfer past the page cache. Failing is no
+ * error: each block is then read by itself. */
+static void read_ahead(struct task *t, const struct seg_view *v, struct seg_io *io, uint32_t first,
+                       size_t n)
+{
+    uint64_t from = block_off(v, first);
+    from -= from % SEG_PAGE;
+    uint64_t len = lot_bytes(v, first, first + (uint32_t)n - 1);
+    if (v->bidx[first].stored_len <= SEG_LARGE_BLOCK || len > SEG_BULK_BYTES ||
+        from + len > io->limit ||
+        atomic_load(&v->file->past_cache) > COLD_READS * v->row.durable_len) {
+        return;
+    }
+    if (t->pages == NULL) {
+        t->pages = base_pages(SEG_BULK_BYTES);
+    }
+    size_t got = 0;
+    if (env_pread_direct(io->env, io->f, t->pages, (size_t)len, from, &got, NULL) == ST_OK) {
+        atomic_fetch_add(&v->file->past_cache, got);
+        io->ahead = t->pages;
+        io->ahead_off = from;
+        io->ahead_len = got;
+    }
+}
+
+/* The requests are for blocks of one view that follow each other. */
+static void serve(struct task *t, struct request *const *lot, size_t n)
 {
     struct reader_pool *p = t->pool;
-    r->st = read_block(p->o.segs, r->view, r->block_no, &t->sc, &r->b, &r->err);
-    if (r->st == ST_OK) {
-        blockcache_put(p->o.cache, r->b);
+    struct segs *s = p->o.segs;
+    const struct seg_view *v = lot[0]->view;
+    struct seg_io io;
+    struct err err = {0};
+    enum st st = open_view(s, v, &io, &err);
+    if (st == ST_OK) {
+        read_ahead(t, v, &io, lot[0]->block_no, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct request *r = lot[i];
+        r->err = err;
+        r->st = st != ST_OK ? st : load_block(s, v, &io, r->block_no, &t->sc, &r->b, &r->err);
+        if (r->st == ST_OK) {
+            blockcache_put(p->o.cache, r->b);
+        }
+    }
+    if (st == ST_OK) {
+        seg_file_unpin(v->file);
     }
 }
 
-static struct request *next_request(struct reader_pool *p)
+static struct request *take_head(struct queue *q)
+{
+    struct request *r = q->head;
+    queue_remove(q, r);
+    r->queued = false;
+    return r;
+}
+
+/* The first request, and those for large blocks right behind it that are only read ahead. */
+static size_t next_requests(struct reader_pool *p, struct request *lot[LOT_MAX])
 {
     struct queue *q = p->wanted.head != NULL ? &p->wanted : &p->ahead;
-    struct request *r = q->head;
-    if (r != NULL) {
-        queue_remove(q, r);
-        r->queued = false;
+    if (q->head == NULL) {
+        return 0;
     }
-    return r;
+    size_t n = 0;
+    lot[n++] = take_head(q);
+    const struct seg_view *v = lot[0]->view;
+    uint32_t first = lot[0]->block_no;
+    while (n < LOT_MAX && p->ahead.head != NULL && v->bidx[first].stored_len > SEG_LARGE_BLOCK &&
+           p->ahead.head->view == v && p->ahead.head->block_no == first + n &&
+           lot_bytes(v, first, first + (uint32_t)n) <= SEG_BULK_BYTES) {
+        lot[n++] = take_head(&p->ahead);
+    }
+    return n;
 }
 
 static uint64_t step(void *arg)
 {
     struct task *t = arg;
     struct reader_pool *p = t->pool;
+    struct request *lot[LOT_MAX];
     lock(p);
-    struct request *r = next_request(p);
+    size_t n = next_requests(p, lot);
     unlock(p);
-    if (r == NULL) {
+    if (n == 0) {
         return ENV_STEP_IDLE;
     }
-    serve(t, r);
+    serve(t, lot, n);
     lock(p);
     bool ring = p->done.head == NULL;
-    queue_push(&p->done, r);
+    for (size_t i = 0; i < n; i++) {
+        queue_push(&p->done, lot[i]);
+    }
     unlock(p);
     if (ring && p->o.doorbell != NULL) {
         p->o.doorbell(p->o.doorbell_arg);
@@ -196,6 +282,7 @@ void reader_pool_destroy(struct reader_pool *p)
     for (unsigned i = 0; i < p->ntasks; i++) {
         env_task_stop(p->env, p->tasks[i].t);
         seg_scratch_fini(&p->tasks[i].sc);
+        base_pages_free(p->tasks[i].pages, SEG_BULK_BYTES);
     }
     for (size_t i = 0; i <= p->table_mask; i++) {
         while (p->table[i] != NULL) {
@@ -226,7 +313,7 @@ static void wake(struct reader_pool *p)
     }
 }
 
-/* A new request in the right queue; the caller wakes. */
+/* A new request; the caller puts it into a queue and wakes. */
 static struct request *request_new(struct reader_pool *p, struct request **at, struct seg_view *v,
                                    uint32_t block_no, bool ahead)
 {
@@ -238,9 +325,6 @@ static struct request *request_new(struct reader_pool *p, struct request **at, s
     r->queued = true;
     *at = r;
     p->inflight++;
-    lock(p);
-    queue_push(ahead ? &p->ahead : &p->wanted, r);
-    unlock(p);
     return r;
 }
 
@@ -296,6 +380,9 @@ enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_
             return ST_FULL;
         }
         r = request_new(p, at, v, block_no, false);
+        lock(p);
+        queue_push(&p->wanted, r);
+        unlock(p);
     }
     add_waiter(r, cb, arg);
     if (ahead != 0) {
@@ -307,7 +394,7 @@ enum st reader_submit(struct reader_pool *p, struct seg_view *v, uint32_t block_
 
 void reader_prefetch(struct reader_pool *p, struct seg_view *v, uint32_t block_no, unsigned count)
 {
-    bool added = false;
+    struct queue added = {0};
     uint64_t bytes = 0;
     count = count < AHEAD_MAX ? count : AHEAD_MAX;
     for (unsigned i = 0; i < count && block_no < v->ndata && bytes < AHEAD_BYTES_MAX;
@@ -320,11 +407,13 @@ void reader_prefetch(struct reader_pool *p, struct seg_view *v, uint32_t block_n
         struct request **at = table_slot(p, v->file->id, block_no);
         if (*at == NULL && v->bidx[block_no].stored_len != 0 &&
             !blockcache_has(p->o.cache, v->file->id, block_no)) {
-            request_new(p, at, v, block_no, true);
-            added = true;
+            queue_push(&added, request_new(p, at, v, block_no, true));
         }
     }
-    if (added) {
+    if (added.head != NULL) { /* all at once: they may make one transfer */
+        lock(p);
+        queue_append(&p->ahead, &added);
+        unlock(p);
         wake(p);
     }
 }
@@ -416,7 +505,12 @@ enum st reader_read_sync(struct segs *s, struct blockcache *cache, const struct 
         return ST_OK;
     }
     struct seg_scratch sc = {0};
-    enum st st = read_block(s, v, block_no, &sc, b_out, err);
+    struct seg_io io;
+    enum st st = open_view(s, v, &io, err);
+    if (st == ST_OK) {
+        st = load_block(s, v, &io, block_no, &sc, b_out, err);
+        seg_file_unpin(v->file);
+    }
     seg_scratch_fini(&sc);
     if (st == ST_OK && cache != NULL) {
         blockcache_put(cache, *b_out);

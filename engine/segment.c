@@ -92,6 +92,7 @@ void segs_close(struct segs *s)
     (void)segs_reap(s);
     ASSERT(atomic_load(&s->files) == 0);
     base_mutex_destroy(&s->mutex);
+    base_pages_free(atomic_load(&s->bulk_pages), SEG_BULK_BYTES);
     base_free(s->dirs);
     base_free(s->root);
     base_free(s);
@@ -267,6 +268,7 @@ struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, u
     struct seg_file *f = base_calloc(1, sizeof(*f));
     atomic_init(&f->refs, 1);
     atomic_init(&f->written_len, 0);
+    atomic_init(&f->past_cache, 0);
     f->segs = s;
     f->id = atomic_fetch_add(&next_id, 1);
     f->gid = gid;

@@ -2,11 +2,16 @@
 #ifndef ENGINE_SEGMENT_IMPL_H
 #define ENGINE_SEGMENT_IMPL_H
 
+#include "engine/base/limits.h"
 #include "engine/base/mutex.h"
 #include "engine/segment.h"
 #include "engine/segment_index.h"
 
 #define SEG_PATH_MAX 4352u
+/* What goes past the page cache in one transfer. */
+#define SEG_BULK_BYTES ((size_t)2 * MIB)
+/* A block that stores more than this holds one large message. */
+#define SEG_LARGE_BLOCK ((uint32_t)LIM_BLOCK_BYTES_TARGET)
 
 /* --- files and descriptors (segment.c) -------------------------------------------------------- */
 
@@ -22,6 +27,7 @@ struct seg_file {
      * durable_len: some row, of a commit whose outcome is not known, may name those bytes, or the
      * file is abandoned: not to be continued. */
     atomic_uint_fast64_t written_len;
+    atomic_uint_fast64_t past_cache;      /* bytes read past the page cache */
     struct env_file *rf;                  /* for reading; guarded by: segs->mutex */
     unsigned rf_pins;                     /* reads under way; guarded by: segs->mutex */
     struct seg_file *lru_prev, *lru_next; /* while rf is open; guarded by: segs->mutex */
@@ -51,7 +57,8 @@ struct segs {
     size_t doomed_pinned;    /* doomed files that still have references; guarded by: mutex */
     struct seg_dir *dirs;    /* owned; open addressing by gid, 0 = free; guarded by: mutex */
     size_t dirs_cap, dirs_n;
-    atomic_size_t files; /* seg_file objects alive */
+    atomic_size_t files;         /* seg_file objects alive */
+    uint8_t *_Atomic bulk_pages; /* owned; of SEG_BULK_BYTES; for the next writer that wants them */
 };
 
 void segs_path_dir(const struct segs *s, uint32_t gid, char out[SEG_PATH_MAX]);
@@ -93,6 +100,10 @@ struct seg_io {
     struct env_file *f;
     const uint8_t *uuid;
     uint64_t limit; /* bytes from here on do not exist */
+    /* What was read of the file ahead of need: served from here. Borrowed; may be NULL. */
+    const uint8_t *ahead;
+    uint64_t ahead_off;
+    size_t ahead_len;
 };
 /* Reads exactly len bytes. ST_CORRUPT when the file ends before; ST_IO. */
 MUST_USE enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off,

@@ -34,6 +34,10 @@ enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off
         return err_set(err, ST_CORRUPT, 0, "bytes %llu+%zu lie past the end at %llu",
                        (unsigned long long)off, len, (unsigned long long)io->limit);
     }
+    if (off >= io->ahead_off && off + len <= io->ahead_off + io->ahead_len) {
+        memcpy(buf, io->ahead + (off - io->ahead_off), len);
+        return ST_OK;
+    }
     size_t got = 0;
     enum st st = env_pread(io->env, io->f, buf, len, off, &got, err);
     if (st == ST_OK && got != len) {

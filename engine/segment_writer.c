@@ -1,8 +1,9 @@
 /* Writing one segment file (segment_impl.h; segment_flush.c and segment_compact.c drive it).
  *
- * Bytes gather in a buffer of about 1 MiB and go out in file order. A new file's header page is the
- * first of them. What a crash leaves: any part of what was written, past every durable_len that the
- * catalogue knows; the next flush of the segment starts at the same place and overwrites it.
+ * Bytes gather in a buffer of a MiB or two and go out in file order, whole pages at a time. A new
+ * file's header page is the first of them. What a crash leaves: any part of what was written, past
+ * every durable_len that the catalogue knows; the next flush of the segment starts at the same
+ * place and overwrites it.
  *
  * Point of no return: none. Until the caller commits the row, nothing refers to these bytes. */
 #include "engine/segment_impl.h"
@@ -23,9 +24,10 @@ struct seg_writer {
     const struct seg_view *old; /* continued; borrowed; NULL for a new file */
     struct seg_header head;
     uint64_t base_seq;
-    uint64_t off; /* file offset of out[0] */
-    uint8_t *out; /* owned */
+    uint64_t off; /* file offset of out[0]; on SEG_PAGE */
+    uint8_t *out; /* owned; of OUT_BYTES, or the pages of a bulk writer */
     size_t out_len, out_cap;
+    bool bulk;    /* large messages were met: past the page cache, in larger steps */
     uint8_t *raw; /* owned; the open block */
     size_t raw_len;
     struct seg_bh open; /* of the open block: sequences, times, count */
@@ -43,16 +45,20 @@ struct seg_writer {
 
 /* --- out buffer ------------------------------------------------------------------------------- */
 
+/* Writes the whole pages of it; what is left moves to its front. */
 static enum st out_flush(struct seg_writer *w, struct err *err)
 {
-    if (w->out_len == 0) {
+    size_t n = w->out_len - w->out_len % SEG_PAGE;
+    if (n == 0) {
         return ST_OK;
     }
-    enum st st = env_pwrite(w->segs->env, w->file, w->out, w->out_len, w->off, err);
+    enum st st =
+        (w->bulk ? env_pwrite_direct : env_pwrite)(w->segs->env, w->file, w->out, n, w->off, err);
     if (st == ST_OK) {
-        w->off += w->out_len;
-        w->bytes += w->out_len;
-        w->out_len = 0;
+        w->off += n;
+        w->bytes += n;
+        w->out_len -= n;
+        memmove(w->out, w->out + n, w->out_len);
     }
     return st;
 }
@@ -64,25 +70,41 @@ static uint64_t out_at(const struct seg_writer *w)
 
 static enum st out_put(struct seg_writer *w, const void *p, size_t n, struct err *err)
 {
-    if (w->out_len + n > w->out_cap) {
-        enum st st = out_flush(w, err);
-        if (st != ST_OK) {
-            return st;
-        }
+    const uint8_t *in = p;
+    enum st st = ST_OK;
+    while (n != 0 && st == ST_OK) {
+        size_t some = (size_t)u64_min(n, w->out_cap - w->out_len);
+        memcpy(w->out + w->out_len, in, some);
+        w->out_len += some;
+        in += some;
+        n -= some;
+        st = w->out_len == w->out_cap ? out_flush(w, err) : ST_OK;
     }
-    if (n > w->out_cap) {
-        enum st st = env_pwrite(w->segs->env, w->file, p, n, w->off, err);
-        if (st == ST_OK) {
-            w->off += n;
-            w->bytes += n;
-        }
-        return st;
+    return st;
+}
+
+/* Large messages are read once in a while and by few, so the page cache would cost more than the
+ * device: from here on they go past it. */
+static void out_bulk(struct seg_writer *w)
+{
+    if (!w->bulk) {
+        uint8_t *pages = atomic_exchange(&w->segs->bulk_pages, NULL);
+        pages = pages != NULL ? pages : base_pages(SEG_BULK_BYTES);
+        memcpy(pages, w->out, w->out_len);
+        base_free(w->out);
+        w->out = pages;
+        w->out_cap = SEG_BULK_BYTES;
+        w->bulk = true;
     }
-    if (n != 0) {
-        memcpy(w->out + w->out_len, p, n);
-        w->out_len += n;
+}
+
+static void out_free(struct seg_writer *w)
+{
+    if (w->bulk) { /* kept for the next one: its pages are there already */
+        base_pages_free(atomic_exchange(&w->segs->bulk_pages, w->out), SEG_BULK_BYTES);
+    } else {
+        base_free(w->out);
     }
-    return ST_OK;
 }
 
 static enum st out_pad(struct seg_writer *w, uint32_t to, struct err *err)
@@ -136,7 +158,7 @@ void seg_writer_destroy(struct seg_writer *w)
     ZSTD_freeCCtx(w->cctx);
     base_free(w->packed);
     base_free(w->raw);
-    base_free(w->out);
+    out_free(w);
     base_free(w);
 }
 
@@ -402,6 +424,7 @@ enum st seg_writer_add(struct seg_writer *w, const struct seg_src *src, struct e
     segidx_add_msg(&w->idx, &m, src->len, src->expire_ns);
     open_note(&w->open, &m);
     if (src->len > w->o.block_raw_bytes) {
+        out_bulk(w);
         return put_data(w, src->msg, src->len, err);
     }
     memcpy(w->raw + w->raw_len, src->msg, src->len);
@@ -619,6 +642,7 @@ enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out,
     if (st != ST_OK) {
         return st;
     }
+    ASSERT(w->out_len == 0);
     w->ended = true;
     atomic_store(&w->sf->written_len, w->off);
     row_update(w);

@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+#include "engine/base/limits.h"
+
 /* A DELETE record holds at most this many runs; more make a batch of records. */
 enum { DELETE_RUNS_MAX = 32768 };
 
@@ -573,6 +575,8 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
 
 /* Asked for in lots, so that one waking of the readers serves several blocks. */
 enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 8, READ_AHEAD_LOT = 4 };
+/* Large messages are a block each, and come with few large transfers. */
+enum { LARGE_AHEAD_BLOCKS = 32, LARGE_AHEAD_LOT = 8 };
 
 static void hold(struct store_stream *s, struct block *b)
 {
@@ -689,8 +693,10 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
         if (hint_sequential) {
             reader_passed(s->eng->pool, b);
         }
-        if (hint_sequential && block_no % READ_AHEAD_LOT == 0) {
-            reader_prefetch(s->eng->pool, v, block_no + 1, READ_AHEAD_BLOCKS);
+        bool large = v->bidx[block_no].stored_len > LIM_BLOCK_BYTES_TARGET;
+        if (hint_sequential && block_no % (large ? LARGE_AHEAD_LOT : READ_AHEAD_LOT) == 0) {
+            reader_prefetch(s->eng->pool, v, block_no + 1,
+                            large ? LARGE_AHEAD_BLOCKS : READ_AHEAD_BLOCKS);
         }
     }
     if (b != NULL) {

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -104,6 +105,29 @@ void *base_aligned(size_t align, size_t size)
 void *base_try_aligned(size_t align, size_t size)
 {
     return try_must_fail() ? NULL : aligned(align, size);
+}
+
+enum { HUGE = 2 * 1024 * 1024 };
+
+void *base_pages(size_t size)
+{
+    size_t whole = size + HUGE;
+    void *at = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *p = must(at == MAP_FAILED ? NULL : at, whole);
+    size_t before = (HUGE - (uintptr_t)p % HUGE) % HUGE;
+    if (before != 0) {
+        (void)munmap(p, before);
+    }
+    (void)munmap(p + before + size, whole - before - size);
+    (void)madvise(p + before, size, MADV_HUGEPAGE); /* a wish */
+    return p + before;
+}
+
+void base_pages_free(void *p, size_t size)
+{
+    if (p != NULL) {
+        (void)munmap(p, size);
+    }
 }
 
 char *base_strndup(const char *s, size_t len)

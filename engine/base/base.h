@@ -47,6 +47,11 @@ void *base_aligned(size_t align, size_t size) __attribute__((malloc, returns_non
 char *base_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *base_strndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull));
 void base_free(void *p);
+/* Zeroed memory for large transfers, touched lazily, on 2 MiB and meant to be made of huge pages: a
+ * device takes one of those as one piece, small ones as 512. Both sizes are the same. Any thread.
+ */
+void *base_pages(size_t size) __attribute__((malloc, returns_nonnull));
+void base_pages_free(void *p, size_t size); /* NULL is a no-op */
 /* For tests: from now on the n-th try-call (1 = the next) returns NULL; 0 disarms. Resets the
  * count, which counts only while armed (UINT64_MAX counts and never fails). */
 void base_fail_try_alloc_at(uint64_t n);

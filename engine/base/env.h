@@ -51,6 +51,10 @@ struct env_ops {
     enum st (*datasync)(struct env *, struct env_file *, struct err *);
     enum st (*pwritev_sync)(struct env *, struct env_file *, const struct iovec *, int,
                             uint64_t off, struct err *);
+    enum st (*pread_direct)(struct env *, struct env_file *, void *, size_t, uint64_t off,
+                            size_t *got, struct err *);
+    enum st (*pwrite_direct)(struct env *, struct env_file *, const void *, size_t, uint64_t off,
+                             struct err *);
     enum st (*fallocate)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
     enum st (*punch)(struct env *, struct env_file *, uint64_t off, uint64_t len, struct err *);
     enum st (*truncate)(struct env *, struct env_file *, uint64_t size, struct err *);
@@ -158,6 +162,21 @@ MUST_USE static inline enum st env_pwritev_sync(struct env *e, struct env_file *
                                                 struct err *err)
 {
     return e->ops->pwritev_sync(e, f, iov, n, off, err);
+}
+/* As env_pread and env_pwrite, but past the page cache where the file system can: for large bytes
+ * that are not wanted again soon, which the cache would cost more than the device. buf, len and off
+ * are multiples of 4,096. What was written is durable after env_datasync, not before. Any number of
+ * readers; base_pages makes the best buffers. */
+MUST_USE static inline enum st env_pread_direct(struct env *e, struct env_file *f, void *buf,
+                                                size_t len, uint64_t off, size_t *got_out,
+                                                struct err *err)
+{
+    return e->ops->pread_direct(e, f, buf, len, off, got_out, err);
+}
+MUST_USE static inline enum st env_pwrite_direct(struct env *e, struct env_file *f, const void *buf,
+                                                 size_t len, uint64_t off, struct err *err)
+{
+    return e->ops->pwrite_direct(e, f, buf, len, off, err);
 }
 /* Reserves [off, off+len), growing the file; new bytes read as zero. */
 MUST_USE static inline enum st env_fallocate(struct env *e, struct env_file *f, uint64_t off,

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -29,17 +30,24 @@
 
 /* Bytes that go to the device past the page cache: what pwritev_sync copies at most. Beyond, the
  * copy costs more than the cache. */
-#define DIRECT_BYTES_MAX (5 * MIB)
+#define DIRECT_BYTES_MAX (6 * MIB)
 #define DIRECT_ALIGN 4096u
+#define NO_BULK (-2)
+#define BOUNCE_SMALL (128 * KIB) /* what a quiet store writes: no huge page for that */
 
 struct env_file {
     int fd;
-    char *path;           /* owned; for error texts */
-    int direct_fd;        /* the same file, O_DIRECT and O_DSYNC; -1: not opened yet */
-    bool no_direct;       /* the file system cannot */
-    uint8_t *bounce_base; /* owned */
-    uint8_t *bounce;      /* in it, aligned; DIRECT_BYTES_MAX */
+    char *path;     /* owned; for error texts */
+    int direct_fd;  /* the same file, O_DIRECT and O_DSYNC; -1: not opened yet */
+    bool no_direct; /* the file system cannot */
+    bool writable;
+    atomic_int bulk_fd;    /* the same file, O_DIRECT alone; -1: not opened yet, NO_BULK: cannot */
+    uint8_t *bounce;       /* owned; BOUNCE_SMALL */
+    uint8_t *bounce_pages; /* owned; DIRECT_BYTES_MAX; NULL before the first large write */
 };
+
+/* Of the file closed last, for the next one: its pages are there already. */
+static uint8_t *_Atomic pages_kept;
 
 struct env_lock {
     int fd;
@@ -219,6 +227,8 @@ static enum st real_open(struct env *e, const char *path, unsigned flags,
     struct env_file *f = base_calloc(1, sizeof(*f));
     f->fd = fd;
     f->direct_fd = -1;
+    f->writable = (flags & ENV_RDWR) != 0;
+    atomic_init(&f->bulk_fd, -1);
     f->path = base_strdup(path);
     *file_out = f;
     return ST_OK;
@@ -231,7 +241,13 @@ static void real_close(struct env *e, struct env_file *f)
     if (f->direct_fd >= 0) {
         close(f->direct_fd);
     }
-    base_free(f->bounce_base);
+    if (atomic_load(&f->bulk_fd) >= 0) {
+        close(atomic_load(&f->bulk_fd));
+    }
+    base_free(f->bounce);
+    if (f->bounce_pages != NULL) {
+        base_pages_free(atomic_exchange(&pages_kept, f->bounce_pages), DIRECT_BYTES_MAX);
+    }
     base_free(f->path);
     base_free(f);
 }
@@ -328,20 +344,36 @@ static enum st real_datasync(struct env *e, struct env_file *f, struct err *err)
     return fdatasync(f->fd) == 0 ? ST_OK : fail(err, errno, "could not sync", f->path);
 }
 
-/* The second descriptor opens this very file: a name may have moved on, /proc has not. */
+/* A second descriptor of this very file: its name may have moved on, /proc has not. */
+static int open_again(const struct env_file *f, int flags)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
+    return open_retry(path, flags | O_DIRECT | O_CLOEXEC);
+}
+
 static bool direct_ready(struct env_file *f)
 {
     if (f->direct_fd < 0 && !f->no_direct) {
-        char path[40];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
-        f->direct_fd = open_retry(path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
+        f->direct_fd = open_again(f, O_RDWR | O_DSYNC);
         f->no_direct = f->direct_fd < 0;
-        if (!f->no_direct) {
-            f->bounce_base = base_aligned(DIRECT_ALIGN, DIRECT_BYTES_MAX);
-            f->bounce = f->bounce_base + DIRECT_ALIGN - (uintptr_t)f->bounce_base % DIRECT_ALIGN;
-        }
     }
     return !f->no_direct;
+}
+
+static uint8_t *bounce_of(struct env_file *f, size_t len)
+{
+    if (len <= BOUNCE_SMALL) {
+        f->bounce = f->bounce != NULL ? f->bounce : base_aligned(DIRECT_ALIGN, BOUNCE_SMALL);
+        return f->bounce;
+    }
+    if (f->bounce_pages == NULL) {
+        f->bounce_pages = atomic_exchange(&pages_kept, NULL);
+    }
+    if (f->bounce_pages == NULL) {
+        f->bounce_pages = base_pages(DIRECT_BYTES_MAX);
+    }
+    return f->bounce_pages;
 }
 
 static enum st real_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *iov, int n,
@@ -353,12 +385,13 @@ static enum st real_pwritev_sync(struct env *e, struct env_file *f, const struct
     }
     bool aligned = len % DIRECT_ALIGN == 0 && off % DIRECT_ALIGN == 0;
     if (aligned && len <= DIRECT_BYTES_MAX && direct_ready(f)) {
+        uint8_t *bounce = bounce_of(f, len);
         size_t at = 0;
         for (int i = 0; i < n; i++) {
-            memcpy(f->bounce + at, iov[i].iov_base, iov[i].iov_len);
+            memcpy(bounce + at, iov[i].iov_base, iov[i].iov_len);
             at += iov[i].iov_len;
         }
-        ssize_t put = pwrite(f->direct_fd, f->bounce, len, (off_t)off);
+        ssize_t put = pwrite(f->direct_fd, bounce, len, (off_t)off);
         if (put == (ssize_t)len) {
             return ST_OK;
         }
@@ -371,6 +404,63 @@ static enum st real_pwritev_sync(struct env *e, struct env_file *f, const struct
     }
     enum st st = real_pwritev(e, f, iov, n, off, err);
     return st == ST_OK ? real_datasync(e, f, err) : st;
+}
+
+/* Readers share a file: the first to be through with opening wins. */
+static int bulk_fd(struct env_file *f)
+{
+    int fd = atomic_load(&f->bulk_fd);
+    if (fd != -1) {
+        return fd;
+    }
+    fd = open_again(f, f->writable ? O_RDWR : O_RDONLY);
+    int none = -1;
+    if (!atomic_compare_exchange_strong(&f->bulk_fd, &none, fd < 0 ? NO_BULK : fd)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return none;
+    }
+    return fd < 0 ? NO_BULK : fd;
+}
+
+/* A transfer that the device takes no more of (the end of the file, of the disk, or a file system
+ * that only opens) goes on through the page cache, which says what is wrong. */
+static enum st real_pread_direct(struct env *e, struct env_file *f, void *buf, size_t len,
+                                 uint64_t off, size_t *got_out, struct err *err)
+{
+    int fd = bulk_fd(f);
+    uint8_t *out = buf;
+    size_t done = 0;
+    while (fd >= 0 && done < len && done % DIRECT_ALIGN == 0) {
+        ssize_t n = pread(fd, out + done, len - done, (off_t)(off + done));
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            break;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    enum st st = real_pread(e, f, out + done, len - done, off + done, got_out, err);
+    *got_out += done;
+    return st;
+}
+
+static enum st real_pwrite_direct(struct env *e, struct env_file *f, const void *buf, size_t len,
+                                  uint64_t off, struct err *err)
+{
+    int fd = bulk_fd(f);
+    const uint8_t *in = buf;
+    size_t done = 0;
+    while (fd >= 0 && done < len && done % DIRECT_ALIGN == 0) {
+        ssize_t n = pwrite(fd, in + done, len - done, (off_t)(off + done));
+        if (n < 0 && errno != EINTR && errno != EINVAL) {
+            return fail(err, errno, "could not write", f->path);
+        }
+        if (n == 0 || (n < 0 && errno == EINVAL)) {
+            break;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return env_pwrite(e, f, in + done, len - done, off + done, err);
 }
 
 static enum st real_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
@@ -689,6 +779,8 @@ static const struct env_ops real_ops = {
     .pwritev = real_pwritev,
     .datasync = real_datasync,
     .pwritev_sync = real_pwritev_sync,
+    .pread_direct = real_pread_direct,
+    .pwrite_direct = real_pwrite_direct,
     .fallocate = real_fallocate,
     .punch = real_punch,
     .truncate = real_truncate,
@@ -719,5 +811,6 @@ struct env *env_real_create(void)
 
 void env_real_destroy(struct env *e)
 {
+    base_pages_free(atomic_exchange(&pages_kept, NULL), DIRECT_BYTES_MAX);
     base_free(e);
 }

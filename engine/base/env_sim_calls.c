@@ -283,6 +283,21 @@ enum st sim_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *
     return st == ST_OK ? sim_datasync(e, f, err) : st;
 }
 
+/* What is not in the page cache is in the device's, which a power loss empties as well. */
+enum st sim_pread_direct(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                         size_t *got_out, struct err *err)
+{
+    ASSERT((uintptr_t)buf % BASE_PAGE == 0 && len % BASE_PAGE == 0 && off % BASE_PAGE == 0);
+    return sim_pread(e, f, buf, len, off, got_out, err);
+}
+
+enum st sim_pwrite_direct(struct env *e, struct env_file *f, const void *buf, size_t len,
+                          uint64_t off, struct err *err)
+{
+    ASSERT((uintptr_t)buf % BASE_PAGE == 0 && len % BASE_PAGE == 0 && off % BASE_PAGE == 0);
+    return env_pwrite(e, f, buf, len, off, err);
+}
+
 enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
                       struct err *err)
 {

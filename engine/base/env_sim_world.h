@@ -88,6 +88,10 @@ enum st sim_pwritev(struct env *e, struct env_file *f, const struct iovec *iov, 
 enum st sim_datasync(struct env *e, struct env_file *f, struct err *err);
 enum st sim_pwritev_sync(struct env *e, struct env_file *f, const struct iovec *iov, int n,
                          uint64_t off, struct err *err);
+enum st sim_pread_direct(struct env *e, struct env_file *f, void *buf, size_t len, uint64_t off,
+                         size_t *got_out, struct err *err);
+enum st sim_pwrite_direct(struct env *e, struct env_file *f, const void *buf, size_t len,
+                          uint64_t off, struct err *err);
 enum st sim_fallocate(struct env *e, struct env_file *f, uint64_t off, uint64_t len,
                       struct err *err);
 enum st sim_punch(struct env *e, struct env_file *f, uint64_t off, uint64_t len, struct err *err);

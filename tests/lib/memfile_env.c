@@ -74,6 +74,7 @@ static const struct env_ops ops = {
     .open = m_open,
     .close = m_close,
     .pread = m_pread,
+    .pread_direct = m_pread,
     .size = m_size,
     .mkdir = m_path_ok,
     .dirsync = m_path_ok,

@@ -230,6 +230,49 @@ static void random_io_equals_an_array(void **state)
     base_free(buf);
 }
 
+/* What goes past the page cache is seen through it, and the other way round. */
+static void direct_io_beside_the_cache(void **state)
+{
+    struct world *w = *state;
+    struct prng p = {test_seed() + 8};
+    enum { PAGES = 40, MAX = PAGES * BASE_PAGE };
+    uint8_t *model = base_calloc(1, MAX), *buf = base_pages(MAX);
+    struct env_file *f = must_open(w, "f", ENV_RDWR | ENV_CREATE);
+    uint64_t size = 0;
+    size_t got;
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t at = prng_below(&p, PAGES), off = at * BASE_PAGE;
+        size_t len = (size_t)(prng_below(&p, PAGES - at) + 1) * BASE_PAGE;
+        unsigned what = (unsigned)prng_below(&p, 4);
+        if (what < 2) {
+            memset(buf, (int)(i & 0xff), len);
+            buf[len / 2] = (uint8_t)prng_next(&p);
+            TEST_OK(what == 0 ? env_pwrite_direct(w->env, f, buf, len, off, NULL)
+                              : env_pwrite(w->env, f, buf, len - 9, off, NULL),
+                    NULL);
+            memcpy(model + off, buf, what == 0 ? len : len - 9);
+            size = u64_max(size, off + len - (what == 0 ? 0 : 9));
+            continue;
+        }
+        memset(buf, 0xee, len);
+        TEST_OK(what == 2 ? env_pread_direct(w->env, f, buf, len, off, &got, NULL)
+                          : env_pread(w->env, f, buf, len, off, &got, NULL),
+                NULL);
+        assert_int_equal(got, off >= size ? 0 : u64_min(len, size - off));
+        assert_memory_equal(buf, model + off, got);
+    }
+    TEST_OK(env_datasync(w->env, f, NULL), NULL);
+    env_close(w->env, f);
+    f = must_open(w, "f", ENV_RDONLY);
+    TEST_OK(env_pread_direct(w->env, f, buf, MAX, 0, &got, NULL), NULL);
+    assert_int_equal(got, size);
+    assert_memory_equal(buf, model, got);
+    assert_int_not_equal(env_pwrite_direct(w->env, f, buf, BASE_PAGE, 0, NULL), ST_OK);
+    env_close(w->env, f);
+    base_free(model);
+    base_pages_free(buf, MAX);
+}
+
 static void collect(void *arg, const char *name, bool is_dir)
 {
     char *out = arg;
@@ -429,6 +472,7 @@ int main(void)
         BOTH(sizes_change),
         BOTH(a_hole_reads_as_zeros),
         BOTH(random_io_equals_an_array),
+        BOTH(direct_io_beside_the_cache),
         BOTH(directories_work),
         BOTH(rename_replaces),
         BOTH(read_file_survives_no_memory),

@@ -21,6 +21,11 @@ static size_t large_size_of(uint64_t seq)
     return 30 * 1024 + seq % 50 * 1024; /* below and above what stays where it was read */
 }
 
+static size_t huge_size_of(uint64_t seq)
+{
+    return 66 * 1024 + seq % 50 * 1500; /* all of them large blocks */
+}
+
 struct world {
     fix_size_fn size_of; /* NULL: size_of */
     struct env_sim *sim; /* NULL: the real one */
@@ -262,6 +267,63 @@ static void large_bodies(void **state)
     world_close(&w);
 }
 
+static void count_reads(void *arg, const struct env_sim_op *op)
+{
+    *(uint64_t *)arg += op->kind == ENV_SIM_READ;
+}
+
+/* Reads all blocks in order, as a stream does, and says how many reads of the file that took. */
+static uint64_t read_in_lots(struct world *w, uint32_t damaged)
+{
+    uint64_t reads = 0;
+    env_sim_set_trace(w->sim, count_reads, &reads);
+    for (uint32_t i = 0; i < w->v->ndata; i += 20) {
+        reader_prefetch(w->pool, w->v, i, 20);
+        env_sim_run(w->sim, 1000);
+        reader_poll(w->pool);
+        for (uint32_t k = i; k < w->v->ndata && k < i + 20; k++) {
+            struct block *b = reader_get(w->pool, w->v, k);
+            struct msg m;
+            assert_true(k == damaged ? b == NULL : b != NULL);
+            if (b != NULL) {
+                assert_int_equal(block_msg(b, 0, &m), ST_OK);
+                assert_int_equal(m.seq, k + 1);
+                assert_true(msg_is_right(&m, 9, huge_size_of));
+                block_release(b);
+            }
+        }
+    }
+    blockcache_forget_file(w->cache, seg_view_file_id(w->v));
+    env_sim_set_trace(w->sim, NULL, NULL);
+    return reads;
+}
+
+/* Large blocks come several at a time, each verified by itself; a file that many read is read
+ * through the page cache again. */
+static void large_blocks_come_in_lots(void **state)
+{
+    (void)state;
+    struct world w = {.size_of = huge_size_of};
+    struct got a = {0};
+    world_open(&w, true, 0, 16 * MIB);
+    assert_int_equal(w.v->ndata, 60);
+    assert_in_range(read_in_lots(&w, UINT32_MAX), 3, 6);
+    uint64_t off = (uint64_t)w.v->bidx[7].off8 * 8 + 9000;
+    assert_int_equal(env_sim_flip_bit(w.sim, "/r/s/00000007/1.0.seg", off, 3), ST_OK);
+    assert_in_range(read_in_lots(&w, 7), 3, 6);
+    assert_int_equal(reader_submit(w.pool, w.v, 7, 3, on_block, &a), ST_OK);
+    env_sim_run(w.sim, 1000);
+    reader_poll(w.pool);
+    assert_int_equal(a.corrupt, 1);
+    blockcache_forget_file(w.cache, seg_view_file_id(w.v));
+    uint64_t ops = 0;
+    for (int i = 0; i < 3; i++) {
+        ops = read_in_lots(&w, 7);
+    }
+    assert_in_range(ops, 60, 70);
+    world_close(&w);
+}
+
 static void passed_blocks_go(void **state)
 {
     (void)state;
@@ -331,7 +393,7 @@ int main(void)
         cmocka_unit_test(complete_and_join), cmocka_unit_test(bounds_and_forget),
         cmocka_unit_test(damage_and_drop),   cmocka_unit_test(cache_is_bounded),
         cmocka_unit_test(large_bodies),      cmocka_unit_test(passed_blocks_go),
-        cmocka_unit_test(real_tasks),
+        cmocka_unit_test(real_tasks),        cmocka_unit_test(large_blocks_come_in_lots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
