@@ -86,16 +86,23 @@ class Bench:
         try:
             c = rows.Ctx(s.port, self.cli, self.load, self.args.scale, self.pins[1], s)
             small = rows.Ctx(s.port, self.cli, self.load, self.args.scale / 10, self.pins[1], s)
+            began = {}
+
+            def mark():
+                pid = s.proc.pid  # taskset becomes the server
+                began.update(pid=pid, cpu=cpu_s(pid), wrote=written(pid), syncs=syncs(s))
+                return peak_kib(pid)
+
+            c.mark = small.mark = mark
             row.run(small)
-            before = s.proc.pid  # taskset becomes the server
-            cpu, wrote, synced = cpu_s(before), written(before), syncs(s)
+            mark()
             got = row.run(c)
             pid = s.proc.pid
-            if pid != before:  # counted from the row's own restart
-                cpu, wrote, synced = 0, 0, 0 if synced is not None else None
-            got["cpu_s_per_million"] = (cpu_s(pid) - cpu) / got["msgs"] * 1e6
-            got["bytes_written"] = written(pid) - wrote
-            got["syncs"] = syncs(s) - synced if synced is not None else None
+            if pid != began["pid"]:  # counted from the row's own restart
+                began.update(cpu=0, wrote=0, syncs=0 if began["syncs"] is not None else None)
+            got["cpu_s_per_million"] = (cpu_s(pid) - began["cpu"]) / got["msgs"] * 1e6
+            got["bytes_written"] = written(pid) - began["wrote"]
+            got["syncs"] = syncs(s) - began["syncs"] if began["syncs"] is not None else None
             got["peak_kib"] = peak_kib(pid)
             return got
         finally:
@@ -144,7 +151,8 @@ def compare(bench, row, result):
     for _ in range(bench.args.runs):
         ours.append(bench.measure(row, server.binary(), ""))
         theirs.append(bench.measure(row, bench.theirs, row.peer_conf))
-    for key in ("msgs_per_s", "cpu_s_per_million", "bytes_written", "peak_kib", "p50_us", "p99_us", "p999_us", "load_core", "syncs", "share"):
+    for key in ("msgs_per_s", "cpu_s_per_million", "bytes_written", "peak_kib", "loaded_kib", "p50_us", "p99_us", "p999_us", "load_core",
+                "syncs", "share"):
         result["ours_" + key], result["theirs_" + key] = median(ours, key), median(theirs, key)
     for who, samples in (("ours", ours), ("theirs", theirs)):
         result[who + "_spread"] = [round(min(x["msgs_per_s"] for x in samples)), round(max(x["msgs_per_s"] for x in samples))]
@@ -174,6 +182,8 @@ def line(r):
         tail = "  %d/%d/%d against %d/%d/%d us" % tuple(r[w + k] for w in ("ours_", "theirs_") for k in ("p50_us", "p99_us", "p999_us"))
     if r["ours_share"] is not None:
         tail += "  %.2fx of the rate without the limit against %.2fx" % (r["ours_share"], r["theirs_share"])
+    if r["ours_loaded_kib"] is not None:
+        tail += "  peak of the load alone %d against %d MiB" % (r["ours_loaded_kib"] / 1024, r["theirs_loaded_kib"] / 1024)
     goal = "%.1fx%s%s" % (r["goal"], "m" if r["met"] else " ", "M" if r["memory_goal"] and r["memory_met"] else " ")
     return "%-42s %11s %11s %6.2fx %6s %8.2f %8.2f %5.2fx %4d%% %5d %5d %7d %7d %6s  %-16s%s" % (
         r["row"], number(r["ours_msgs_per_s"]), number(r["theirs_msgs_per_s"]), r["ratio"], goal,
