@@ -184,6 +184,18 @@ static void on_request(void *arg, const struct brk_msg *m)
     brk_slice_kick(js->api_slice);
 }
 
+/* A store that has failed holds what may never have reached the disk: a deletion that was refused
+ * is among it. Nobody is told that something is there, or is not. True: answered. */
+static bool store_failed(struct js_req *r)
+{
+    struct err err = {0};
+    enum st st = r->js->ops->health(r->js->store, &err);
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_STREAM_GENERAL_ERROR, st, &err);
+    }
+    return st != ST_OK;
+}
+
 static bool startable(const struct js_account *ja)
 {
     return ja->req_first != NULL && ja->changing == 0;
@@ -236,7 +248,7 @@ bool js_api_slice(void *arg)
         js_req_fail_with(r, API_NOT_ENABLED_FOR_ACCOUNT);
     } else if (r->level_too_high) {
         js_req_fail_with(r, API_REQUIRED_API_LEVEL);
-    } else {
+    } else if (r->route->changes || !store_failed(r)) {
         r->route->fn(r);
     }
     return true;
@@ -407,7 +419,9 @@ struct js_stream *js_req_stream(struct js_req *r)
 {
     struct js_stream *s = js_stream_find(r->ja, r->token[0]);
     if (s == NULL) {
-        js_req_fail_with(r, API_STREAM_NOT_FOUND);
+        if (!store_failed(r)) {
+            js_req_fail_with(r, API_STREAM_NOT_FOUND);
+        }
         return NULL;
     }
     js_stream_ref(s);
@@ -423,7 +437,9 @@ struct js_consumer *js_req_consumer(struct js_req *r)
     }
     struct js_consumer *c = js_consumer_find(s, r->token[1]);
     if (c == NULL) {
-        js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        if (!store_failed(r)) {
+            js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        }
         return NULL;
     }
     js_consumer_ref(c);

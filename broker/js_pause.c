@@ -90,8 +90,12 @@ static void paused(void *arg, enum st st, struct store_cons *sc, const struct er
         js_req_fail_with(r, API_CLUSTER_NOT_AVAIL);
         return;
     }
-    if (st != ST_OK || c->gone) {
-        js_req_fail_st(r, API_CONSUMER_CREATE, st != ST_OK ? st : ST_NOTFOUND, err);
+    if (c->gone) {
+        js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        return;
+    }
+    if (st != ST_OK) {
+        js_req_fail_st(r, API_CONSUMER_STORE_FAILED, st, err);
         return;
     }
     js_consumer_reload(c);

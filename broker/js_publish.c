@@ -98,6 +98,19 @@ void js_pool_fini(struct js *js)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+static void send_error(struct js_stream *s, struct brk_str reply, const char *hdr,
+                       const struct api_error *e)
+{
+    struct json_out j = {0};
+    json_out_begin(&j);
+    api_error_put(&j, e);
+    json_out_strn(&j, "stream", s->name, s->name_len);
+    json_out_u64(&j, "seq", 0);
+    json_out_end(&j);
+    js_send(s->ja, reply, hdr, strlen(hdr), j.buf, j.len);
+    json_out_fini(&j);
+}
+
 void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_error *e)
 {
     if (s->ja->js->error_sink != NULL) {
@@ -107,14 +120,18 @@ void js_pub_error(struct js_stream *s, struct brk_str reply, const struct api_er
     if (reply.n == 0 || s->no_ack) {
         return;
     }
-    struct json_out j = {0};
-    json_out_begin(&j);
-    api_error_put(&j, e);
-    json_out_strn(&j, "stream", s->name, s->name_len);
-    json_out_u64(&j, "seq", 0);
-    json_out_end(&j);
-    js_send(s->ja, reply, NULL, 0, j.buf, j.len);
-    json_out_fini(&j);
+    send_error(s, reply, "", e);
+}
+
+/* No room for what waits: nothing of the message was looked at. Also with a status, for clients
+ * that look there. */
+static void too_many(struct js_stream *s, struct brk_str reply)
+{
+    struct api_error e;
+    api_error_set(&e, API_STREAM_TOO_MANY_REQUESTS);
+    if (reply.n > 0 && !s->no_ack) {
+        send_error(s, reply, "NATS/1.0 429 Too Many Requests\r\n\r\n", &e);
+    }
 }
 
 static void answer_id(struct js_stream *s, struct brk_str reply, enum api_err id)
@@ -503,7 +520,7 @@ static void hold(struct js_stream *s, const struct brk_msg *m)
         h = base_try_malloc(size);
     }
     if (h == NULL) {
-        answer_id(s, m->reply, API_STREAM_TOO_MANY_REQUESTS);
+        too_many(s, m->reply);
         return;
     }
     h->next = NULL;
