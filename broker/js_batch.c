@@ -141,7 +141,8 @@ struct commit {
     struct store_append *v; /* owned */
     uint8_t **copies;       /* owned array of owned: header blocks and payloads we made */
     size_t n, ncopies;
-    bool again; /* a counter is being read from disk */
+    bool again;          /* a counter is being read from disk */
+    struct js_late late; /* what is wrong with the last of them; those behind it do not matter */
 };
 
 static void commit_fini(struct commit *c)
@@ -185,29 +186,40 @@ static bool count(struct js_stream *s, struct commit *c, const struct js_headers
         earlier = (struct msg){
             .hdr = b->hdr, .hdr_len = b->hdr_len, .data = b->data, .data_len = b->data_len};
     }
+    struct api_error e;
+    s->ja->js->error_sink = &e; /* it is told when nothing before it is wrong */
     enum js_counter r = js_counter_apply(s, h, found ? &earlier : NULL, false, a, reply);
+    s->ja->js->error_sink = NULL;
     c->again = r == JS_COUNTER_AGAIN;
     return r == JS_COUNTER_OK;
 }
 
-/* False: refused, and answered. */
+/* False: what follows does not matter, since this one will be refused; or c->again. */
 static bool add(struct js_stream *s, struct commit *c, struct store_append a, bool eob,
                 struct brk_str reply)
 {
     struct js_headers h;
     struct js *js = s->ja->js;
+    struct js_late *late = &c->late;
+    late->batch = true;
     js_headers_read(&h, a.hdr, a.hdr_len);
     if (js_hdr_has(&h, JS_HDR_EXP_LAST_MSG_ID)) {
-        struct api_error e;
-        api_error_set2(&e, API_ATOMIC_PUBLISH_UNSUPPORTED_HEADER_BATCH, "Nats-Expected-Last-Msg-Id",
-                       NULL);
-        js_pub_error(s, reply, &e);
-        return false;
+        js_pub_late_note(late, REFUSE_BATCH_FIRST, API_ATOMIC_PUBLISH_UNSUPPORTED_HEADER_BATCH);
     }
-    if (!js_pub_read_headers(s, &h, &a, reply, NULL)) {
-        return false;
+    (void)js_pub_read_headers(s, &h, &a, reply, late);
+    bool counts = s->counter && (late->stage == REFUSE_NOT || late->stage > REFUSE_BATCH_IDS);
+    if (counts && !count(s, c, &h, &a, reply)) {
+        if (c->again) {
+            return false;
+        }
+        js_pub_late_note(late, REFUSE_BATCH_IDS, API_MESSAGE_COUNTER_BROKEN);
     }
-    if (s->counter && !count(s, c, &h, &a, reply)) {
+    if (late->stage != REFUSE_NOT) {
+        if (late->value.n > 0) {
+            late->value.p = (const char *)copy_of(c, late->value.p, late->value.n);
+        }
+        a.refuse = late->stage;
+        c->v[c->n++] = a;
         return false;
     }
     if (eob) { /* the last one that is stored says that the batch ends */
@@ -223,12 +235,12 @@ static bool add(struct js_stream *s, struct commit *c, struct store_append a, bo
     return true;
 }
 
-static bool collect(struct js_stream *s, struct commit *c, const struct js_batch *b,
+static void collect(struct js_stream *s, struct commit *c, const struct js_batch *b,
                     const struct brk_msg *last, bool eob)
 {
     size_t most = (size_t)b->n + 1;
     c->v = base_calloc(most, sizeof *c->v);
-    c->copies = base_calloc(2 * most, sizeof *c->copies);
+    c->copies = base_calloc(2 * most + 1, sizeof *c->copies);
     for (const struct js_batch_msg *m = b->first; m != NULL; m = m->next) {
         struct store_append a = {.subject = (const char *)m->bytes,
                                  .subject_len = m->subject_len,
@@ -237,7 +249,7 @@ static bool collect(struct js_stream *s, struct commit *c, const struct js_batch
                                  .data = m->bytes + m->subject_len + m->hdr_len,
                                  .data_len = m->data_len};
         if (!add(s, c, a, eob && m->next == NULL, last->reply)) {
-            return false;
+            return;
         }
     }
     struct store_append a = {.subject = last->subject.p,
@@ -246,7 +258,9 @@ static bool collect(struct js_stream *s, struct commit *c, const struct js_batch
                              .hdr_len = (uint32_t)last->hdr_len,
                              .data = last->payload,
                              .data_len = (uint32_t)last->payload_len};
-    return eob || add(s, c, a, false, last->reply);
+    if (!eob) {
+        (void)add(s, c, a, false, last->reply);
+    }
 }
 
 static void answer(struct js_stream *s, struct brk_str reply, struct brk_str id, uint64_t count,
@@ -295,6 +309,14 @@ static void committed(void *arg, const struct store_append_result *r)
 {
     struct js_ctx *c = arg;
     struct js *js = c->ja->js;
+    if (r->verdict == APPEND_REFUSED) {
+        struct api_error e;
+        js_pub_late_error(&e, (enum api_err)c->kind,
+                          (struct brk_str){c->reply + c->reply_len, c->extra_len});
+        js_pub_error(c->stream, (struct brk_str){c->reply, c->reply_len}, &e);
+        js_ctx_free(js, c);
+        return;
+    }
     answer(c->stream, (struct brk_str){c->reply, c->reply_len},
            (struct brk_str){c->reply + c->reply_len, c->extra_len}, c->kind, r);
     js_ctx_free(js, c);
@@ -306,11 +328,14 @@ static bool commit(struct js_stream *s, struct js_batch *b, const struct brk_msg
     struct js *js = s->ja->js;
     struct commit c = {0};
     enum st st = ST_OK;
-    if (collect(s, &c, b, last, eob)) {
+    collect(s, &c, b, last, eob);
+    if (!c.again) {
         struct js_ctx *ctx = NULL;
         if (last->reply.n > 0 && !s->no_ack) {
-            ctx = js_ctx_take2(js, s->ja, s, last->reply, (struct brk_str){b->id, b->id_len});
-            ctx->kind = (uint32_t)c.n;
+            bool late = c.late.stage != REFUSE_NOT; /* then it cannot be stored */
+            struct brk_str id = {b->id, b->id_len};
+            ctx = js_ctx_take2(js, s->ja, s, last->reply, late ? c.late.value : id);
+            ctx->kind = late ? (uint32_t)c.late.id : (uint32_t)c.n;
         }
         st = js->ops->append_batch(s->ss, c.v, c.n, ctx != NULL ? committed : NULL, ctx);
         if (st != ST_OK && ctx != NULL) {

@@ -68,23 +68,27 @@ static void one_line(struct js_headers *h, const char *p, size_t n)
     }
 }
 
+/* Where the line at p ends: its CR LF, or the end of the block. A CR or LF alone is part of it. */
+static const char *line_end(const char *p, const char *end)
+{
+    for (const char *nl = p; (nl = memchr(nl, '\n', (size_t)(end - nl))) != NULL; nl++) {
+        if (nl > p && nl[-1] == '\r') {
+            return nl - 1;
+        }
+    }
+    return end;
+}
+
 void js_headers_read(struct js_headers *h, const uint8_t *hdr, size_t len)
 {
     h->have = h->seen = 0;
     const char *p = (const char *)hdr;
     const char *end = p + len;
-    const char *nl = len == 0 ? NULL : memchr(p, '\n', len); /* the version line */
-    while (nl != NULL && nl + 1 < end) {
-        p = nl + 1;
-        nl = memchr(p, '\n', (size_t)(end - p));
-        if (nl == NULL) {
-            return;
-        }
-        size_t n = (size_t)(nl - p);
-        if (n > 0 && p[n - 1] == '\r') {
-            n--;
-        }
-        one_line(h, p, n);
+    const char *eol = len == 0 ? end : line_end(p, end); /* of the version line */
+    while (end - eol > 2) {
+        p = eol + 2;
+        eol = line_end(p, end);
+        one_line(h, p, (size_t)(eol - p));
     }
 }
 

@@ -1,8 +1,9 @@
 /* Message headers that concern a stream: one pass over the block, no allocation.
  *
  * A block is `NATS/1.0[ status]\r\n(Name: value\r\n)*\r\n`. Names are compared exactly, as
- * nats-server does; of two equal names the first counts; blanks before a value are skipped. Takes
- * hostile bytes. Any thread. */
+ * nats-server does; of two equal names the first counts; blanks before a value are skipped; a line
+ * ends with CR LF or with the block, a CR or LF alone is part of it. Takes hostile bytes. Any
+ * thread. */
 #ifndef BROKER_JS_HEADER_H
 #define BROKER_JS_HEADER_H
 

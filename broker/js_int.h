@@ -415,8 +415,11 @@ void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct stor
 struct js_late {
     enum api_err id;
     uint8_t stage; /* REFUSE_NOT: nothing is wrong */
+    bool batch;    /* of an atomic batch: nothing is refused at once, and the order is another */
     struct brk_str value;
 };
+void js_pub_late_note(struct js_late *l, enum append_refuse stage, enum api_err id);
+void js_pub_late_error(struct api_error *e, enum api_err id, struct brk_str value);
 /* What the headers ask for; a->hdr may then lie in js->edit. False: refused, and answered. With
  * `late` NULL all that is wrong is refused at once. */
 bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct store_append *a,

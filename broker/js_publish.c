@@ -211,11 +211,13 @@ void js_pub_verdict(struct js_stream *s, struct brk_str reply, const struct stor
     }
 }
 
-static void late_error(struct api_error *e, enum api_err id, struct brk_str value)
+void js_pub_late_error(struct api_error *e, enum api_err id, struct brk_str value)
 {
     if (id == API_STREAM_ROLLUP_FAILED) {
         api_error_setf(e, id, "rollup value invalid: \"%.*s\"",
                        (int)(value.n > 128 ? 128 : value.n), value.p);
+    } else if (id == API_ATOMIC_PUBLISH_UNSUPPORTED_HEADER_BATCH) {
+        api_error_set2(e, id, "Nats-Expected-Last-Msg-Id", NULL);
     } else {
         api_error_set(e, id);
     }
@@ -246,8 +248,8 @@ static void appended(void *arg, const struct store_append_result *r)
     struct brk_str reply = {c->reply, c->reply_len};
     if (r->verdict == APPEND_REFUSED) {
         struct api_error e;
-        late_error(&e, (enum api_err)c->kind,
-                   (struct brk_str){c->reply + c->reply_len, c->extra_len});
+        js_pub_late_error(&e, (enum api_err)c->kind,
+                          (struct brk_str){c->reply + c->reply_len, c->extra_len});
         js_pub_error(c->stream, reply, &e);
     } else {
         js_pub_verdict(c->stream, reply, r);
@@ -303,10 +305,10 @@ static bool equals_fold(struct brk_str v, const char *word)
     return word[v.n] == '\0';
 }
 
-static void note_late(struct js_late *l, enum append_refuse stage, enum api_err id)
+void js_pub_late_note(struct js_late *l, enum append_refuse stage, enum api_err id)
 {
     if (id != API_OK && (l->stage == REFUSE_NOT || stage < l->stage)) {
-        *l = (struct js_late){.id = id, .stage = (uint8_t)stage};
+        *l = (struct js_late){.id = id, .stage = (uint8_t)stage, .batch = l->batch};
     }
 }
 
@@ -318,7 +320,8 @@ static void read_rollup(struct js_stream *s, struct brk_str v, struct store_appe
     if (sub || equals_fold(v, "all")) {
         a->rollup = sub ? 1 : 2;
     } else {
-        note_late(late, REFUSE_AFTER_IDS, API_STREAM_ROLLUP_FAILED);
+        js_pub_late_note(late, late->batch ? REFUSE_AFTER_ROLLUP : REFUSE_AFTER_IDS,
+                         API_STREAM_ROLLUP_FAILED);
         if (late->id == API_STREAM_ROLLUP_FAILED) {
             late->value = v;
         }
@@ -361,7 +364,7 @@ static enum api_err refused_early(struct js_stream *s, const struct js_headers *
         off = bigdec_valid(incr.p, incr.n) ? API_MESSAGE_INCR_DISABLED : API_MESSAGE_INCR_INVALID;
     }
     if (off == API_MESSAGE_INCR_MISSING) {
-        note_late(late, REFUSE_AFTER_ROLLUP, off);
+        js_pub_late_note(late, late->batch ? REFUSE_BATCH_IDS : REFUSE_AFTER_ROLLUP, off);
         off = API_OK;
     }
     if (off == API_OK && js_hdr_has(h, JS_HDR_EXP_STREAM) &&
@@ -371,8 +374,10 @@ static enum api_err refused_early(struct js_stream *s, const struct js_headers *
     if (off == API_OK && js_hdr_has(h, JS_HDR_TTL)) {
         off = read_ttl(s, h, a);
     }
-    if (off == API_MESSAGE_TTL_INVALID) {
-        note_late(late, REFUSE_AFTER_SIZE, off);
+    if (off == API_MESSAGE_TTL_INVALID && late->batch) {
+        off = s->ja->js->ops->stream_cfg(s->ss)->allow_msg_ttl ? off : API_MESSAGE_TTL_DISABLED;
+    } else if (off == API_MESSAGE_TTL_INVALID) {
+        js_pub_late_note(late, REFUSE_AFTER_SIZE, off);
         off = API_OK;
     }
     if (off == API_OK && js_hdr_has(h, JS_HDR_EXP_LAST_SUBJ_SEQ_SUBJ) &&
@@ -390,18 +395,21 @@ bool js_pub_read_headers(struct js_stream *s, const struct js_headers *h, struct
         return true;
     }
     enum api_err off = refused_early(s, h, a, l);
-    if (off != API_OK) {
+    if (off != API_OK && l->batch) {
+        bool seq = off == API_STREAM_EXPECTED_LAST_SEQ_PER_SUBJECT_INVALID;
+        js_pub_late_note(l, seq ? REFUSE_BATCH_SEQ : REFUSE_BATCH_FIRST, off);
+    } else if (off != API_OK) {
         answer_id(s, reply, off);
         return false;
     }
     read_expected(h, a);
-    note_late(l, REFUSE_AFTER_SEQS, js_sched_read(s, h, a));
+    js_pub_late_note(l, REFUSE_AFTER_SEQS, js_sched_read(s, h, a));
     if (js_hdr_has(h, JS_HDR_ROLLUP)) {
         read_rollup(s, h->value[JS_HDR_ROLLUP], a, l);
     }
     if (late == NULL && l->stage != REFUSE_NOT) {
         struct api_error e;
-        late_error(&e, l->id, l->value);
+        js_pub_late_error(&e, l->id, l->value);
         js_pub_error(s, reply, &e);
         return false;
     }

@@ -491,7 +491,7 @@ static enum st release_step(struct store_stream *s)
         }
         seq = liveset_next(s->live, seq + 1);
     }
-    enum st st = runs.n > 0 ? stream_remove_logged(s, &runs, REASON_NOINTEREST) : ST_OK;
+    enum st st = runs.n > 0 ? stream_remove_logged(s, &runs, REASON_NOINTEREST, 0) : ST_OK;
     if (st == ST_OK) {
         s->release_at = seq != 0 && seq < end ? seq : 0;
         released(s, from, s->release_at != 0 ? s->release_at : end, 0, &runs);

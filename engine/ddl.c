@@ -197,7 +197,7 @@ static void update(struct eng *e, struct store_stream *s, const struct stream_cf
         st = stream_floor_logged(s, sh.floor, REASON_CONFIG, sh.runs.n > 0 ? REC_BATCH_MORE : 0);
     }
     if (st == ST_OK && sh.runs.n > 0) {
-        st = stream_remove_logged(s, &sh.runs, REASON_CONFIG);
+        st = stream_remove_logged(s, &sh.runs, REASON_CONFIG, 0);
     }
     seq_runs_fini(&sh.runs);
     base_free(sh.seqs);

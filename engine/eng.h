@@ -178,9 +178,9 @@ void stream_apply_skip(struct store_stream *s, uint64_t last_seq);
 MUST_USE enum st stream_replay(struct store_stream *s, const struct rec *r, const uint8_t *bytes,
                                struct jr_chunk *chunk, struct err *err);
 /* Logs the removal of live messages as DELETE records of bounded size (one batch) and applies them.
- */
+ * flags: REC_BATCH_MORE when records of the same batch follow. */
 MUST_USE enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs,
-                                      enum rec_reason reason);
+                                      enum rec_reason reason, uint8_t flags);
 /* A user's delete of one live message. secure: it is erased from its segment too. */
 MUST_USE enum st stream_delete_logged(struct store_stream *s, uint64_t seq, bool secure);
 /* flags: REC_BATCH_MORE when records of the same batch follow. */

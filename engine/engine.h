@@ -20,6 +20,8 @@ struct eng_opts {
                                    0 = LIM_TAIL_STREAM_BYTES */
     uint64_t block_cache_bytes; /* 0 = 128 MiB */
     int64_t clock_hold_ns;      /* 0 = 10 min */
+    uint64_t evict_bytes;       /* what a message's record tells of others that go; 0 = the format's
+                                   most. For tests */
     uint64_t segment_bytes;     /* segments are sealed at this size; 0 = 64 MiB */
     uint64_t compact_bytes_per_s; /* background compaction reads so much; 0 = 32 MiB,
                                      UINT64_MAX = no limit */

@@ -7,8 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Gives the value (leading spaces skipped, up to CR LF), pointing into hdr; NULL when the name is
- * not there. */
+/* Gives the value (leading spaces skipped, up to CR LF or the end of the block), pointing into hdr;
+ * NULL when the name is not there. Reads as broker/js_header.h does, so that what was noted of a
+ * message is found again. */
 const char *msg_header_get(const uint8_t *hdr, size_t len, const char *name, size_t *value_len_out);
 
 #endif

@@ -28,8 +28,6 @@ enum msg_off {
 
 #define REC_FLAGS_KNOWN (REC_BATCH_MORE | REC_HAS_TWIN | REC_IS_TWIN)
 #define MSG_FLAGS_KNOWN 0x3ffu
-#define EXT_UNIT 8u
-#define EXT_MAX (UINT16_MAX * (size_t)EXT_UNIT)
 /* Copy and CRC go over the same bytes in steps that stay in the first-level cache. */
 #define COPY_STEP 8192u
 
@@ -137,14 +135,14 @@ void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint3
 {
     uint64_t len = (uint64_t)REC_HEAD_SIZE + ext_len + body_len;
     ASSERT(len <= UINT32_MAX);
-    ASSERT(ext_len % EXT_UNIT == 0 && ext_len <= EXT_MAX);
+    ASSERT(ext_len % APPEND_EXT_UNIT == 0 && ext_len <= APPEND_EXT_MAX);
     ASSERT(IMPLIES(ext_len != 0, has_msg_body(type)));
     ASSERT(IMPLIES(type == REC_APPEND, body_len >= MSG_HEAD_SIZE));
     ASSERT((flags & ~REC_FLAGS_KNOWN) == 0);
     put_u32le(p + REC_OFF_LEN, (uint32_t)len);
     p[REC_OFF_TYPE] = (uint8_t)type;
     p[REC_OFF_FLAGS] = flags;
-    put_u16le(p + REC_OFF_EXT, (uint16_t)(ext_len / EXT_UNIT));
+    put_u16le(p + REC_OFF_EXT, (uint16_t)(ext_len / APPEND_EXT_UNIT));
     put_u32le(p + REC_OFF_GID, gid);
     put_u32le(p + REC_OFF_SUB, sub);
     put_u32le(p + REC_OFF_OSEQ, oseq);
@@ -155,7 +153,7 @@ void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint3
 void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed)
 {
     enum rec_type type = (enum rec_type)p[REC_OFF_TYPE];
-    size_t ext_len = (size_t)get_u16le(p + REC_OFF_EXT) * EXT_UNIT;
+    size_t ext_len = (size_t)get_u16le(p + REC_OFF_EXT) * APPEND_EXT_UNIT;
     size_t body_len = get_u32le(p + REC_OFF_LEN) - REC_HEAD_SIZE - ext_len;
     ASSERT((flags & ~REC_FLAGS_KNOWN) == 0);
     p[REC_OFF_FLAGS] = flags;
@@ -169,7 +167,7 @@ enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct rec *r_o
         return ST_CORRUPT;
     }
     uint32_t rec_len = get_u32le(p + REC_OFF_LEN);
-    size_t ext_len = (size_t)get_u16le(p + REC_OFF_EXT) * EXT_UNIT;
+    size_t ext_len = (size_t)get_u16le(p + REC_OFF_EXT) * APPEND_EXT_UNIT;
     uint8_t type = p[REC_OFF_TYPE];
     uint8_t flags = p[REC_OFF_FLAGS];
     if (rec_len > len || rec_len < REC_HEAD_SIZE + ext_len || type > REC_RAFT_SNAP ||
@@ -228,7 +226,7 @@ size_t append_ext_size(uint64_t new_floor, const struct seq_runs *evicted)
     if (new_floor == 0 && evicted->n == 0) {
         return 0;
     }
-    return (size_t)align_up(8 + seq_runs_size(evicted), EXT_UNIT);
+    return (size_t)align_up(8 + seq_runs_size(evicted), APPEND_EXT_UNIT);
 }
 
 void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor,
@@ -253,7 +251,7 @@ enum st append_ext_get(const uint8_t *in, size_t len, uint64_t *new_floor_out,
     if (len == 0) {
         return ST_OK;
     }
-    if (len < 16 || len % EXT_UNIT != 0) {
+    if (len < 16 || len % APPEND_EXT_UNIT != 0) {
         return ST_CORRUPT;
     }
     size_t used;

@@ -167,6 +167,8 @@ MUST_USE enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct
 
 /* `evicted` may be NULL in size and put. ext of an APPEND: what the message evicts. new_floor 0 =
  * floor unchanged. Empty ext = evicts nothing. */
+#define APPEND_EXT_UNIT 8u
+#define APPEND_EXT_MAX (UINT16_MAX * (size_t)APPEND_EXT_UNIT)
 size_t append_ext_size(uint64_t new_floor,
                        const struct seq_runs *evicted); /* bytes, multiple of 8 */
 void append_ext_put(uint8_t *out, size_t ext_len, uint64_t new_floor,

@@ -192,6 +192,11 @@ enum append_verdict {
  * wrong with it the one upstream looks at first is told. */
 enum append_refuse {
     REFUSE_NOT,
+    /* Of a batch, which looks at ids first: */
+    REFUSE_BATCH_FIRST, /* before anything else of this message */
+    REFUSE_BATCH_IDS,   /* behind duplicates */
+    REFUSE_BATCH_SEQ,   /* behind the stream's expected sequence */
+    /* Of a message alone; behind the subject's sequence a batch goes on in the same order. */
     REFUSE_AFTER_SEQS,   /* behind the expected sequences */
     REFUSE_AFTER_IDS,    /* behind duplicates and the expected last id */
     REFUSE_AFTER_ROLLUP, /* behind whether a rollup is permitted */

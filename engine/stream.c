@@ -390,12 +390,13 @@ enum st stream_delete_logged(struct store_stream *s, uint64_t seq, bool secure)
 }
 
 enum st stream_remove_logged(struct store_stream *s, const struct seq_runs *runs,
-                             enum rec_reason reason)
+                             enum rec_reason reason, uint8_t flags)
 {
     for (size_t i = 0; i < runs->n; i += DELETE_RUNS_MAX) {
         size_t n = runs->n - i < DELETE_RUNS_MAX ? runs->n - i : DELETE_RUNS_MAX;
         struct seq_runs part = {runs->v + i, n, n};
-        enum st st = log_delete(s, &part, reason, false, i + n < runs->n);
+        bool more = i + n < runs->n || (flags & REC_BATCH_MORE) != 0;
+        enum st st = log_delete(s, &part, reason, false, more);
         if (st != ST_OK) {
             return st;
         }

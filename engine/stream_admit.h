@@ -4,6 +4,9 @@
 
 #include "engine/eng.h"
 
+/* Whether the caller wants it refused at this place. */
+bool stream_refused(const struct store_append *a, enum append_refuse here,
+                    struct store_append_result *r);
 /* What concerns the message and the config alone. False: r->verdict says why. */
 bool stream_check_config(const struct store_stream *s, const struct store_append *a,
                          struct store_append_result *r);

@@ -1,6 +1,8 @@
 /* Admission of a publish: checks, then one record that holds the message and everything it evicts,
  * applied at once. Nothing is changed before the last check has passed; nothing fails after the
  * record was reserved. */
+#include <stdlib.h>
+
 #include "engine/base/log.h"
 #include "engine/base/subject.h"
 #include "engine/msg_header.h"
@@ -101,7 +103,7 @@ bool stream_replay_source(struct store_stream *s, const uint8_t *body, size_t le
     return true;
 }
 
-static bool refused(const struct store_append *a, enum append_refuse here,
+bool stream_refused(const struct store_append *a, enum append_refuse here,
                     struct store_append_result *r)
 {
     if (a->refuse == here) {
@@ -111,7 +113,7 @@ static bool refused(const struct store_append *a, enum append_refuse here,
 }
 
 /* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
- * sequences, duplicate, last id. */
+ * the subject's sequence, the stream's, duplicate, last id. */
 static bool check_expected(struct store_stream *s, const struct store_append *a,
                            struct store_append_result *r)
 {
@@ -127,11 +129,6 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
         r->actual = s->last_seq;
         return wrong;
     }
-    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
-        r->verdict = APPEND_WRONG_LAST_SEQ;
-        r->actual = s->last_seq;
-        return true;
-    }
     if (a->has_expected_last_subj_seq) {
         const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
         size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
@@ -141,7 +138,12 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
             return true;
         }
     }
-    if (refused(a, REFUSE_AFTER_SEQS, r)) {
+    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
+        r->verdict = APPEND_WRONG_LAST_SEQ;
+        r->actual = s->last_seq;
+        return true;
+    }
+    if (stream_refused(a, REFUSE_AFTER_SEQS, r)) {
         return true;
     }
     if (stream_is_duplicate(s, a, &r->seq)) {
@@ -185,6 +187,60 @@ static uint64_t next_seq(const struct store_stream *s, const struct store_append
     return a->at_seq != 0 ? a->at_seq : s->last_seq + 1;
 }
 
+/* What a subject with wildcards matches, in no order. */
+struct matched {
+    uint64_t *seqs; /* owned */
+    size_t n, cap;
+};
+
+static bool collect_matched(void *arg, const struct sidx_entry *e)
+{
+    struct matched *m = arg;
+    for (uint64_t seq = sidx_first(e); seq != 0; seq = sidx_next(e, seq + 1)) {
+        if (m->n == m->cap) {
+            m->cap = m->cap == 0 ? 256 : m->cap * 2;
+            m->seqs = base_realloc(m->seqs, m->cap * sizeof *m->seqs);
+        }
+        m->seqs[m->n++] = seq;
+    }
+    return true;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A subject with wildcards, published to as if it were a literal one, stands for all it matches:
+ * upstream purges by it. The runs are made anew in order, since what the limits have pushed out
+ * (of the very subject, so it matches too) lies anywhere among the rest. */
+static void evict_matched(struct store_stream *s, const struct store_append *a, struct evict *ev)
+{
+    struct matched m = {0};
+    struct seq_runs limits = ev->runs;
+    ev->runs = (struct seq_runs){0};
+    sidx_match(s->idx, a->subject, a->subject_len, NULL, 0, collect_matched, &m);
+    if (m.n > 1) {
+        qsort(m.seqs, m.n, sizeof *m.seqs, by_seq);
+    }
+    for (size_t i = 0; i < m.n; i++) {
+        if (seq_runs_has(&limits, m.seqs[i])) {
+            seq_runs_add(&ev->runs, m.seqs[i]); /* counted before */
+        } else if (m.seqs[i] >= ev->floor) {
+            evict_seq(s, ev, m.seqs[i]);
+        }
+    }
+    seq_runs_fini(&limits);
+    base_free(m.seqs);
+}
+
+/* A marker replaces what was stored under its very name. */
+static bool rolls_up_matches(const struct store_append *a)
+{
+    return (a->flags & MSG_MARKER) == 0 && subject_has_wildcard(a->subject, a->subject_len);
+}
+
 /* A rollup is a message like any other first: it comes on top of what the limits have pushed out.
  */
 static void evict_rollup(struct store_stream *s, const struct store_append *a, struct evict *ev)
@@ -194,6 +250,10 @@ static void evict_rollup(struct store_stream *s, const struct store_append *a, s
         ev->floor = u64_max(ev->floor, next_seq(s, a));
         ev->msgs = s->msgs;
         ev->bytes = s->bytes;
+        return;
+    }
+    if (rolls_up_matches(a)) {
+        evict_matched(s, a, ev);
         return;
     }
     const struct sidx_entry *entry = sidx_find(s->idx, a->subject, a->subject_len);
@@ -430,14 +490,14 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
 bool stream_check_config(const struct store_stream *s, const struct store_append *a,
                          struct store_append_result *r)
 {
-    if (refused(a, REFUSE_AFTER_IDS, r)) {
+    if (stream_refused(a, REFUSE_AFTER_IDS, r)) {
         return false;
     }
     if (a->rollup != 0 && (!s->cfg.allow_rollup || s->cfg.deny_purge)) {
         r->verdict = APPEND_ROLLUP_DENIED;
         return false;
     }
-    if (refused(a, REFUSE_AFTER_ROLLUP, r)) {
+    if (stream_refused(a, REFUSE_AFTER_ROLLUP, r)) {
         return false;
     }
     if (s->cfg.max_msg_size >= 0 &&
@@ -445,7 +505,7 @@ bool stream_check_config(const struct store_stream *s, const struct store_append
         r->verdict = APPEND_MSG_TOO_BIG;
         return false;
     }
-    return !refused(a, REFUSE_AFTER_SIZE, r);
+    return !stream_refused(a, REFUSE_AFTER_SIZE, r);
 }
 
 /* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */
@@ -484,6 +544,54 @@ static void evict_purged(struct store_stream *s, const struct store_append *a, s
     }
 }
 
+/* More evictions than the message's record can tell of: all but the last run go by records of their
+ * own, one batch with it, so that a crash keeps all or nothing. ST_FULL: nothing was taken. */
+static enum st shed(struct store_stream *s, const struct store_append *a, bool urgent,
+                    struct evict *ev)
+{
+    struct eng *e = s->eng;
+    struct seq_runs most = {ev->runs.v, ev->runs.n - 1, 0};
+    uint64_t bytes = REC_HEAD_SIZE + seq_runs_size(&most);
+    bytes += REC_HEAD_SIZE + 64 + msg_size(a->subject_len, a->hdr_len, a->data_len);
+    enum st st = jw_room(e->jw, bytes, urgent);
+    if (st != ST_OK) {
+        return st;
+    }
+    s->quiet_removals = a->rollup != 0;
+    st = stream_remove_logged(s, &most, REASON_PURGE, REC_BATCH_MORE);
+    s->quiet_removals = false;
+    s->removal_ticket = s->ticket;
+    if (st == ST_OK) {
+        ev->runs.v[0] = ev->runs.v[ev->runs.n - 1];
+        ev->runs.n = 1;
+    }
+    return st;
+}
+
+/* Half of it is in memory and must never be told of or built upon. */
+static enum st half_done(struct store_stream *s)
+{
+    struct err err = {0};
+    err_set(&err, ST_POISONED, 0, "out of memory inside a rollup of \"%s\"", s->cfg.name);
+    eng_poison(s->eng, ST_POISONED, &err);
+    return ST_POISONED;
+}
+
+static enum st write_evicting(struct store_stream *s, const struct store_append *a,
+                              struct evict *ev, uint8_t rec_flags, bool own, uint64_t *seq_out)
+{
+    if (s->memory || append_ext_size(ev->floor, &ev->runs) <= s->eng->opts.evict_bytes ||
+        ev->runs.n < 2) {
+        return write_checked(s, a, ev, rec_flags, own, seq_out);
+    }
+    uint64_t oseq = s->oseq;
+    enum st st = shed(s, a, own, ev);
+    if (st == ST_OK) {
+        st = write_checked(s, a, ev, rec_flags, true, seq_out);
+    }
+    return st == ST_OK || s->oseq == oseq ? st : half_done(s);
+}
+
 enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8_t rec_flags,
                      bool own, struct store_append_result *r)
 {
@@ -499,7 +607,7 @@ enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8
     }
     if (ev.floor != 0 || ev.runs.n != 0 || plan_limits(s, a, own, size, &ev, r)) {
         evict_purged(s, a, &ev);
-        st = write_checked(s, a, &ev, rec_flags, own, &r->seq);
+        st = write_evicting(s, a, &ev, rec_flags, own, &r->seq);
     }
     seq_runs_fini(&ev.runs);
     return st;

@@ -82,6 +82,9 @@ static bool check_expected(struct batch *b, size_t i, struct store_append_result
             return refuse(r, APPEND_WRONG_LAST_CONSTANT, 0);
         }
     }
+    if (stream_refused(a, REFUSE_BATCH_SEQ, r)) {
+        return false;
+    }
     if (a->has_expected_last_subj_seq) {
         const char *subject = a->expected_subject != NULL ? a->expected_subject : a->subject;
         size_t len = a->expected_subject != NULL ? a->expected_subject_len : a->subject_len;
@@ -92,6 +95,15 @@ static bool check_expected(struct batch *b, size_t i, struct store_append_result
         if (last != a->expected_last_subj_seq) {
             return refuse(r, APPEND_WRONG_LAST_SUBJ_SEQ, last);
         }
+    }
+    return !stream_refused(a, REFUSE_AFTER_SEQS, r);
+}
+
+static bool check_rollup(struct batch *b, size_t i, struct store_append_result *r)
+{
+    const struct store_append *a = &b->v[i];
+    if (!stream_check_config(b->s, a, r)) {
+        return false;
     }
     if (a->rollup == 1 && written_before(b, i, a->subject, a->subject_len) > 0) {
         return refuse(r, APPEND_ROLLUP_BATCH_SUB, 0);
@@ -133,6 +145,15 @@ static bool check_limits(struct batch *b, size_t i, struct store_append_result *
     return true;
 }
 
+/* Upstream's order; a message is looked at whole before the next one. */
+static bool check_one(struct batch *b, size_t i, struct store_append_result *r)
+{
+    const struct store_append *a = &b->v[i];
+    return !stream_refused(a, REFUSE_BATCH_FIRST, r) && check_id(b, i, r) &&
+           !stream_refused(a, REFUSE_BATCH_IDS, r) && check_expected(b, i, r) &&
+           check_rollup(b, i, r) && check_limits(b, i, r);
+}
+
 static bool check_all(struct batch *b, struct store_append_result *r)
 {
     for (size_t i = 0; i < b->n; i++) {
@@ -146,8 +167,7 @@ static bool check_all(struct batch *b, struct store_append_result *r)
         b->bytes += stream_msg_size(b->s, a->subject_len, a->hdr_len, a->data_len);
         b->room += align_up(REC_HEAD_SIZE + 64 + msg_size(a->subject_len, a->hdr_len, a->data_len),
                             REC_ALIGN);
-        if (!stream_check_config(b->s, a, r) || !check_id(b, i, r) || !check_expected(b, i, r) ||
-            !check_limits(b, i, r)) {
+        if (!check_one(b, i, r)) {
             return false;
         }
     }

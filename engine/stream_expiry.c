@@ -141,7 +141,7 @@ static enum st commit(struct reap *r)
         }
     }
     if (st == ST_OK && r->runs.n > 0) {
-        st = stream_remove_logged(r->s, &r->runs, r->reason);
+        st = stream_remove_logged(r->s, &r->runs, r->reason, 0);
         if (st == ST_OK) {
             told(r->s, 0, &r->runs, 0);
         }

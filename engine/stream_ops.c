@@ -273,7 +273,7 @@ static enum st purge_filtered(struct store_stream *s, const struct store_purge *
     for (size_t i = 0; i < n; i++) {
         seq_runs_add(&plan.runs, plan.seqs[i]);
     }
-    enum st st = n > 0 ? stream_remove_logged(s, &plan.runs, REASON_PURGE) : ST_OK;
+    enum st st = n > 0 ? stream_remove_logged(s, &plan.runs, REASON_PURGE, 0) : ST_OK;
     for (size_t i = 0; i < s->ncons && st == ST_OK; i++) {
         cons_on_purged_subject(s->cons[i], p->filter, p->filter_len);
     }

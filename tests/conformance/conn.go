@@ -68,7 +68,7 @@ func (c *conn) ping() error {
 	want := c.pongs + 1
 	c.mu.Unlock()
 	c.send("PING\r\n")
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(240 * time.Second)
 	for {
 		c.mu.Lock()
 		got, closed, errs := c.pongs >= want, c.closed, c.errors

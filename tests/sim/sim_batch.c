@@ -15,6 +15,17 @@ struct draft {
     size_t n;
 };
 
+void sw_widen(const struct md_stream *md, struct md_msg *m, struct store_append *a)
+{
+    if (a->rollup != 1 || a->has_expected_last_subj_seq || m->fill % 2 != 0) {
+        return;
+    }
+    m->subject = MD_DRAWN + (uint32_t)(m->fill / 2 % (MD_SUBJECTS - MD_DRAWN));
+    m->size = md_size(md, m);
+    a->subject = md_subject(m->subject);
+    a->subject_len = (uint32_t)strlen(a->subject);
+}
+
 static void draw(struct world *w, struct sw_inst *in, struct draft *d, size_t i)
 {
     struct prng *r = &w->rnd;
@@ -45,6 +56,9 @@ static void draw(struct world *w, struct sw_inst *in, struct draft *d, size_t i)
     }
     if (prng_below(r, 30) == 0) {
         a->rollup = (uint8_t)(1 + prng_below(r, 2));
+    }
+    if (i == 0) { /* later ones are refused where they match an earlier one */
+        sw_widen(&in->md, m, a);
     }
 }
 

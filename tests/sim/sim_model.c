@@ -11,7 +11,8 @@ const char *md_subject(uint32_t n)
 {
     static const char *const names[MD_SUBJECTS] = {
         "a.0", "a.1", "a.2",   "a.3",   "b.0",   "b.1",
-        "b.2", "c",   "a.b.0", "a.b.1", "a.0.x", "long.subject.with.five.tokens"};
+        "b.2", "c",   "a.b.0", "a.b.1", "a.0.x", "long.subject.with.five.tokens",
+        "a.*", "*.0"};
     return names[n];
 }
 
@@ -290,6 +291,21 @@ static void keep_newest(struct md_stream *s, uint32_t subject, uint64_t keep)
     }
 }
 
+/* A roll-up: of its subject, or of all that a subject with wildcards matches. */
+static void keep_last(struct md_stream *s, const struct md_msg *m)
+{
+    const char *filter = md_subject(m->subject);
+    for (size_t i = s->n - 1; i-- > 0 && s->m[i].seq >= s->first_seq;) {
+        const char *name = md_subject(s->m[i].subject);
+        bool match = m->subject >= MD_DRAWN && !m->marker
+                         ? subject_match(name, strlen(name), filter, strlen(filter))
+                         : s->m[i].subject == m->subject;
+        if (s->m[i].live && match) {
+            kill(s, &s->m[i], 0);
+        }
+    }
+}
+
 static void apply_append(struct md_stream *s, const struct md_event *e)
 {
     const struct stream_cfg *cfg = &s->cfg;
@@ -338,7 +354,7 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
     }
     floor = e->rollup == 2 ? u64_max(floor, last_before + 1) : floor;
     if (e->rollup == 1) {
-        keep_newest(s, m->subject, 1);
+        keep_last(s, m);
     }
     if (e->fired != 0) {
         keep_newest(s, e->fired - 1, 0);
@@ -495,13 +511,13 @@ enum append_verdict md_verdict(struct md_stream *s, const struct store_append *a
                                const struct md_msg *m, int64_t now_ns, uint64_t *seq_out)
 {
     const struct stream_cfg *cfg = &s->cfg;
-    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
-        *seq_out = s->last_seq;
-        return APPEND_WRONG_LAST_SEQ;
-    }
     if (a->has_expected_last_subj_seq && a->expected_last_subj_seq != md_last_of(s, m->subject)) {
         *seq_out = md_last_of(s, m->subject);
         return APPEND_WRONG_LAST_SUBJ_SEQ;
+    }
+    if (a->has_expected_last_seq && a->expected_last_seq != s->last_seq) {
+        *seq_out = s->last_seq;
+        return APPEND_WRONG_LAST_SEQ;
     }
     if (m->id != 0 && cfg->duplicates_ns > 0) {
         for (size_t i = s->ndedup; i-- > 0;) {
@@ -594,9 +610,6 @@ enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_app
     for (size_t i = 0; i < n; i++) {
         uint64_t earlier = before_in_batch(m, i), last = md_last_of(s, m[i].subject);
         bytes += m[i].size;
-        if (cfg->max_msg_size >= 0 && a[i].hdr_len + a[i].data_len > (uint32_t)cfg->max_msg_size) {
-            return APPEND_MSG_TOO_BIG;
-        }
         if (known_id(s, m, i, now_ns, seq_out)) {
             return APPEND_DUPLICATE;
         }
@@ -611,6 +624,9 @@ enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_app
         if (a[i].has_expected_last_subj_seq && a[i].expected_last_subj_seq != last) {
             *seq_out = last;
             return APPEND_WRONG_LAST_SUBJ_SEQ;
+        }
+        if (cfg->max_msg_size >= 0 && a[i].hdr_len + a[i].data_len > (uint32_t)cfg->max_msg_size) {
+            return APPEND_MSG_TOO_BIG;
         }
         if (a[i].rollup == 1 && earlier > 0) {
             return APPEND_ROLLUP_BATCH_SUB;

@@ -10,7 +10,8 @@
 
 #include "engine/store.h"
 
-#define MD_SUBJECTS 12u
+#define MD_SUBJECTS 14u
+#define MD_DRAWN 12u /* the rest have wildcards: only roll-ups are published to them */
 #define MD_HDR_MAX 160u
 
 struct md_msg {

@@ -12,8 +12,8 @@ uint32_t sw_schedule_or_fire(struct world *w, struct sw_inst *in, struct store_a
         a->rollup = 1;
         return 0;
     }
-    for (uint32_t i = 0; draw % 4 == 1 && i < MD_SUBJECTS; i++) {
-        uint32_t subject = (uint32_t)(draw / 4 + i) % MD_SUBJECTS;
+    for (uint32_t i = 0; draw % 4 == 1 && i < MD_DRAWN; i++) {
+        uint32_t subject = (uint32_t)(draw / 4 + i) % MD_DRAWN;
         if (subject != m->subject && a->rollup == 0 && md_scheduled(&in->md, subject)) {
             a->purge_subject = md_subject(subject);
             a->purge_subject_len = (uint32_t)strlen(a->purge_subject);

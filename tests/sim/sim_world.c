@@ -162,6 +162,7 @@ void sw_init(struct world *w, uint64_t seed)
         .tail_bytes = tails[prng_mix(seed + 1) % ARRAY_LEN(tails)],
         .segment_bytes = segments[prng_mix(seed) % ARRAY_LEN(segments)],
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
+        .evict_bytes = seed % 2 == 0 ? 16 : 0,
     };
 }
 
@@ -612,7 +613,7 @@ void sw_stream_delete(struct world *w, struct sw_inst *in)
 struct md_msg sw_random_msg(struct world *w, uint32_t data_len, bool ttl)
 {
     struct prng *r = &w->rnd;
-    struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_SUBJECTS),
+    struct md_msg m = {.subject = (uint32_t)prng_below(r, prng_below(r, 2) == 0 ? 3 : MD_DRAWN),
                        .data_len = data_len,
                        .fill = prng_next(r),
                        .live = true};
@@ -656,10 +657,8 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
         a.expected_last_subj_seq = prng_below(r, 3) == 0 ? 1 : md_last_of(md, m.subject);
     }
     a.rollup = prng_below(r, 40) == 0 ? (uint8_t)(1 + prng_below(r, 2)) : 0;
-    uint32_t fired = 0;
-    if (md->cfg.allow_msg_schedules) {
-        fired = sw_schedule_or_fire(w, in, &a, &m);
-    }
+    sw_widen(md, &m, &a);
+    uint32_t fired = md->cfg.allow_msg_schedules ? sw_schedule_or_fire(w, in, &a, &m) : 0;
     struct sw_call *c = call_make(w, in, CALL_APPEND);
     int64_t now = eng_now_ns(in->h->eng);
     c->verdict = md_verdict(md, &a, &m, now, &c->value);
@@ -794,7 +793,7 @@ void sw_get(struct world *w, struct sw_inst *in)
 {
     struct prng *r = &w->rnd;
     struct md_stream *md = &in->md;
-    uint32_t subject = (uint32_t)prng_below(r, MD_SUBJECTS);
+    uint32_t subject = (uint32_t)prng_below(r, MD_DRAWN);
     struct store_get g = {.kind = (enum get_kind)prng_below(r, 3), .subject = ""};
     uint64_t seq = 0;
     if (g.kind == GET_BY_SEQ) {

@@ -113,6 +113,8 @@ struct md_event *sw_event(struct world *w, struct sw_inst *in, enum md_kind kind
 /* Refusals are fine: the machine is down or its disk fails by order. */
 bool sw_excused(const struct world *w);
 struct md_msg sw_random_msg(struct world *w, uint32_t data_len, bool ttl);
+/* Gives some roll-ups a subject with wildcards. */
+void sw_widen(const struct md_stream *md, struct md_msg *m, struct store_append *a);
 /* A publish on its way, with the answer it should get. */
 struct sw_call *sw_call_append(struct world *w, struct sw_inst *in, enum append_verdict verdict,
                                uint64_t value);

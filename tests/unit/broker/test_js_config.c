@@ -261,6 +261,16 @@ static void test_headers(void **state)
     assert_true(js_parse_u64(BRK_STR("18446744073709551615"), &n));
     js_headers_read(&h, (const uint8_t *)"", 0);
     assert_int_equal(h.have, 0);
+    static const char open_end[] = "NATS/1.0\r\nX: y\nNats-TTL: 5\r\nNats-Rollup: a\nb\rc\r\n\r\n"
+                                   "Nats-Msg-Id: last";
+    js_headers_read(&h, (const uint8_t *)open_end, sizeof open_end - 1);
+    assert_false(js_hdr_has(&h, JS_HDR_TTL)); /* a line ends with CR LF only */
+    assert_int_equal(h.value[JS_HDR_ROLLUP].n, 5);
+    assert_true(js_hdr_has(&h, JS_HDR_MSG_ID)); /* or with the block */
+    assert_int_equal(h.value[JS_HDR_MSG_ID].n, 4);
+    js_headers_read(&h, (const uint8_t *)open_end, sizeof open_end - 6);
+    assert_false(js_hdr_has(&h, JS_HDR_MSG_ID));
+    assert_true((h.seen >> JS_HDR_MSG_ID & 1u) != 0);
 }
 
 int main(void)

@@ -212,8 +212,9 @@ enum st stream_log(struct store_stream *st, enum rec_type type, uint8_t flags, u
     return ST_OK;
 }
 enum st stream_remove_logged(struct store_stream *st, const struct seq_runs *runs,
-                             enum rec_reason reason)
+                             enum rec_reason reason, uint8_t flags)
 {
+    (void)flags;
     (void)reason;
     struct logged *l = log_add(LOG_REMOVE);
     for (size_t i = 0; i < runs->n; i++) {

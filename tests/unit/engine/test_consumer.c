@@ -63,7 +63,7 @@ static void publish(void)
     if (!wanted) {
         struct seq_runs r = {0};
         seq_runs_add(&r, seq);
-        assert_int_equal(stream_remove_logged(s, &r, REASON_NOINTEREST), ST_OK);
+        assert_int_equal(stream_remove_logged(s, &r, REASON_NOINTEREST, 0), ST_OK);
         seq_runs_fini(&r);
     }
 }
@@ -359,7 +359,7 @@ static void delete_some(void)
     }
     struct seq_runs r = {0};
     seq_runs_add(&r, seq);
-    assert_int_equal(stream_remove_logged(s, &r, REASON_USER), ST_OK);
+    assert_int_equal(stream_remove_logged(s, &r, REASON_USER, 0), ST_OK);
     seq_runs_fini(&r);
     m_removed(seq);
 }

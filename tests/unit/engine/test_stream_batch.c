@@ -152,6 +152,49 @@ static void expectations(void **state)
     ef_fini(&f);
 }
 
+/* Each message is looked at whole before the next, and refused where the caller says so. */
+static void asked_to_refuse(void **state)
+{
+    struct ef f;
+    struct draft d = {.n = 0};
+    (void)state;
+    ef_init(&f, 3, NULL);
+    add_id(&d, "a", "one");
+    assert_int_equal(put(&f, &d).verdict, APPEND_STORED);
+    d.n = 0;
+    add(&d, "b", "x");
+    add_id(&d, "a", "one");
+    d.v[1].has_expected_last_seq = true;
+    d.v[1].has_expected_last_subj_seq = true;
+    d.v[1].refuse = REFUSE_BATCH_FIRST;
+    refused(&f, &d, APPEND_REFUSED, 1);
+    d.v[1].refuse = REFUSE_BATCH_IDS;
+    refused(&f, &d, APPEND_DUPLICATE, 1);
+    d.v[1].msg_id = NULL;
+    refused(&f, &d, APPEND_REFUSED, 1);
+    d.v[1].refuse = REFUSE_BATCH_SEQ;
+    refused(&f, &d, APPEND_WRONG_LAST_SEQ, 1);
+    d.v[1].has_expected_last_seq = false;
+    refused(&f, &d, APPEND_REFUSED, 1);
+    d.v[1].refuse = REFUSE_AFTER_SEQS;
+    refused(&f, &d, APPEND_WRONG_LAST_SUBJ_SEQ, 1);
+    d.v[1].has_expected_last_subj_seq = false;
+    d.v[1].rollup = 1;
+    refused(&f, &d, APPEND_REFUSED, 1);
+    d.v[1].refuse = REFUSE_AFTER_ROLLUP;
+    refused(&f, &d, APPEND_ROLLUP_DENIED, 1);
+    d.v[0].has_expected_last_seq = true;
+    refused(&f, &d, APPEND_WRONG_LAST_SEQ, 0);
+    d.n = 1;
+    d.v[0].expected_last_seq = d.v[0].expected_last_subj_seq = 5; /* alone: the subject's first */
+    d.v[0].has_expected_last_subj_seq = true;
+    struct ef_got g = {0};
+    assert_int_equal(f.store->ops->append(f.s, d.v, ef_on_append, &g), ST_OK);
+    ef_spin(&f);
+    assert_int_equal(g.append.verdict, APPEND_WRONG_LAST_SUBJ_SEQ);
+    ef_fini(&f);
+}
+
 static void step(void *arg)
 {
     (void)env_sim_step_one(arg);
@@ -263,13 +306,10 @@ static void takes_another_subject_along(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stores_all),
-        cmocka_unit_test(refuses_all),
-        cmocka_unit_test(expectations),
-        cmocka_unit_test(seen_whole),
-        cmocka_unit_test(memory_streams_too),
-        cmocka_unit_test(too_large),
-        cmocka_unit_test(takes_another_subject_along),
+        cmocka_unit_test(stores_all),   cmocka_unit_test(refuses_all),
+        cmocka_unit_test(expectations), cmocka_unit_test(asked_to_refuse),
+        cmocka_unit_test(seen_whole),   cmocka_unit_test(memory_streams_too),
+        cmocka_unit_test(too_large),    cmocka_unit_test(takes_another_subject_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
