@@ -9,7 +9,8 @@
 #include "engine/base/log.h"
 #include "engine/base/version.h"
 
-const char *brk_friendly_bytes(int64_t bytes, char out[32])
+/* "64.00 MB" as upstream writes sizes. Returns out. */
+static const char *friendly_bytes(int64_t bytes, char out[32])
 {
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
     double v = (double)bytes;
@@ -88,8 +89,8 @@ void brk_banner_jetstream(const struct brk_opts *o, const char *store_dir, int64
     log_inf("Starting JetStream");
     log_inf("---------------- JETSTREAM ----------------");
     log_inf("  Strict:          %s", o->js.strict ? "true" : "false");
-    log_inf("  Max Memory:      %s", brk_friendly_bytes(max_memory, size));
-    log_inf("  Max Storage:     %s", brk_friendly_bytes(max_file, size));
+    log_inf("  Max Memory:      %s", friendly_bytes(max_memory, size));
+    log_inf("  Max Storage:     %s", friendly_bytes(max_file, size));
     log_inf("  Store Directory: \"%s\"", store_dir);
     if (o->js.domain != NULL) {
         log_inf("  Domain:          %s", o->js.domain);

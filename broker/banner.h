@@ -18,8 +18,6 @@ void brk_banner_notes(const struct brk_conf_notes *notes);
 /* The block of JetStream lines. store_dir is the folder that is really used; sizes in bytes. */
 void brk_banner_jetstream(const struct brk_opts *opts, const char *store_dir, int64_t max_memory,
                           int64_t max_file);
-/* "64.00 MB" as upstream writes sizes. Returns out. */
-const char *brk_friendly_bytes(int64_t bytes, char out[32]);
 /* Writes our process id, as text. */
 MUST_USE enum st brk_write_pid_file(struct env *env, const char *path, struct err *err);
 /* Writes {"nats":[urls],"monitoring":[urls]} to <dir>/<program>_<pid>.ports; *path_out is

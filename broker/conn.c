@@ -204,6 +204,8 @@ static uint8_t *on_room(void *arg, size_t *len_out)
     return brk_parser_room(&c->parser, im->read_buf, im->read_len, len_out);
 }
 
+static void brk_conn_stall(struct brk_conn *c);
+
 void brk_conn_after_parse(struct brk_conn *c, enum brk_parse r)
 {
     if (c->state == BRK_CONN_CLOSING) {
@@ -280,7 +282,8 @@ static const struct brk_transport_events conn_events = {
 
 /* --- fast publishers -------------------------------------------------------------------------- */
 
-void brk_conn_stall(struct brk_conn *c)
+/* Stops reading until the stall timer ends. */
+static void brk_conn_stall(struct brk_conn *c)
 {
     struct brk_impl *im = brk_impl_of(c->server);
     c->stall_wanted = false;

@@ -94,8 +94,6 @@ void brk_conns_reap(struct brk_server *s);
 void brk_conns_unstall(void *server);
 /* Lets the connections that had their share of the turn read on. */
 void brk_conns_next_turn(struct brk_server *s);
-/* Stops reading until the stall timer ends. */
-void brk_conn_stall(struct brk_conn *c);
 /* Reads on, where nothing speaks against it. */
 void brk_conn_read_on(struct brk_conn *c);
 /* Looks at the state after input was parsed. */

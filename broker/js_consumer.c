@@ -45,6 +45,8 @@ bool js_consumer_bound(const struct js_consumer *c)
     return c->push && c->active;
 }
 
+static void remove_idle(struct js_consumer *c);
+
 static void idle_due(void *arg)
 {
     struct js_consumer *c = arg;
@@ -64,7 +66,7 @@ static void idle_due(void *arg)
         brk_timer_start(c->idle, (uint64_t)(c->idle_ms - quiet), 0);
         return;
     }
-    js_consumer_remove(c);
+    remove_idle(c);
 }
 
 void js_consumer_used(struct js_consumer *c)
@@ -96,7 +98,8 @@ static void removed(void *arg, enum st st, uint64_t n, const struct err *err)
     (void)err;
 }
 
-void js_consumer_remove(struct js_consumer *c)
+/* Deletes it (inactive), with its advisory. */
+static void remove_idle(struct js_consumer *c)
 {
     struct js *js = c->stream->ja->js;
     struct store_cons *sc = c->sc;

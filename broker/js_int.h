@@ -482,8 +482,6 @@ void js_consumer_used(struct js_consumer *c);
 void js_consumer_run(struct js_consumer *c);
 void js_consumer_queue_run(struct js_consumer *c);
 bool js_run_slice(void *arg);
-/* Deletes it (inactive), with its advisory. */
-void js_consumer_remove(struct js_consumer *c);
 bool js_consumer_bound(const struct js_consumer *c);
 /* Sends the peeked message to `to`, with the reply subject that js_consumer_reply made. */
 void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct cons_peek *p,

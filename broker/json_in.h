@@ -116,10 +116,8 @@ MUST_USE enum st json_in_decode(struct json_decode *d, struct json_object *o,
 MUST_USE enum st json_in_read(struct json_decode *d, const void *p, size_t len,
                               const struct json_schema *s, void *base, struct err *err);
 
-/* For custom readers. */
-MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,
-                                    struct err *err);
-/* The string of v, or NULL when v is no string or holds a NUL. Borrowed from the document. */
+/* For custom readers. The string of v, or NULL when v is no string or holds a NUL. Borrowed from
+ * the document. */
 const char *json_in_string(struct json_object *v);
 /* `can not unmarshal "\"foo\""`, as upstream's policies say. */
 MUST_USE enum st json_in_bad_policy(struct json_object *v, struct err *err);

@@ -137,7 +137,6 @@ bool mon_param_int(struct mon_job *job, const char *name, int64_t *out);
 bool mon_param_u64(struct mon_job *job, const char *name, uint64_t *out);
 /* out has BRK_HTTP_VALUE_MAX + 1 bytes. */
 bool mon_param_str(struct mon_job *job, const char *name, char *out);
-bool mon_bool_text(const char *s, bool *out);
 /* "3d4h5m6s": whole seconds, as uptime and idle are shown. */
 void mon_put_uptime(struct json_out *j, const char *key, int64_t ns);
 /* "1.234ms": Go's Duration, cut to microseconds. */

@@ -31,7 +31,7 @@ bool mon_param_str(struct mon_job *job, const char *name, char *out)
     return true;
 }
 
-bool mon_bool_text(const char *s, bool *out)
+static bool bool_text(const char *s, bool *out)
 {
     static const char *const words[] = {"1", "t", "T", "TRUE",  "true",  "True",
                                         "0", "f", "F", "FALSE", "false", "False"};
@@ -50,7 +50,7 @@ bool mon_param_bool(struct mon_job *job, const char *name, bool *out)
     if (!mon_param_str(job, name, v)) {
         return false;
     }
-    if (v[0] != 0 && !mon_bool_text(v, out)) {
+    if (v[0] != 0 && !bool_text(v, out)) {
         mon_fail(
             job, 400,
             "Error decoding boolean for '%s': strconv.ParseBool: parsing \"%s\": invalid syntax",

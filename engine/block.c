@@ -38,7 +38,8 @@ enum st block_msg(const struct block *b, uint32_t i, struct msg *m_out)
     return ST_OK;
 }
 
-uint32_t block_lower_bound(const struct block *b, uint64_t seq)
+/* Index of the first message with a sequence >= seq; nmsgs when there is none. */
+static uint32_t lower_bound(const struct block *b, uint64_t seq)
 {
     if (seq <= b->first_seq) {
         return 0;
@@ -64,7 +65,7 @@ uint32_t block_lower_bound(const struct block *b, uint64_t seq)
 
 enum st block_find(const struct block *b, uint64_t seq, struct msg *m_out)
 {
-    uint32_t i = block_lower_bound(b, seq);
+    uint32_t i = lower_bound(b, seq);
     if (i == b->nmsgs || seq_of(b, i) != seq) {
         return ST_NOTFOUND;
     }
@@ -137,27 +138,6 @@ static struct block *block_alloc(const struct seg_bh *bh, uint32_t raw_len, uint
 static bool counts_plausible(const struct seg_bh *bh)
 {
     return bh->type == SEG_BT_DATA && bh->nmsgs <= bh->raw_len / MSG_HEAD_SIZE;
-}
-
-enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed,
-                     uint64_t file_id, uint32_t block_no, struct block **b_out)
-{
-    *b_out = NULL;
-    if (!counts_plausible(bh)) {
-        return ST_CORRUPT;
-    }
-    struct block *b = block_alloc(bh, bh->raw_len, file_id, block_no);
-    if (b == NULL) {
-        return ST_NOMEM;
-    }
-    memcpy(b->raw, raw, bh->raw_len);
-    enum st st = seg_block_msgs(bh, b->raw, crc_seed, index_msg, b);
-    if (st != ST_OK) {
-        base_free(b);
-        return st;
-    }
-    *b_out = b;
-    return ST_OK;
 }
 
 enum { TAKE_MIN = 32 * 1024 }; /* smaller ones are copied, and the scratch stays */

@@ -33,8 +33,6 @@ void block_release(struct block *b); /* NULL is a no-op */
 /* Message i (0..nmsgs-1); pointers are valid as long as the block is held. ST_CORRUPT when its
  * content is bad (seq and ts of *m_out are then set, nothing else). */
 MUST_USE enum st block_msg(const struct block *b, uint32_t i, struct msg *m_out);
-/* Index of the first message with a sequence >= seq; nmsgs when there is none. */
-uint32_t block_lower_bound(const struct block *b, uint64_t seq);
 /* The message with this sequence. ST_NOTFOUND when the block does not hold it; ST_CORRUPT. */
 MUST_USE enum st block_find(const struct block *b, uint64_t seq, struct msg *m_out);
 

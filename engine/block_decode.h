@@ -17,8 +17,4 @@ MUST_USE enum st seg_block_msgs(const struct seg_bh *bh, const uint8_t *raw, uin
 MUST_USE enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line,
                                 uint64_t file_id, uint32_t block_no, uint32_t crc_seed,
                                 struct seg_scratch *sc, struct block **b_out, struct err *err);
-/* Makes a block of a decoded body whose head is known (copies raw). ST_CORRUPT, ST_NOMEM. */
-MUST_USE enum st block_create(const struct seg_bh *bh, const uint8_t *raw, uint32_t crc_seed,
-                              uint64_t file_id, uint32_t block_no, struct block **b_out);
-
 #endif

@@ -452,7 +452,8 @@ static bool get_value(void *c, struct in v, const struct field *f)
     }
 }
 
-enum st cfg_head_decode(const uint8_t *in, size_t len, struct cfg_head *h_out)
+/* Reads the head only. */
+static enum st head_decode(const uint8_t *in, size_t len, struct cfg_head *h_out)
 {
     if (len < 16 || in[0] > CFG_KIND_CONSUMER || in[1] > CFG_OP_UPDATE || get_u16le(in + 2) != 0) {
         return ST_CORRUPT;
@@ -464,7 +465,7 @@ enum st cfg_head_decode(const uint8_t *in, size_t len, struct cfg_head *h_out)
 static enum st decode(const uint8_t *in, size_t len, uint8_t kind, struct cfg_head *h, void *c,
                       const struct field *f, size_t n)
 {
-    enum st st = cfg_head_decode(in, len, h);
+    enum st st = head_decode(in, len, h);
     if (st != ST_OK || h->kind != kind) {
         return ST_CORRUPT;
     }

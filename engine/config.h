@@ -24,8 +24,6 @@ void stream_cfg_encode(const struct cfg_head *h, const struct stream_cfg *c, uin
                        size_t *len_out);
 void cons_cfg_encode(const struct cfg_head *h, const struct cons_cfg *c, uint8_t **out,
                      size_t *len_out);
-/* Reads the head only. */
-MUST_USE enum st cfg_head_decode(const uint8_t *in, size_t len, struct cfg_head *h_out);
 /* Initialises *c_out and fills it; on failure it is left finished. ST_CORRUPT, ST_VERSION. */
 MUST_USE enum st stream_cfg_decode(const uint8_t *in, size_t len, struct cfg_head *h_out,
                                    struct stream_cfg *c_out);

@@ -132,8 +132,6 @@ void seqs_sort(struct cons_seqs *l);
 size_t seqs_find(const struct cons_seqs *l, size_t from, uint64_t seq);
 
 struct cons_pend *pends_find(const struct cons_pends *p, uint64_t sseq); /* NULL = none */
-/* First (not a hole) with sseq > after, exhausted ones left out; NULL = none. */
-struct cons_pend *pends_next(const struct cons_pends *p, uint64_t after);
 /* First (not a hole) with sseq >= this; NULL = none. */
 struct cons_pend *pends_at_or_after(const struct cons_pends *p, uint64_t sseq);
 /* Finds or makes a slot (dcount 0 when made; the caller sets it). Ascending is O(1). */

@@ -109,7 +109,8 @@ static struct cons_pend *next_from(const struct cons_pends *p, uint64_t from, bo
     return NULL;
 }
 
-struct cons_pend *pends_next(const struct cons_pends *p, uint64_t after)
+/* First (not a hole) with sseq > after, exhausted ones left out; NULL = none. */
+static struct cons_pend *pends_next(const struct cons_pends *p, uint64_t after)
 {
     return next_from(p, after + 1, false);
 }

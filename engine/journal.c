@@ -341,7 +341,7 @@ static void holes_release(struct jr *jr, uint64_t checkpoint_lsn)
 
 /* --- any thread ------------------------------------------------------------------------------- */
 
-void jr_wake_prep(struct jr *jr)
+static void wake_prep(struct jr *jr)
 {
     base_mutex_lock(&jr->mu);
     if (!jr->tasks_down && jr->prep_task != NULL) {
@@ -402,7 +402,7 @@ void jr_release(struct jr *jr, uint64_t checkpoint_lsn, uint64_t meta_gen)
     raise_to(&jr->meta_gen, meta_gen);
     raise_to(&jr->checkpoint_lsn, checkpoint_lsn);
     holes_release(jr, checkpoint_lsn);
-    jr_wake_prep(jr);
+    wake_prep(jr);
 }
 
 void jr_scrub(struct jr *jr)

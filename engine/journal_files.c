@@ -457,6 +457,8 @@ enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spare spare,
     return ST_OK;
 }
 
+static void spare_add(struct jr *jr, struct jr_spare s);
+
 enum st jr_file_release(struct jr *jr, const struct jr_file *file, bool keep, struct err *err)
 {
     char from[PATH_CAP];
@@ -473,7 +475,7 @@ enum st jr_file_release(struct jr *jr, const struct jr_file *file, bool keep, st
     jr_path(jr, to, sizeof(to), name);
     enum st st = env_rename(jr->env, from, to, err);
     if (st == ST_OK) {
-        jr_spare_add(jr, s);
+        spare_add(jr, s);
     }
     return st;
 }
@@ -498,7 +500,7 @@ enum st jr_file_set_aside(struct jr *jr, const struct jr_file *file, struct err 
     return st;
 }
 
-void jr_spare_add(struct jr *jr, struct jr_spare s)
+static void spare_add(struct jr *jr, struct jr_spare s)
 {
     if (jr->nspares == jr->spares_cap) {
         jr->spares_cap = jr->spares_cap == 0 ? 8 : jr->spares_cap * 2;

@@ -210,7 +210,6 @@ MUST_USE enum st jr_file_number(struct jr *jr, struct env_file *f, struct jr_spa
                                 uint64_t file_no, uint64_t base_lsn, uint64_t prev_end_lsn,
                                 struct jr_file *out, struct err *err);
 void jr_spare_drop(struct jr *jr, struct env_file *f, struct jr_spare spare);
-void jr_spare_add(struct jr *jr, struct jr_spare s);
 /* Writes zeros over the spare that was made last; durable when this returns. */
 MUST_USE enum st jr_spare_scrub(struct jr *jr, struct err *err);
 /* Moves a released file to quarantine/ and syncs that; the caller syncs the journal's directory. */
@@ -227,13 +226,9 @@ void jr_prep_fini(struct jr *jr);
 uint64_t jr_lane_step(void *arg);
 /* Writes a group without records (SHUTDOWN) and syncs before and after; used by jr_stop. */
 MUST_USE enum st jr_lane_shutdown(struct jr *jr);
-void jr_poison(struct jr *jr, const struct err *err);
 /* journal.c */
-void jr_wake_prep(struct jr *jr);
 void jr_hole_add(struct jr *jr, uint64_t end,
                  uint64_t len); /* with mu held, or before the tasks run */
 void jr_bytes_reserve(struct jr_bytes *b, size_t add);
-/* journal_writer.c */
-void jw_ticket_free(struct jw_ticket *t);
 
 #endif

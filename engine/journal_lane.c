@@ -16,7 +16,7 @@
 
 static const uint8_t zeros[JG_ALIGN];
 
-void jr_poison(struct jr *jr, const struct err *err)
+static void jr_poison(struct jr *jr, const struct err *err)
 {
     base_mutex_lock(&jr->mu);
     bool first = !atomic_load(&jr->poisoned);

@@ -109,8 +109,6 @@ void rd_damage(struct jr_rd *rd, enum jr_damage_cause cause, uint32_t gid, uint6
                bool lost, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 struct jr_chain *rd_chain(struct jr_rd *rd, uint32_t gid); /* NULL when the gid was not seen */
 void rd_chain_set(struct jr_rd *rd, const struct ji_entry *e);
-/* The walk from the checkpoint to the end. */
-MUST_USE enum st rd_walk(struct jr_rd *rd);
 
 /* journal_batch.c: hands records to the visitor */
 MUST_USE enum st rd_record(struct jr_rd *rd, uint64_t lsn, const struct rec *r,

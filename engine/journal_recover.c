@@ -576,7 +576,8 @@ static enum st walk_place(struct jr_rd *rd, bool *more_out)
     return walk_step(rd, more_out);
 }
 
-enum st rd_walk(struct jr_rd *rd)
+/* The walk from the checkpoint to the end. */
+static enum st rd_walk(struct jr_rd *rd)
 {
     check_reach(rd);
     if (rd->files->n == 0) {

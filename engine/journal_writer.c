@@ -36,7 +36,7 @@ static void ticket_release_chunks(struct jw_ticket *t)
     t->nranges = 0;
 }
 
-void jw_ticket_free(struct jw_ticket *t)
+static void ticket_free(struct jw_ticket *t)
 {
     ticket_release_chunks(t);
     for (size_t i = 0; i < t->slots_cap; i++) {
@@ -61,7 +61,7 @@ static void bytes_trim(struct jr_bytes *b)
 static void ticket_recycle(struct jw *jw, struct jw_ticket *t)
 {
     if (jw->nspare >= TICKETS_KEPT || t->slots_cap * sizeof(*t->slots) > TICKET_BUF_KEPT) {
-        jw_ticket_free(t);
+        ticket_free(t);
         return;
     }
     ticket_release_chunks(t);
@@ -110,14 +110,14 @@ void jw_destroy(struct jw *jw)
     }
     for (struct jw_ticket *t = jw->first, *next; t != NULL; t = next) {
         next = t->owner_next;
-        jw_ticket_free(t);
+        ticket_free(t);
     }
     for (struct jw_ticket *t = jw->spare, *next; t != NULL; t = next) {
         next = t->owner_next;
-        jw_ticket_free(t);
+        ticket_free(t);
     }
     if (jw->open != NULL) {
-        jw_ticket_free(jw->open);
+        ticket_free(jw->open);
     }
     if (jw->chunk != NULL) {
         jr_chunk_release(jw->chunk);

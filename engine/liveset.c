@@ -472,7 +472,8 @@ uint64_t liveset_nth(const struct liveset *l, uint64_t n)
     return seq;
 }
 
-bool liveset_next_dead(const struct liveset *l, uint64_t seq, struct seq_run *run_out)
+/* First dead run at or after seq, cut at last; false = none. */
+static bool next_dead(const struct liveset *l, uint64_t seq, struct seq_run *run_out)
 {
     uint64_t first = find_from(l, seq, true);
     if (first == 0) {
@@ -487,7 +488,7 @@ void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint
                        struct seq_runs *out)
 {
     struct seq_run run;
-    while (max > 0 && from < to && liveset_next_dead(l, from, &run) && run.first < to) {
+    while (max > 0 && from < to && next_dead(l, from, &run) && run.first < to) {
         from = run.first + run.count;
         run.count = u64_min(u64_min(run.count, to - run.first), max);
         max -= run.count;

@@ -60,8 +60,6 @@ uint64_t liveset_next(const struct liveset *l, uint64_t seq);
 uint64_t liveset_prev(const struct liveset *l, uint64_t seq);
 /* The n-th live sequence (0 = first live); 0 = there are not so many. */
 uint64_t liveset_nth(const struct liveset *l, uint64_t n);
-/* First dead run at or after seq, cut at last; false = none. */
-bool liveset_next_dead(const struct liveset *l, uint64_t seq, struct seq_run *run_out);
 /* Appends the dead sequences of [from, to), at most max sequences of them, to out. What was given
  * by this to a fresh set's liveset_remove_run restores it. */
 void liveset_dead_runs(const struct liveset *l, uint64_t from, uint64_t to, uint64_t max,

@@ -196,8 +196,6 @@ MUST_USE enum st seg_opening_begin(struct seg_opening *o, struct segs *s, const 
 /* Fills o from sections or footer and calls the visitor. ST_CORRUPT: nothing was called. */
 MUST_USE enum st seg_opening_sections(struct seg_opening *o, struct err *err);
 void seg_opening_end(struct seg_opening *o);
-/* True when the data blocks listed are those the row was written for. */
-bool seg_bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row);
 
 /* --- writing (segment_writer.c) --------------------------------------------------------------- */
 

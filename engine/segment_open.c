@@ -163,7 +163,8 @@ void seg_opening_end(struct seg_opening *o)
 
 /* --- sections --------------------------------------------------------------------------------- */
 
-bool seg_bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row)
+/* True when the data blocks listed are those the row was written for. */
+static bool bidx_fits_row(const struct seg_bidx *bidx, uint32_t ndata, const struct seg_row *row)
 {
     uint32_t chain = 0;
     for (uint32_t i = 0; i < ndata; i++) {
@@ -206,7 +207,7 @@ static bool lists_fit_row(struct seg_opening *o, const struct seg_sect_list *l)
     return first == r->first_seq && last == r->last_seq && nblocks == r->nblocks &&
            end->off == r->last_section &&
            end->off + SEG_BLOCK_HEAD + end->bh.stored_len <= r->durable_len &&
-           seg_bidx_fits_row(o->bidx, o->ndata, r);
+           bidx_fits_row(o->bidx, o->ndata, r);
 }
 
 static void visit(const struct seg_opening *o, const struct seg_sect *s)

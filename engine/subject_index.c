@@ -29,7 +29,8 @@ static struct sidx_node256 *as256(struct sidx_node *n)
 
 /* --- reading nodes ---------------------------------------------------------------------------- */
 
-sidx_ref *node_child(struct sidx_node *n, uint8_t c)
+/* Place of the child for byte c; NULL = none. */
+static sidx_ref *node_child(struct sidx_node *n, uint8_t c)
 {
     switch (n->type) {
     case NODE4:

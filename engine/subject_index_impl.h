@@ -123,8 +123,6 @@ static inline uint8_t key_at(const char *subj, size_t len, size_t depth)
 }
 /* The bytes of the path of a node that lies at `depth`. */
 const uint8_t *node_path(const struct sidx_node *n, size_t depth);
-/* Place of the child for byte c; NULL = none. */
-sidx_ref *node_child(struct sidx_node *n, uint8_t c);
 /* The child with the smallest byte >= from (0..256); 0 = none. */
 sidx_ref node_next(const struct sidx_node *n, unsigned from, uint8_t *byte_out);
 

@@ -161,6 +161,7 @@ struct kv_watch_events {
 MUST_USE enum st kv_watch(struct kv *kv, const struct kv_watch_opts *opts,
                           const struct kv_watch_events *ev, struct kv_watch **watch_out,
                           struct err *err);
+/* Gives no further entry until resumed; may be called from an event. */
 void kv_watch_pause(struct kv_watch *w);
 void kv_watch_resume(struct kv_watch *w);
 void kv_watch_close(struct kv_watch *w); /* NULL is a no-op */

@@ -87,7 +87,8 @@ enum st obj_check_meta(const struct obj_meta *m, struct err *err)
     return st;
 }
 
-char *obj_base64url(const void *data, size_t len)
+/* base64url with padding; base_malloc'ed. */
+static char *obj_base64url(const void *data, size_t len)
 {
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     const uint8_t *p = data;

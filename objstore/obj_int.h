@@ -34,8 +34,6 @@ void obj_watch_close_all(struct obj_bucket *b);
 char *obj_meta_subject(const struct obj_bucket *b, const char *name);
 char *obj_chunk_subject(const struct obj_bucket *b, const char *nuid);
 MUST_USE enum st obj_check_name(const char *name, struct err *err);
-/* base64url with padding; base_malloc'ed. */
-char *obj_base64url(const void *data, size_t len);
 
 /* Reads the meta of an object: fn gets ST_OK (deleted ones too), ST_NOTFOUND, ST_CORRUPT. */
 void obj_meta_read(struct obj_bucket *b, const char *name, obj_info_fn fn, void *arg);

@@ -41,14 +41,14 @@ static const char usage_text[] =
 
 /* --- helpers ---------------------------------------------------------------------------------- */
 
-struct obj_home object_home(const struct place *p)
+static struct obj_home home_of(const struct place *p)
 {
     return (struct obj_home){p->ja.store, p->ja.env, p->account};
 }
 
 enum st object_bucket(struct place *p, const char *name, struct obj_bucket **b_out)
 {
-    struct obj_home home = object_home(p);
+    struct obj_home home = home_of(p);
     return obj_open(&home, name, b_out, &p->err);
 }
 
@@ -178,7 +178,7 @@ static enum st bucket_row(struct place *p, const char *name, struct table *t)
 static int list_buckets(struct place *p)
 {
     static const char *const head[] = {"Bucket", "State", "Bytes", "TTL"};
-    struct obj_home home = object_home(p);
+    struct obj_home home = home_of(p);
     struct table t;
     char name[OBJ_BUCKET_BYTES_MAX + 1];
     table_init(&t, "Object buckets", head, ARRAY_LEN(head), 2);
@@ -265,7 +265,7 @@ static int print_status(struct place *p, struct obj_bucket *b)
 static int cmd_add(struct place *p, int argc, char **argv)
 {
     const struct place_opts *o = &p->o;
-    struct obj_home home = object_home(p);
+    struct obj_home home = home_of(p);
     struct obj_bucket *b = NULL;
     enum store_storage storage;
     (void)argc;
@@ -311,7 +311,7 @@ static int cmd_seal(struct place *p, int argc, char **argv)
 
 static int cmd_rm_bucket(struct place *p, int argc, char **argv)
 {
-    struct obj_home home = object_home(p);
+    struct obj_home home = home_of(p);
     (void)argc;
     return place_result(p, obj_sync_delete_bucket(&p->drive, &home, argv[0], &p->err));
 }

@@ -5,7 +5,6 @@
 #include "objstore/obj_sync.h"
 #include "tools/jsadmin_place.h"
 
-struct obj_home object_home(const struct place *p);
 /* Opens a bucket; p->err says why not. */
 enum st object_bucket(struct place *p, const char *name, struct obj_bucket **b_out);
 void object_print(struct place *p, const struct obj_info *i);

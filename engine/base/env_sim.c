@@ -167,7 +167,7 @@ static void boot(struct env_sim *sim)
 void env_sim_power_loss(struct env_sim *sim, uint64_t seed)
 {
     kill_process(sim);
-    struct sim_loss loss = sim_loss_draw(sim->disk, seed, sim->sector_bytes);
+    struct sim_loss loss = sim_loss_draw(sim->disk, seed);
     sim_disk_power_loss(sim->disk, &loss);
     boot(sim);
 }
@@ -203,12 +203,6 @@ void env_sim_set_disk_bytes(struct env_sim *sim, uint64_t total)
 uint64_t env_sim_used_bytes(struct env_sim *sim)
 {
     return sim->disk->used_bytes;
-}
-
-void env_sim_set_sector_bytes(struct env_sim *sim, size_t bytes)
-{
-    ASSERT(bytes == 0 || bytes == 512 || bytes == 4096);
-    sim->sector_bytes = bytes;
 }
 
 void env_sim_set_trace(struct env_sim *sim, env_sim_trace_fn fn, void *arg)

@@ -119,9 +119,6 @@ uint64_t env_sim_fault_hits(struct env_sim *sim);
 /* Size of the disk (default 64 GiB): growing writes and allocations beyond it get ST_NOSPACE. */
 void env_sim_set_disk_bytes(struct env_sim *sim, uint64_t total);
 uint64_t env_sim_used_bytes(struct env_sim *sim);
-/* Sector that is written whole or not at all: 512, 4096, or 0 (default) = drawn at each power loss.
- */
-void env_sim_set_sector_bytes(struct env_sim *sim, size_t bytes);
 
 /* --- looking at and damaging the disk; not counted, not traced, work while down --- */
 /* ST_NOTFOUND when the file is not there. */

@@ -268,8 +268,7 @@ enum st sim_datasync(struct env *e, struct env_file *f, struct err *err)
     if (c.todo == DO_ALL) {
         sim_disk_sync(f->ino);
     } else if (c.todo == DO_SYNC_FAIL || c.todo == DO_SYNC_FAIL_CACHED) {
-        struct sim_loss loss =
-            sim_loss_draw(sim->disk, prng_next(&sim->rng_faults), sim->sector_bytes);
+        struct sim_loss loss = sim_loss_draw(sim->disk, prng_next(&sim->rng_faults));
         sim_disk_sync_fail(f->ino, &loss, c.todo == DO_SYNC_FAIL_CACHED);
     }
     return done(sim, &c, st, err);

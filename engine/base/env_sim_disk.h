@@ -138,7 +138,7 @@ void sim_dirops_settle(struct sim_disk *d, const struct sim_loss *loss, sim_keep
 void sim_changes_clear(struct sim_inode *ino);
 void sim_count_space(struct sim_disk *d);
 
-struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed, size_t sector_bytes);
+struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed);
 /* Makes a legal subset of the unsynced durable, forgets the rest; volatile = durable. No handle may
  * be open.
  */

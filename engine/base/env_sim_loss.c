@@ -11,7 +11,7 @@ static uint64_t draw(const struct sim_loss *l, uint64_t a, uint64_t b)
     return prng_mix(l->seed + prng_mix(a * 0x9e3779b97f4a7c15ull + prng_mix(b + 1)));
 }
 
-struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed, size_t sector_bytes)
+struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed)
 {
     struct prng p = {seed};
     struct sim_loss l = {.seed = prng_next(&p)};
@@ -21,7 +21,7 @@ struct sim_loss sim_loss_draw(struct sim_disk *d, uint64_t seed, size_t sector_b
         l.policy = RANDOM; /* the interesting one, more often */
     }
     l.keep_of_256 = keep[prng_below(&p, ARRAY_LEN(keep))];
-    l.sector_bytes = sector_bytes != 0 ? sector_bytes : prng_below(&p, 2) == 0 ? 512 : 4096;
+    l.sector_bytes = prng_below(&p, 2) == 0 ? 512 : 4096;
     /* The oldest pending change bounds where a prefix may end. */
     uint64_t first = d->next_seq;
     LIST_EACH(&d->inodes, n)

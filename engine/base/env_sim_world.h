@@ -45,7 +45,6 @@ struct env_sim {
     int pid;
 
     struct sim_disk *disk; /* owned */
-    size_t sector_bytes;
     struct list files, locks, tasks;
     VEC(struct sim_var) vars;
 

@@ -363,6 +363,35 @@ static void test_watch(void **state)
     world_fini(&w);
 }
 
+/* Nothing comes while a watch is paused, nothing is missing afterwards. */
+static void test_watch_pause(void **state)
+{
+    (void)state;
+    struct world w;
+    struct text t = {0};
+    world_init(&w, false);
+    struct kv *kv = make(&w, "P", 10);
+    struct kv_watch *x = watch(kv, &(struct kv_watch_opts){0}, &t);
+    drivefix_settle(&w.f);
+    put(&w, kv, "a", "1");
+    drivefix_settle(&w.f);
+    assert_string_equal(t.s, "| a=1@1 ");
+    kv_watch_pause(x);
+    put(&w, kv, "b", "2");
+    put(&w, kv, "c", "3");
+    drivefix_settle(&w.f);
+    assert_string_equal(t.s, "| a=1@1 ");
+    kv_watch_resume(x);
+    drivefix_settle(&w.f);
+    assert_string_equal(t.s, "| a=1@1 b=2@2 c=3@3 ");
+    kv_watch_pause(x);
+    put(&w, kv, "d", "4");
+    kv_close(kv); /* also a paused one */
+    drivefix_settle(&w.f);
+    assert_string_equal(t.s, "| a=1@1 b=2@2 c=3@3 ");
+    world_fini(&w);
+}
+
 /* Many keys through a small journal window: full windows and checkpoints under way. */
 static void test_many(void **state)
 {
@@ -565,9 +594,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),       cmocka_unit_test(test_basics_sim),
         cmocka_unit_test(test_basics_real), cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_watch),       cmocka_unit_test(test_many),
-        cmocka_unit_test(test_window),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_ttl),         cmocka_unit_test(test_mirror),
+        cmocka_unit_test(test_watch),       cmocka_unit_test(test_watch_pause),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_bytes),       cmocka_unit_test(test_ttl),
+        cmocka_unit_test(test_mirror),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
