@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """API errors that want more than requests to one server as it was started (tests/conformance/errors.tsv names them): an origin
-that answers nonsense. Each is refused with its code, and what was there stays."""
+that answers nonsense, a stream that goes while consumers are made. Each is refused with its code, and what was there stays."""
+import json
 import os
 import sys
 import time
@@ -104,7 +105,45 @@ def strange_origin():
                 same(name + " holds what O holds", held[0], held[1])
 
 
-ALL = [strange_origin]
+# --- 10096: consumers made while the stream goes --------------------------------------------------------------
+
+def stream_goes():
+    """nats-server works at several requests at once: a create that has found its stream and finds it closed then gets 10096. Ours
+    does what changes something one after another: each create comes before the deletion or finds no stream, 10059."""
+    rounds, each = 30, 20
+    with server.Server() as srv:
+        conns = [natsraw.Conn(port=srv.port) for _ in range(4)]
+        c, codes = conns[0], {}
+        assert "error" not in c.api("STREAM.CREATE.T", {"name": "T", "subjects": ["t.>"]})
+        for i in range(rounds):
+            a = c.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
+            assert "error" not in a and a["state"]["consumer_count"] == 0, a
+            c.request("s.x", b"x")
+            c.request("t.x", b"x")
+            inboxes = [k.new_inbox() for k in conns]
+            for n in range(each):
+                for k, conn in enumerate(conns):
+                    cfg = {"name": "c%d-%d" % (k, n), "durable_name": "c%d-%d" % (k, n), "ack_policy": "explicit"}
+                    conn.pub("$JS.API.CONSUMER.CREATE.S." + cfg["name"], json.dumps({"stream_name": "S", "config": cfg}), inboxes[k][0])
+                if n == each // 2:
+                    c.pub("$JS.API.STREAM.DELETE.S", b"", inboxes[0][0])
+            for k, conn in enumerate(conns):
+                for _ in range(each + (1 if k == 0 else 0)):
+                    a = conn.next(inboxes[k][1], WAIT_S).json()
+                    code = a.get("error", {}).get("err_code")
+                    codes[code] = codes.get(code, 0) + 1
+                    if a["type"].endswith("stream_delete_response"):
+                        assert a == {"type": a["type"], "success": True}, a
+            same("streams", c.api("STREAM.NAMES")["streams"], ["T"])
+            same("T", state(c, "T")["messages"], i + 1)
+        same("codes", set(codes), {None, 10059})
+        srv.restart()
+        with natsraw.Conn(port=srv.port) as again:
+            same("streams", again.api("STREAM.NAMES")["streams"], ["T"])
+            same("T", state(again, "T")["messages"], rounds)
+
+
+ALL = [strange_origin, stream_goes]
 
 if __name__ == "__main__":
     for test in ALL:
