@@ -167,12 +167,26 @@ static bool next_needed(struct jr *jr, uint64_t want, bool *too_small_out, struc
     return !ready || *too_small_out;
 }
 
+/* A file that is made may take a quarter of what is free: the checkpoint that gives files back
+ * needs room for its segments first. */
+static uint64_t leave_room(struct jr *jr, uint64_t size, uint64_t want)
+{
+    uint64_t avail, total;
+    if (env_space(jr->env, jr->dir, &avail, &total, NULL) == ST_OK) {
+        while (size > avail / 4 && size / 2 >= u64_max(want, LIM_JOURNAL_FILE_BYTES_MIN)) {
+            size /= 2;
+        }
+    }
+    return size;
+}
+
 static uint64_t prep_begin(struct jr *jr, uint64_t size, uint64_t want,
                            const struct jr_file *too_small)
 {
     struct err err = {0};
     struct jr_prep *p = &jr->prep;
     enum st st = too_small != NULL ? unnumber(jr, too_small, &err) : ST_OK;
+    size = leave_room(jr, size, want);
     if (st == ST_OK) {
         st = jr_spare_get(jr, size, &p->spare, &p->f, &p->zero, &err);
     }
