@@ -448,6 +448,8 @@ static void create(struct js_req *r, enum form form)
     take_name(r, &q, form);
     if (q.cfg.name != NULL && !check_name(r, q.cfg.name)) {
         js_req_fail(r);
+    } else if (q.cfg.replicas > 1 && q.cfg.replicas != UINT32_MAX) { /* before the stream */
+        js_req_fail_with(r, API_STREAM_REPLICAS_NOT_SUPPORTED);
     } else {
         struct js_stream *s = js_req_stream(r);
         if (s != NULL && js_sourcing_adapt(r, s, &q)) {

@@ -450,7 +450,7 @@ static bool check_origins(void *arg, struct js_stream_req *q, struct api_error *
 {
     struct js_req *r = arg;
     const struct js_origin *m = js_origins_mirror(&q->origins);
-    if (!js_origins_check_others(&q->origins, &q->cfg, find_cfg, r, e)) {
+    if (!js_origins_check_others(&q->origins, &q->cfg, q->pedantic, find_cfg, r, e)) {
         return false;
     }
     const struct stream_cfg *origin = m != NULL && m->external.n == 0 ? find_cfg(r, m->name) : NULL;

@@ -449,7 +449,7 @@ static bool harmless(const struct js_origin *x, const struct stream_cfg *c)
 }
 
 static bool check_other(const struct js_origin *x, const struct stream_cfg *c, bool mirror,
-                        js_origin_find_fn find, void *arg, struct api_error *e)
+                        bool pedantic, js_origin_find_fn find, void *arg, struct api_error *e)
 {
     if (x->external.n > 0) {
         return true;
@@ -460,6 +460,11 @@ static bool check_other(const struct js_origin *x, const struct stream_cfg *c, b
         return fail(e, mirror ? API_MIRROR_MAX_MESSAGE_SIZE_TOO_BIG
                               : API_SOURCE_MAX_MESSAGE_SIZE_TOO_BIG);
     }
+    if (pedantic && mirror && other != NULL && other->allow_direct != c->mirror_direct) {
+        api_error_set2(e, API_PEDANTIC, "origin stream has direct get set, mirror has it disabled",
+                       NULL);
+        return false;
+    }
     bool self = strcmp(x->name, c->name) == 0;
     if (self ? !harmless(x, c) : other != NULL && reaches(other, c->name, find, arg, 0)) {
         api_error_set2(e, API_STREAM_INVALID_CONFIG, "detected cycle", NULL);
@@ -468,13 +473,13 @@ static bool check_other(const struct js_origin *x, const struct stream_cfg *c, b
     return true;
 }
 
-bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg *c,
+bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg *c, bool pedantic,
                              js_origin_find_fn find, void *arg, struct api_error *e)
 {
     const struct js_origin *m = js_origins_mirror(o);
-    bool ok = m == NULL || check_other(m, c, true, find, arg, e);
+    bool ok = m == NULL || check_other(m, c, true, pedantic, find, arg, e);
     for (size_t i = 0; i < o->sources.n && ok; i++) {
-        ok = check_other(js_origins_source(o, i), c, false, find, arg, e);
+        ok = check_other(js_origins_source(o, i), c, false, pedantic, find, arg, e);
     }
     return ok;
 }

@@ -78,7 +78,7 @@ typedef const struct stream_cfg *(*js_origin_find_fn)(void *arg, const char *nam
 /* Rules that need only the config; false: *e says why. */
 bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, struct api_error *e);
 /* Rules that need the other streams of the account: message sizes, cycles. */
-bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg *c,
+bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg *c, bool pedantic,
                              js_origin_find_fn find, void *arg, struct api_error *e);
 
 #endif

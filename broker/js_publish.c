@@ -489,7 +489,7 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
     }
     bool ack = m->reply.n > 0 && !s->no_ack;
     if (late.stage != REFUSE_NOT) {
-        if (!ack) {
+        if (!ack && late.stage != REFUSE_AFTER_SIZE) {
             return true;
         }
         val = late.value;

@@ -200,7 +200,8 @@ enum append_refuse {
     REFUSE_AFTER_SEQS,   /* behind the expected sequences */
     REFUSE_AFTER_IDS,    /* behind duplicates and the expected last id */
     REFUSE_AFTER_ROLLUP, /* behind whether a rollup is permitted */
-    REFUSE_AFTER_SIZE,   /* behind max_msg_size: the last one before the limits of the stream */
+    REFUSE_AFTER_SIZE,   /* behind max_msg_size and interest, before the limits of the stream: what
+                            nobody wants passes, and is not kept */
 };
 
 #define TTL_NEVER ((int64_t)-1)

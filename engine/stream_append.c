@@ -344,7 +344,7 @@ static bool plan_limits(struct store_stream *s, const struct store_append *a, bo
 /* --- interest --------------------------------------------------------------------------------- */
 
 /* An interest stream keeps only what some consumer wants: else the message evicts itself. */
-static bool wanted_by_nobody(struct store_stream *s, const char *subject, size_t len)
+static bool wanted_by_nobody(const struct store_stream *s, const char *subject, size_t len)
 {
     if (s->cfg.retention != RETENTION_INTEREST) {
         return false;
@@ -505,7 +505,8 @@ bool stream_check_config(const struct store_stream *s, const struct store_append
         r->verdict = APPEND_MSG_TOO_BIG;
         return false;
     }
-    return !stream_refused(a, REFUSE_AFTER_SIZE, r);
+    return wanted_by_nobody(s, a->subject, a->subject_len) ||
+           !stream_refused(a, REFUSE_AFTER_SIZE, r);
 }
 
 /* Writes a message that passed all checks. ST_FULL, ST_NOMEM: nothing was taken. */
@@ -600,8 +601,11 @@ enum st stream_admit(struct store_stream *s, const struct store_append *a, uint8
     uint64_t size = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
     if (wanted_by_nobody(s, a->subject, a->subject_len)) {
         ev.unwanted = true;
-        ev.floor = s->msgs == 0 ? next_seq(s, a) + 1 : 0;
+        ev.floor = s->msgs == 0 || a->rollup == 2 ? next_seq(s, a) + 1 : 0;
         if (ev.floor == 0) {
+            if (a->rollup == 1) { /* it still is one */
+                evict_rollup(s, a, &ev);
+            }
             seq_runs_add(&ev.runs, next_seq(s, a));
         }
     }

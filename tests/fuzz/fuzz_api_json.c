@@ -93,7 +93,7 @@ static void one_stream(const char *p, size_t len, const char *next, size_t next_
     stream_again(&r);
     must(js_stream_cfg_equal(&r.cfg, &r.cfg));
     if (next != NULL && read_stream(&n, next, next_len, true)) {
-        if (told(js_origins_check_others(&n.origins, &n.cfg, find, &r.cfg, &e), &e) &&
+        if (told(js_origins_check_others(&n.origins, &n.cfg, n.pedantic, find, &r.cfg, &e), &e) &&
             told(js_stream_update_check(&n, &r.cfg, &e), &e)) {
             stream_again(&n);
         }

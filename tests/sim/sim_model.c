@@ -325,9 +325,12 @@ static void apply_append(struct md_stream *s, const struct md_event *e)
     s->bytes += m->size;
     s->last_ts_ns = i64_max(s->last_ts_ns, m->ts_ns);
     if (unwanted) {
-        if (msgs_before == 0) {
+        if (msgs_before == 0 || e->rollup == 2) {
             apply_floor(s, m->seq + 1);
         } else {
+            if (e->rollup == 1) {
+                keep_last(s, m);
+            }
             kill(s, m, 0);
         }
         if (e->fired != 0) {

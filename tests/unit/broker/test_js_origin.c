@@ -49,7 +49,7 @@ static int verdict(struct account *a, char words[256])
 {
     struct api_error e = {0};
     struct js_stream_req *r = &a->v[a->n - 1];
-    bool ok = js_origins_check_others(&r->origins, &r->cfg, find, a, &e);
+    bool ok = js_origins_check_others(&r->origins, &r->cfg, r->pedantic, find, a, &e);
     assert_int_equal(ok, e.err_code == 0);
     (void)snprintf(words, 256, "%.255s", e.text);
     return (int)e.err_code;

@@ -162,6 +162,52 @@ static void in_parts(void **state)
     ef_fini(&f);
 }
 
+static void interest(struct stream_cfg *c)
+{
+    c->allow_rollup = true;
+    c->retention = RETENTION_INTEREST;
+}
+
+static void on_cons(void *arg, enum st st, struct store_cons *c, const struct err *err)
+{
+    struct ef_got *g = arg;
+    (void)c;
+    (void)err;
+    g->st = st;
+}
+
+/* A roll-up that nobody wants is not kept, and still is one. */
+static void unwanted(void **state)
+{
+    struct ef f;
+    struct cons_cfg cfg;
+    struct ef_got g = {0};
+    char name[] = "a.1", *filter = name;
+    (void)state;
+    ef_init(&f, 6, interest);
+    cons_cfg_init(&cfg);
+    cfg.name = base_strdup("C");
+    cfg.durable = true;
+    cfg.ack = ACK_EXPLICIT;
+    cfg.filters = &filter;
+    cfg.nfilters = 1;
+    f.store->ops->cons_create(f.s, &cfg, on_cons, &g);
+    cfg.filters = NULL;
+    cfg.nfilters = 0;
+    cons_cfg_fini(&cfg);
+    ef_spin(&f);
+    assert_int_equal(g.st, ST_OK);
+    put(&f, "a.1", 0, 0);
+    put(&f, "b", 1, 0);
+    everywhere(&f, "1.");
+    put(&f, "a.*", 1, 0);
+    everywhere(&f, "...");
+    put(&f, "a.1", 0, 0);
+    put(&f, "b", 2, 0);
+    everywhere(&f, ".....");
+    ef_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +216,7 @@ int main(void)
         cmocka_unit_test(markers_are_literal),
         cmocka_unit_test(memory),
         cmocka_unit_test(in_parts),
+        cmocka_unit_test(unwanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
