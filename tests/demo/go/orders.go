@@ -53,7 +53,7 @@ func must(err error) {
 }
 
 func client(name string) (*nats.Conn, jetstream.JetStream) {
-	nc, err := nats.Connect("nats://127.0.0.1:"+os.Getenv("PORT"), nats.Name(name), nats.MaxReconnects(-1),
+	nc, err := nats.Connect("nats://127.0.0.1:"+os.Getenv("PORT"), nats.Name(name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
 		nats.PingInterval(5*time.Second), nats.ReconnectHandler(func(*nats.Conn) { reconnects.Add(1) }))
 	must(err)

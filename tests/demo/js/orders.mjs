@@ -126,12 +126,16 @@ const nc = await client("setup");
 await setUp(nc);
 const monitor = await client("monitor");
 monitor.subscribe("monitor.orders", { callback: () => stats.monitored++ });
+// A first connection is not tried again by the client: all stand before the first kill.
+const submitter = await client("submit");
+const taker = await client("new");
+const dispatcher = await client("dispatch");
 say({ ready: total });
 const timer = setInterval(() => say({ progress: stats }), 20);
 await Promise.all([
-  submit(await client("submit")),
-  work(await client("new"), "NEW", "processed", "processed"),
-  work(await client("dispatch"), "DISPATCH", "completed", "completed"),
+  submit(submitter),
+  work(taker, "NEW", "processed", "processed"),
+  work(dispatcher, "DISPATCH", "completed", "completed"),
 ]);
 clearInterval(timer);
 say({ summary: stats });
