@@ -8,7 +8,7 @@ static const size_t node_bytes[] = {
     [NODE48] = sizeof(struct sidx_node48),
     [NODE256] = sizeof(struct sidx_node256),
 };
-_Static_assert(sizeof(struct sidx_node4) == 48, "a small node is one allocator class of 48 B");
+_Static_assert(sizeof(struct sidx_node4) == 32, "children of a small node are handles");
 
 static struct sidx_node4 *as4(struct sidx_node *n)
 {
@@ -99,23 +99,23 @@ sidx_ref node_next(const struct sidx_node *n, unsigned from, uint8_t *byte_out)
 }
 
 /* Any entry below: the leftmost. */
-static const struct sidx_entry *any_entry(sidx_ref r)
+static const struct sidx_entry *any_entry(const struct sidx *x, sidx_ref r)
 {
     uint8_t c;
     while (!ref_is_entry(r)) {
-        r = node_next(ref_node(r), 0, &c);
+        r = node_next(ref_node(x, r), 0, &c);
         ASSERT(r != 0);
     }
-    return ref_entry(r);
+    return ref_entry(x, r);
 }
 
-const uint8_t *node_path(const struct sidx_node *n, size_t depth)
+const uint8_t *node_path(const struct sidx *x, const struct sidx_node *n, size_t depth)
 {
     if (n->plen <= NODE_PREFIX_MAX) {
         return n->prefix;
     }
     uint8_t c;
-    const struct sidx_entry *e = any_entry(node_next(n, 0, &c));
+    const struct sidx_entry *e = any_entry(x, node_next(n, 0, &c));
     return (const uint8_t *)e->subj + depth;
 }
 
@@ -128,18 +128,19 @@ static void set_path(struct sidx_node *n, const uint8_t *path, size_t len)
 
 /* --- changing nodes --------------------------------------------------------------------------- */
 
-static struct sidx_node *node_create(struct sidx *x, enum sidx_node_type type)
+static struct sidx_node *node_create(struct sidx *x, enum sidx_node_type type, sidx_ref *ref_out)
 {
-    struct sidx_node *n = base_calloc(1, node_bytes[type]);
+    uint32_t handle;
+    struct sidx_node *n = slab_take(&x->slab, (uint16_t)type, (uint32_t)node_bytes[type], &handle);
+    memset(n, 0, node_bytes[type]);
     n->type = (uint8_t)type;
-    x->tree_bytes += node_bytes[type];
+    *ref_out = handle << 1;
     return n;
 }
 
-static void node_destroy(struct sidx *x, struct sidx_node *n)
+static void node_destroy(struct sidx *x, sidx_ref r)
 {
-    x->tree_bytes -= node_bytes[n->type];
-    base_free(n);
+    slab_give(&x->slab, r >> 1);
 }
 
 static unsigned node_count(const struct sidx_node *n)
@@ -183,10 +184,11 @@ static void put_child(struct sidx_node *n, uint8_t c, sidx_ref r)
     n->n++;
 }
 
-/* Moves path and children into a node of another type. */
-static struct sidx_node *node_convert(struct sidx *x, struct sidx_node *n, enum sidx_node_type type)
+/* Puts a node of another type, with path and children, into its place. */
+static struct sidx_node *node_convert(struct sidx *x, sidx_ref *at, enum sidx_node_type type)
 {
-    struct sidx_node *to = node_create(x, type);
+    sidx_ref old = *at;
+    struct sidx_node *to = node_create(x, type, at), *n = ref_node(x, old);
     to->plen = n->plen;
     memcpy(to->prefix, n->prefix, sizeof n->prefix);
     uint8_t c = 0;
@@ -194,16 +196,15 @@ static struct sidx_node *node_convert(struct sidx *x, struct sidx_node *n, enum 
     for (unsigned from = 0; from < 256 && (r = node_next(n, from, &c)) != 0; from = c + 1u) {
         put_child(to, c, r);
     }
-    node_destroy(x, n);
+    node_destroy(x, old);
     return to;
 }
 
 static void add_child(struct sidx *x, sidx_ref *at, uint8_t c, sidx_ref r)
 {
-    struct sidx_node *n = ref_node(*at);
+    struct sidx_node *n = ref_node(x, *at);
     if (node_full(n)) {
-        n = node_convert(x, n, (enum sidx_node_type)(n->type + 1));
-        *at = node_ref(n);
+        n = node_convert(x, at, (enum sidx_node_type)(n->type + 1));
     }
     put_child(n, c, r);
 }
@@ -211,27 +212,28 @@ static void add_child(struct sidx *x, sidx_ref *at, uint8_t c, sidx_ref r)
 /* A node with one child left is folded into that child. `depth` is where the node's path starts. */
 static void fold(struct sidx *x, sidx_ref *at, size_t depth)
 {
-    struct sidx_node *n = ref_node(*at);
+    sidx_ref gone = *at;
+    struct sidx_node *n = ref_node(x, gone);
     uint8_t c;
     sidx_ref only = node_next(n, 0, &c);
     if (!ref_is_entry(only)) {
-        struct sidx_node *kid = ref_node(only);
+        struct sidx_node *kid = ref_node(x, only);
         size_t len = (size_t)n->plen + 1 + kid->plen;
-        const struct sidx_entry *e = any_entry(only);
+        const struct sidx_entry *e = any_entry(x, only);
         set_path(kid, (const uint8_t *)e->subj + depth, len);
     }
     *at = only;
-    node_destroy(x, n);
+    node_destroy(x, gone);
 }
 
 static void drop_child(struct sidx *x, sidx_ref *at, uint8_t c, size_t depth)
 {
-    struct sidx_node *n = ref_node(*at);
+    struct sidx_node *n = ref_node(x, *at);
     if (n->type == NODE256) {
         as256(n)->child[c] = 0;
         n->k.n256--;
         if (n->k.n256 == 36) {
-            *at = node_ref(node_convert(x, n, NODE48));
+            (void)node_convert(x, at, NODE48);
         }
         return;
     }
@@ -240,7 +242,7 @@ static void drop_child(struct sidx *x, sidx_ref *at, uint8_t c, size_t depth)
         as48(n)->at[c] = 0;
         n->n--;
         if (n->n == 12) {
-            *at = node_ref(node_convert(x, n, NODE16));
+            (void)node_convert(x, at, NODE16);
         }
         return;
     }
@@ -254,7 +256,7 @@ static void drop_child(struct sidx *x, sidx_ref *at, uint8_t c, size_t depth)
     memmove(keys + i, keys + i + 1, n->n - i);
     memmove(child + i, child + i + 1, (n->n - i) * sizeof *child);
     if (n->type == NODE16 && n->n == 3) {
-        *at = node_ref(node_convert(x, n, NODE4));
+        (void)node_convert(x, at, NODE4);
     } else if (n->n == 1) {
         fold(x, at, depth);
     }
@@ -262,53 +264,54 @@ static void drop_child(struct sidx *x, sidx_ref *at, uint8_t c, size_t depth)
 
 /* --- entries ---------------------------------------------------------------------------------- */
 
-static size_t entry_bytes(size_t len)
-{
-    return offsetof(struct sidx_entry, subj) + len;
-}
+_Static_assert(offsetof(struct sidx_entry, id) + 4 <= SLAB_FREE_HEAD, "the mark of a free entry");
 
-static uint32_t take_id(struct sidx *x, struct sidx_entry *e)
+/* Classes of slots: those of the nodes, then one for each 4 B, of long subjects for each KiB. */
+#define ENTRY_FINE_MAX 1056u
+#define CLASS_FINE (NODE256 + 1u)
+#define CLASS_COARSE (CLASS_FINE + ENTRY_FINE_MAX / 4)
+
+static uint16_t entry_class(size_t len, uint32_t *stride_out)
 {
-    uint32_t id = x->free_id;
-    if (id != 0) {
-        x->free_id = (uint32_t)(x->by_id[id] >> 1);
-    } else {
-        if (x->ids_n == x->ids_cap) {
-            uint32_t cap = x->ids_cap == 0 ? 16 : x->ids_cap + x->ids_cap / 2;
-            x->by_id = base_realloc(x->by_id, cap * sizeof x->by_id[0]);
-            x->tree_bytes += (cap - x->ids_cap) * sizeof x->by_id[0];
-            x->ids_cap = cap;
-        }
-        if (x->ids_n == 0) {
-            x->by_id[x->ids_n++] = 1; /* 0 is never an id */
-        }
-        id = x->ids_n++;
-    }
-    x->by_id[id] = (uintptr_t)e;
-    return id;
+    uint32_t bytes = (uint32_t)(offsetof(struct sidx_entry, subj) + len);
+    bool fine = bytes <= ENTRY_FINE_MAX;
+    uint32_t unit = fine ? 4 : (uint32_t)KIB;
+    uint32_t units = (bytes + unit - 1) / unit;
+    *stride_out = units * unit;
+    return (uint16_t)((fine ? CLASS_FINE : CLASS_COARSE) + units);
 }
 
 static struct sidx_entry *entry_create(struct sidx *x, const char *subj, size_t len)
 {
     ASSERT(len > 0 && len <= SIDX_SUBJECT_MAX);
-    struct sidx_entry *e = base_malloc(u64_max(entry_bytes(len), sizeof *e));
+    uint32_t stride, id;
+    uint16_t cls = entry_class(len, &stride);
+    struct sidx_entry *e = slab_take(&x->slab, cls, stride, &id);
     memset(e, 0, offsetof(struct sidx_entry, subj));
     e->len = (uint16_t)len;
     memcpy(e->subj, subj, len);
-    e->id = take_id(x, e);
+    e->id = id;
     x->subjects++;
-    x->tree_bytes += entry_bytes(len);
     return e;
+}
+
+static struct sidx_entry *entry_of(const struct sidx *x, uint32_t id)
+{
+    uint32_t no = id >> SLAB_SLOT_BITS, slot = id & (SLAB_SLOTS_MAX - 1);
+    if (no == 0 || no >= x->slab.n || slot >= x->slab.chunks[no].used) {
+        return NULL;
+    }
+    struct sidx_entry *e = slab_at(&x->slab, id);
+    return e->id == id ? e : NULL;
 }
 
 static void entry_destroy(struct sidx *x, struct sidx_entry *e)
 {
+    uint32_t id = e->id;
     posts_free(e, &x->posts_bytes);
-    x->by_id[e->id] = (uintptr_t)x->free_id << 1 | 1;
-    x->free_id = e->id;
+    e->id = 0; /* what sidx_by_id() and each_entry() know a free slot by */
     x->subjects--;
-    x->tree_bytes -= entry_bytes(e->len);
-    base_free(e);
+    slab_give(&x->slab, id);
 }
 
 static bool entry_is(const struct sidx_entry *e, const char *subj, size_t len)
@@ -321,16 +324,17 @@ static bool entry_is(const struct sidx_entry *e, const char *subj, size_t len)
 static void split(struct sidx *x, sidx_ref *at, size_t depth, size_t same,
                   const struct sidx_entry *other, struct sidx_entry *fresh)
 {
-    struct sidx_node *n = node_create(x, NODE4);
+    sidx_ref ref;
+    struct sidx_node *n = node_create(x, NODE4, &ref);
     size_t branch = depth + same;
     set_path(n, (const uint8_t *)fresh->subj + depth, same);
     if (!ref_is_entry(*at)) {
-        struct sidx_node *old = ref_node(*at);
+        struct sidx_node *old = ref_node(x, *at);
         set_path(old, (const uint8_t *)other->subj + branch + 1, old->plen - same - 1);
     }
     put_child(n, key_at(other->subj, other->len, branch), *at);
     put_child(n, key_at(fresh->subj, fresh->len, branch), entry_ref(fresh));
-    *at = node_ref(n);
+    *at = ref;
 }
 
 /* Finds the entry or makes one (without postings). */
@@ -342,9 +346,9 @@ static struct sidx_entry *find_or_make(struct sidx *x, const char *subj, size_t 
         const struct sidx_entry *e = NULL;
         size_t same = 0, limit = SIZE_MAX;
         if (ref_is_entry(*at)) {
-            e = ref_entry(*at);
+            e = ref_entry(x, *at);
             if (entry_is(e, subj, len)) {
-                return ref_entry(*at);
+                return ref_entry(x, *at);
             }
             while (depth + same < len &&
                    key_at(e->subj, e->len, depth + same) == (uint8_t)subj[depth + same]) {
@@ -353,22 +357,22 @@ static struct sidx_entry *find_or_make(struct sidx *x, const char *subj, size_t 
             ASSERT(key_at(e->subj, e->len, depth + same) !=
                    key_at(subj, len, depth + same)); /* no NUL in subjects */
         } else {
-            struct sidx_node *n = ref_node(*at);
-            const uint8_t *path = node_path(n, depth);
+            struct sidx_node *n = ref_node(x, *at);
+            const uint8_t *path = node_path(x, n, depth);
             limit = n->plen;
             while (same < limit && key_at(subj, len, depth + same) == path[same]) {
                 same++;
             }
         }
         if (same < limit) {
-            e = e != NULL ? e : any_entry(*at);
+            e = e != NULL ? e : any_entry(x, *at);
             struct sidx_entry *fresh = entry_create(x, subj, len);
             split(x, at, depth, same, e, fresh);
             return fresh;
         }
         depth += same;
         uint8_t c = key_at(subj, len, depth);
-        sidx_ref *next = node_child(ref_node(*at), c);
+        sidx_ref *next = node_child(ref_node(x, *at), c);
         if (next == NULL) {
             struct sidx_entry *fresh = entry_create(x, subj, len);
             add_child(x, at, c, entry_ref(fresh));
@@ -391,7 +395,7 @@ static sidx_ref *lookup(struct sidx *x, const char *subj, size_t len, sidx_ref *
     size_t depth = 0;
     *parent_out = NULL;
     while (*at != 0 && !ref_is_entry(*at)) {
-        struct sidx_node *n = ref_node(*at);
+        struct sidx_node *n = ref_node(x, *at);
         *parent_out = at;
         *depth_out = depth;
         size_t stored = u64_min(n->plen, NODE_PREFIX_MAX);
@@ -407,7 +411,7 @@ static sidx_ref *lookup(struct sidx *x, const char *subj, size_t len, sidx_ref *
         }
         depth++;
     }
-    return *at != 0 && entry_is(ref_entry(*at), subj, len) ? at : NULL;
+    return *at != 0 && entry_is(ref_entry(x, *at), subj, len) ? at : NULL;
 }
 
 static void drop_entry(struct sidx *x, struct sidx_entry *e)
@@ -415,11 +419,11 @@ static void drop_entry(struct sidx *x, struct sidx_entry *e)
     sidx_ref *parent;
     size_t depth = 0;
     sidx_ref *at = lookup(x, e->subj, e->len, &parent, &depth);
-    ASSERT(at != NULL && ref_entry(*at) == e);
+    ASSERT(at != NULL && *at == entry_ref(e));
     if (parent == NULL) {
         *at = 0;
     } else {
-        size_t branch = depth + ref_node(*parent)->plen;
+        size_t branch = depth + ref_node(x, *parent)->plen;
         drop_child(x, parent, key_at(e->subj, e->len, branch), depth);
     }
     entry_destroy(x, e);
@@ -432,40 +436,36 @@ struct sidx *sidx_create(void)
     return base_calloc(1, sizeof(struct sidx));
 }
 
-void sidx_clear(struct sidx *x)
+/* Calls fn for every entry, in no order; fn may drop the entry. */
+static void each_entry(struct sidx *x, void (*fn)(void *arg, struct sidx_entry *e), void *arg)
 {
-    /* Frees from the leaves up, without recursion: the leftmost child is always the next to go. */
-    struct {
-        struct sidx_node *n;
-        unsigned from;
-    } *stack = NULL;
-    size_t depth = 0, cap = 0;
-    sidx_ref r = x->root;
-    for (;;) {
-        if (r != 0 && ref_is_entry(r)) {
-            entry_destroy(x, ref_entry(r));
-        } else if (r != 0) {
-            if (depth == cap) {
-                cap = cap == 0 ? 32 : cap * 2;
-                stack = base_realloc(stack, cap * sizeof *stack);
+    for (uint32_t no = 1; no < x->slab.n; no++) {
+        uint8_t *mem = x->slab.chunks[no].mem;
+        for (uint32_t slot = 0; slot < x->slab.chunks[no].used; slot++) {
+            const struct slab_chunk *c = &x->slab.chunks[no];
+            if (c->mem == NULL || c->mem != mem || c->cls < CLASS_FINE) {
+                break; /* nodes, or given back (and taken for nodes) by fn */
             }
-            stack[depth].n = ref_node(r);
-            stack[depth++].from = 0;
-        }
-        if (depth == 0) {
-            break;
-        }
-        uint8_t c = 0;
-        r = stack[depth - 1].from > 255 ? 0
-                                        : node_next(stack[depth - 1].n, stack[depth - 1].from, &c);
-        stack[depth - 1].from = c + 1u;
-        if (r == 0) {
-            node_destroy(x, stack[--depth].n);
+            uint32_t id = no << SLAB_SLOT_BITS | slot;
+            struct sidx_entry *e = entry_of(x, id);
+            if (e != NULL) {
+                fn(arg, e);
+            }
         }
     }
-    base_free(stack);
-    base_free(x->by_id);
-    ASSERT(x->subjects == 0 && x->posts_bytes == 0);
+}
+
+static void free_posts(void *arg, struct sidx_entry *e)
+{
+    struct sidx *x = arg;
+    posts_free(e, &x->posts_bytes);
+}
+
+void sidx_clear(struct sidx *x)
+{
+    each_entry(x, free_posts, x);
+    slab_fini(&x->slab);
+    ASSERT(x->posts_bytes == 0);
     memset(x, 0, sizeof *x);
 }
 
@@ -501,7 +501,7 @@ const struct sidx_entry *sidx_add(struct sidx *x, const char *subj, size_t len, 
 
 bool sidx_remove_from(struct sidx *x, const struct sidx_entry *entry, uint64_t seq)
 {
-    struct sidx_entry *e = (struct sidx_entry *)x->by_id[entry->id];
+    struct sidx_entry *e = slab_at(&x->slab, entry->id);
     ASSERT(e == entry);
     if (!posts_remove(e, seq, &x->posts_bytes)) {
         return false;
@@ -519,21 +519,26 @@ bool sidx_remove(struct sidx *x, const char *subj, size_t len, uint64_t seq)
     return e != NULL && sidx_remove_from(x, e, seq);
 }
 
+struct dropping {
+    struct sidx *x;
+    uint64_t floor, gone;
+};
+
+static void drop_below(void *arg, struct sidx_entry *e)
+{
+    struct dropping *d = arg;
+    d->gone += posts_drop_below(e, d->floor, &d->x->posts_bytes);
+    if (e->count == 0) {
+        drop_entry(d->x, e);
+    }
+}
+
 uint64_t sidx_drop_below(struct sidx *x, uint64_t floor)
 {
-    uint64_t gone = 0;
-    for (uint32_t id = 1; id < x->ids_n; id++) {
-        if ((x->by_id[id] & 1) != 0) {
-            continue;
-        }
-        struct sidx_entry *e = (struct sidx_entry *)x->by_id[id];
-        gone += posts_drop_below(e, floor, &x->posts_bytes);
-        if (e->count == 0) {
-            drop_entry(x, e);
-        }
-    }
-    x->msgs -= gone;
-    return gone;
+    struct dropping d = {x, floor, 0};
+    each_entry(x, drop_below, &d);
+    x->msgs -= d.gone;
+    return d.gone;
 }
 
 const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_t len)
@@ -541,7 +546,7 @@ const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_
     sidx_ref r = x->root;
     size_t depth = 0;
     while (r != 0 && !ref_is_entry(r)) {
-        struct sidx_node *n = ref_node(r);
+        struct sidx_node *n = ref_node(x, r);
         if (depth + n->plen > len ||
             memcmp(n->prefix, subj + depth, u64_min(n->plen, NODE_PREFIX_MAX)) != 0) {
             return NULL;
@@ -551,7 +556,7 @@ const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_
         r = next == NULL ? 0 : *next;
         depth++;
     }
-    return r != 0 && entry_is(ref_entry(r), subj, len) ? ref_entry(r) : NULL;
+    return r != 0 && entry_is(ref_entry(x, r), subj, len) ? ref_entry(x, r) : NULL;
 }
 
 uint32_t sidx_id(const struct sidx_entry *e)
@@ -561,9 +566,7 @@ uint32_t sidx_id(const struct sidx_entry *e)
 
 const struct sidx_entry *sidx_by_id(const struct sidx *x, uint32_t id)
 {
-    return id == 0 || id >= x->ids_n || (x->by_id[id] & 1) != 0
-               ? NULL
-               : (const struct sidx_entry *)x->by_id[id];
+    return entry_of(x, id);
 }
 
 uint64_t sidx_last(const struct sidx_entry *e)
@@ -581,5 +584,5 @@ void sidx_stats_get(const struct sidx *x, struct sidx_stats *out)
 {
     *out = (struct sidx_stats){.subjects = x->subjects,
                                .msgs = x->msgs,
-                               .memory_bytes = sizeof *x + x->tree_bytes + x->posts_bytes};
+                               .memory_bytes = sizeof *x + x->slab.bytes + x->posts_bytes};
 }

@@ -4,7 +4,9 @@
  * entry knows count, first and last and its postings: every live sequence of the subject,
  * ascending. One or two lie in the entry itself; more lie in arrays of u32 offsets to a u64 base,
  * cut into chunks, so that taking from the front (limits), from the middle (deletes) and appending
- * are all cheap: about 4-5 B per message and 60-80 B per subject.
+ * are all cheap: about 4-5 B per message. Nodes and entries lie in a slab and refer to each other
+ * by its 32-bit handles: a subject takes 26 B, its own length and, of the nodes above it, about 10
+ * B.
  *
  * The index is pure memory, rebuilt at start-up from segments' dictionaries and the journal; a
  * crash leaves nothing of it. Thread: owner of the stream. Subjects are literal and hold no NUL

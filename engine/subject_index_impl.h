@@ -4,6 +4,7 @@
 #define ENGINE_SUBJECT_INDEX_IMPL_H
 
 #include "engine/subject_index.h"
+#include "engine/subject_slab.h"
 
 /* --- one subject ------------------------------------------------------------------------------ */
 
@@ -36,10 +37,10 @@ struct sidx_entry {
         uintptr_t ptr;
     } u;
     uint32_t count; /* of a posts_dir: at most UINT32_MAX, the truth is in `total` */
-    uint32_t id;
+    uint32_t id;    /* its handle in the slab */
     uint16_t len;
     char subj[];
-};
+} __attribute__((packed, aligned(4))); /* a slot's alignment */
 
 /* All keep *mem (bytes of postings) right. An entry without postings has count 0. */
 void posts_add(struct sidx_entry *e, uint64_t seq, uint64_t *mem);
@@ -51,7 +52,7 @@ bool posts_check(const struct sidx_entry *e);
 
 /* --- the tree --------------------------------------------------------------------------------- */
 
-typedef uintptr_t sidx_ref; /* 0 = none; bit 0 set: an entry; else a node */
+typedef uint32_t sidx_ref; /* 0 = none; else a handle of the slab * 2, + 1 for an entry */
 
 enum sidx_node_type { NODE4, NODE16, NODE48, NODE256 };
 #define NODE_PREFIX_MAX 8u
@@ -91,30 +92,25 @@ struct sidx_node256 {
 struct sidx {
     sidx_ref root;
     uint64_t subjects, msgs;
-    uint64_t tree_bytes, posts_bytes;
-    uintptr_t *by_id; /* owned: entry, or next free id * 2 + 1 */
-    uint32_t ids_n, ids_cap, free_id;
+    uint64_t posts_bytes;
+    struct slab slab; /* nodes and entries */
 };
 
 static inline bool ref_is_entry(sidx_ref r)
 {
     return (r & 1) != 0;
 }
-static inline struct sidx_entry *ref_entry(sidx_ref r)
+static inline struct sidx_entry *ref_entry(const struct sidx *x, sidx_ref r)
 {
-    return (struct sidx_entry *)(r & ~(uintptr_t)1);
+    return slab_at(&x->slab, r >> 1);
 }
-static inline struct sidx_node *ref_node(sidx_ref r)
+static inline struct sidx_node *ref_node(const struct sidx *x, sidx_ref r)
 {
-    return (struct sidx_node *)r;
+    return slab_at(&x->slab, r >> 1);
 }
-static inline sidx_ref entry_ref(struct sidx_entry *e)
+static inline sidx_ref entry_ref(const struct sidx_entry *e)
 {
-    return (uintptr_t)e | 1;
-}
-static inline sidx_ref node_ref(struct sidx_node *n)
-{
-    return (uintptr_t)n;
+    return e->id << 1 | 1;
 }
 /* Byte of a subject at depth; its end counts as 0. */
 static inline uint8_t key_at(const char *subj, size_t len, size_t depth)
@@ -122,7 +118,7 @@ static inline uint8_t key_at(const char *subj, size_t len, size_t depth)
     return depth < len ? (uint8_t)subj[depth] : 0;
 }
 /* The bytes of the path of a node that lies at `depth`. */
-const uint8_t *node_path(const struct sidx_node *n, size_t depth);
+const uint8_t *node_path(const struct sidx *x, const struct sidx_node *n, size_t depth);
 /* The child with the smallest byte >= from (0..256); 0 = none. */
 sidx_ref node_next(const struct sidx_node *n, unsigned from, uint8_t *byte_out);
 

@@ -20,6 +20,7 @@ struct frame {
     bool at_cursor; /* the path equals the cursor's so far */
 };
 struct walk {
+    const struct sidx *x;
     const char *filter;
     size_t filter_len;
     const char *after; /* NULL = no cursor */
@@ -86,7 +87,7 @@ static bool entry_matches(const struct walk *w, const struct sidx_entry *e, size
 static bool push(struct walk *w, const struct sidx_node *n, size_t depth, size_t pos,
                  bool at_cursor)
 {
-    const uint8_t *path = node_path(n, depth);
+    const uint8_t *path = node_path(w->x, n, depth);
     for (size_t i = 0; i < n->plen; i++) {
         if (at_cursor) {
             uint8_t c = key_at(w->after, w->after_len, depth + i);
@@ -124,6 +125,7 @@ static bool push(struct walk *w, const struct sidx_node *n, size_t depth, size_t
 static void walk_start(struct walk *w, const struct sidx *x, const char *filter, size_t len,
                        const char *after, size_t after_len)
 {
+    w->x = x;
     w->filter = filter == NULL ? ">" : filter;
     w->filter_len = filter == NULL ? 1 : len;
     w->after = after;
@@ -132,7 +134,7 @@ static void walk_start(struct walk *w, const struct sidx *x, const char *filter,
     w->depth = 0;
     w->cap = ARRAY_LEN(w->small);
     if (x->root != 0 && !ref_is_entry(x->root)) {
-        (void)push(w, ref_node(x->root), 0, 0, after != NULL);
+        (void)push(w, ref_node(x, x->root), 0, 0, after != NULL);
     }
 }
 
@@ -178,14 +180,14 @@ static const struct sidx_entry *walk_next(struct walk *w)
         if (ref_is_entry(r)) {
             /* The entry runs the branch byte itself: at its end that byte is no byte of the
              * subject. */
-            if (entry_matches(w, ref_entry(r), f->depth, f->pos, at_cursor)) {
-                return ref_entry(r);
+            if (entry_matches(w, ref_entry(w->x, r), f->depth, f->pos, at_cursor)) {
+                return ref_entry(w->x, r);
             }
             continue;
         }
         size_t pos = step(w, f->pos, c);
         if (pos != NOTHING) {
-            (void)push(w, ref_node(r), f->depth + 1, pos, at_cursor);
+            (void)push(w, ref_node(w->x, r), f->depth + 1, pos, at_cursor);
         }
     }
     return NULL;
@@ -198,7 +200,7 @@ void sidx_match(const struct sidx *x, const char *filter, size_t len, const char
     walk_start(&w, x, filter, len, after, after_len);
     const struct sidx_entry *e;
     if (x->root != 0 && ref_is_entry(x->root)) {
-        e = ref_entry(x->root);
+        e = ref_entry(x, x->root);
         if (entry_matches(&w, e, 0, 0, after != NULL)) {
             (void)fn(arg, e);
         }

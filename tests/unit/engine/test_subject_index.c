@@ -376,12 +376,50 @@ static void test_shapes(void **state)
     sidx_destroy(NULL);
 }
 
+/* Subjects of every size, many of each: slots of all classes, given back and taken again. */
+static void test_sizes(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {4, 5, 18, 600, 1030, 1031, 5000, SIDX_SUBJECT_MAX};
+    struct sidx *x = sidx_create();
+    char *s = base_malloc(SIDX_SUBJECT_MAX);
+    uint64_t seq = 0, empty;
+    struct sidx_stats st;
+    memset(s, 'x', SIDX_SUBJECT_MAX);
+    sidx_stats_get(x, &st);
+    empty = st.memory_bytes;
+    for (int round = 0; round < 2; round++) {
+        uint64_t first = seq + 1;
+        for (unsigned i = 0; i < 3000; i++) {
+            size_t len = sizes[i % ARRAY_LEN(sizes)];
+            sprintf(s, "%04x", i);
+            s[4] = 'x';
+            const struct sidx_entry *e = sidx_add(x, s, len, ++seq);
+            assert_ptr_equal(sidx_by_id(x, sidx_id(e)), e);
+        }
+        assert_true(sidx_check(x));
+        assert_int_equal(sidx_drop_below(x, first + 1500), 1500);
+        assert_true(sidx_check(x));
+        for (unsigned i = 1500; i < 3000; i++) {
+            sprintf(s, "%04x", i);
+            s[4] = 'x';
+            assert_true(sidx_remove(x, s, sizes[i % ARRAY_LEN(sizes)], first + i));
+        }
+        sidx_stats_get(x, &st);
+        assert_int_equal(st.subjects, 0);
+        assert_true(st.memory_bytes < empty + 64 * 1024); /* tables */
+    }
+    base_free(s);
+    sidx_destroy(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_walk),
         cmocka_unit_test(test_long_postings),
         cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
