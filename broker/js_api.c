@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "broker/js_level.h"
+#include "broker/js_offline.h"
 #include "engine/base/base.h"
 
 #define LIST_ERR ",\"total\":0,\"offset\":0,\"limit\":0"
@@ -415,7 +416,7 @@ void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct 
     js_req_fail(r);
 }
 
-struct js_stream *js_req_stream(struct js_req *r)
+struct js_stream *js_req_stream_any(struct js_req *r)
 {
     struct js_stream *s = js_stream_find(r->ja, r->token[0]);
     if (s == NULL) {
@@ -429,8 +430,42 @@ struct js_stream *js_req_stream(struct js_req *r)
     return s;
 }
 
+struct js_stream *js_req_stream(struct js_req *r)
+{
+    struct js_stream *s = js_req_stream_any(r);
+    if (s != NULL && s->offline != NULL) {
+        api_error_set2(&r->err, API_STREAM_OFFLINE_REASON, s->offline, NULL);
+        js_req_fail(r);
+        return NULL;
+    }
+    return s;
+}
+
+/* True: the consumer itself is why its stream is offline; answered. */
+static bool consumer_offline(struct js_req *r, const struct js_stream *s)
+{
+    char name[JS_NAME_MAX + 1];
+    if (s->offline == NULL || r->token[1].n > JS_NAME_MAX) {
+        return false;
+    }
+    (void)snprintf(name, sizeof name, "%.*s", (int)r->token[1].n, r->token[1].p);
+    struct store_cons *sc = r->js->ops->cons_find(s->ss, name);
+    char *reason = sc != NULL ? js_offline_consumer_reason(r->js->ops->cons_cfg(sc)) : NULL;
+    if (reason == NULL) {
+        return false;
+    }
+    api_error_set2(&r->err, API_CONSUMER_OFFLINE_REASON, reason, NULL);
+    base_free(reason);
+    js_req_fail(r);
+    return true;
+}
+
 struct js_consumer *js_req_consumer(struct js_req *r)
 {
+    struct js_stream *found = js_stream_find(r->ja, r->token[0]);
+    if (found != NULL && consumer_offline(r, found)) {
+        return NULL;
+    }
     struct js_stream *s = js_req_stream(r);
     if (s == NULL) {
         return NULL;

@@ -311,6 +311,42 @@ static bool list_begin(struct js_req *r, const struct json_schema *schema, struc
     return true;
 }
 
+static const char *offline(struct js *js, struct store_stream *ss)
+{
+    const struct js_stream *s = js->ops->stream_user(ss);
+    return s != NULL ? s->offline : NULL;
+}
+
+/* Which of the page are not listed, and why. */
+static void put_offline(struct js_req *r, struct store_stream **v, size_t n)
+{
+    struct json_out *j = &r->out;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (offline(r->js, v[i]) != NULL) {
+            const char *name = r->js->ops->stream_cfg(v[i])->name;
+            if (count++ == 0) {
+                json_out_array(j, "missing");
+            }
+            json_out_val_str(j, name, strlen(name));
+        }
+    }
+    if (count == 0) {
+        return;
+    }
+    json_out_array_end(j);
+    json_out_open(j, "offline");
+    for (size_t i = 0; i < n; i++) {
+        if (offline(r->js, v[i]) != NULL) {
+            const char *name = r->js->ops->stream_cfg(v[i])->name;
+            json_out_key_escaped(j, name, strlen(name));
+            const char *why = offline(r->js, v[i]);
+            json_out_val_str(j, why, strlen(why));
+        }
+    }
+    json_out_end(j);
+}
+
 void js_h_stream_list(struct js_req *r)
 {
     struct store_stream **v;
@@ -321,11 +357,15 @@ void js_h_stream_list(struct js_req *r)
     size_t to = n - from < JS_LIST_PAGE ? n : from + JS_LIST_PAGE;
     json_out_array(&r->out, "streams");
     for (size_t i = from; i < to; i++) {
+        if (offline(r->js, v[i]) != NULL) {
+            continue;
+        }
         json_out_begin(&r->out);
         put_info(r->js, &r->out, v[i], false, true);
         json_out_end(&r->out);
     }
     json_out_array_end(&r->out);
+    put_offline(r, v + from, to - from);
     for (size_t i = from; i < to; i++) {
         js_req_barrier(r, r->js->ops->stream_user(v[i]));
     }
@@ -527,7 +567,9 @@ void js_h_stream_create(struct js_req *r)
         return;
     }
     struct js_stream *old = js_stream_find(r->ja, r->token[0]);
-    if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
+    if (old != NULL && old->offline != NULL) {
+        (void)js_req_stream(r); /* says why */
+    } else if (old != NULL && js_stream_cfg_equal(r->js->ops->stream_cfg(old->ss), &q.cfg)) {
         answer_created(r, old);
     } else if (old != NULL) {
         js_req_fail_with(r, API_STREAM_NAME_EXIST);
@@ -646,7 +688,7 @@ void js_h_stream_delete(struct js_req *r)
         js_req_fail_with(r, API_NOT_EMPTY_REQUEST);
         return;
     }
-    struct js_stream *s = js_req_stream(r);
+    struct js_stream *s = js_req_stream_any(r);
     if (s == NULL) {
         return;
     }

@@ -100,6 +100,7 @@ bool js_cons_cfg_equal(const struct cons_cfg *a, const struct cons_cfg *b);
 void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c, bool server);
 /* The server made up the name: the config does not show it (kept in c->opaque). */
 void js_cons_mark_made_up(struct cons_cfg *c);
+bool js_cons_name_made_up(const struct cons_cfg *c);
 
 /* A duration as Go prints it: "1h0m0s", "1m30s", "1.5s", "200ms". ns is not negative. */
 void js_go_duration(char *out, size_t size, int64_t ns);

@@ -643,7 +643,7 @@ void js_cons_mark_made_up(struct cons_cfg *c)
     c->opaque_len = sizeof made_up - 1;
 }
 
-static bool js_cons_name_made_up(const struct cons_cfg *c)
+bool js_cons_name_made_up(const struct cons_cfg *c)
 {
     return c->opaque_len == sizeof made_up - 1 && memcmp(c->opaque, made_up, c->opaque_len) == 0;
 }

@@ -94,6 +94,7 @@ struct js_stream {
     struct store_stream *ss; /* borrowed; NULL once deleted */
     uint32_t refs;
     bool gone;                     /* not in the account's table any more */
+    char *offline;                 /* owned: why it is not served (js_offline.h); NULL: it is */
     bool purged;                   /* as a whole, since the start, by a request */
     bool counter;                  /* allow_msg_counter */
     bool schedules;                /* allow_msg_schedules */
@@ -337,6 +338,8 @@ void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct 
  * a count.
  */
 struct js_stream *js_req_stream(struct js_req *r);
+/* The same where being offline does not matter; js_req_stream answers 10194 then. */
+struct js_stream *js_req_stream_any(struct js_req *r);
 struct js_consumer *js_req_consumer(struct js_req *r);
 /* True for a body that asks for nothing: none at all, or an object without members. */
 bool js_req_empty(const struct js_req *r);

@@ -1,7 +1,9 @@
 /* A stream as the broker sees it: subscriptions on its subjects, direct get, its consumers. */
 #include "broker/js_int.h"
 
+#include "broker/js_offline.h"
 #include "engine/base/base.h"
+#include "engine/base/log.h"
 
 struct js_stream *js_stream_find(struct js_account *ja, struct brk_str name)
 {
@@ -28,6 +30,7 @@ void js_stream_unref(struct js_stream *s)
     }
     ASSERT(s->gone);
     base_free(s->ack_head);
+    base_free(s->offline);
     base_free(s);
 }
 
@@ -172,6 +175,12 @@ struct js_stream *js_stream_attach(struct js_account *ja, struct store_stream *s
     s->ack_head = json_out_take(&j, &s->ack_head_len);
     htab_add(&ja->streams, &s->by_name, js_name_hash(s->name, n));
     js->ops->stream_set_user(ss, s);
+    s->offline = js_offline_reason(js->ops, ss);
+    if (s->offline != NULL) {
+        log_wrn("stream \"%s\" of account \"%s\" stays offline: %s", s->name, ja->acc->name,
+                s->offline);
+        return s;
+    }
     js_stream_reload(s);
     struct store_cons *sc = NULL;
     while ((sc = js->ops->cons_next_of(ss, sc)) != NULL) {
