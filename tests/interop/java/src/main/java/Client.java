@@ -51,7 +51,8 @@ public class Client {
     return new Options.Builder().server(System.getenv("NATS_URL")).maxReconnects(-1).reconnectWait(Duration.ofMillis(20))
         .reconnectJitter(Duration.ofMillis(1)).errorListener(new ErrorListener() {})
         .connectionListener((c, e) -> {
-          if (e == ConnectionListener.Events.RECONNECTED) back.add(true);
+          // RECONNECTED comes before the subscriptions are sent again.
+          if (e == ConnectionListener.Events.RESUBSCRIBED) back.add(true);
         }).build();
   }
 
