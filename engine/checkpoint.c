@@ -974,6 +974,11 @@ static uint64_t flusher_step(void *arg)
         e->opts.doorbell(e->opts.doorbell_arg);
     }
     segs_reap(e->segs);
+    int64_t now = env_boot_ns(e->env);
+    if (now >= k->trim_at_ns) {
+        jr_chunks_trim();
+        k->trim_at_ns = now + SPACE_NS;
+    }
     uint64_t free_bytes, total_bytes;
     if (env_space(e->env, e->root, &free_bytes, &total_bytes, NULL) == ST_OK) {
         uint64_t low = u64_min(u64_max(GIB, total_bytes / 100 * 3), total_bytes / 10);

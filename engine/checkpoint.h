@@ -79,12 +79,13 @@ struct ckpt {
     int64_t retry_boot_ns;
     int64_t starved_boot_ns; /* since when the journal has had no next file for want of space; 0 =
                                 it has */
-    int64_t starved_lap_boot_ns;                      /* the last lap begun for that */
-    bool lap_no_space;                                /* the last lap failed for want of space */
-    struct eng_timer *timer;                          /* owned: wakes the owner for a retry */
-    struct env_task *flusher;                         /* owned */
-    atomic_bool space_low;                            /* set by the flusher */
-    atomic_uint_fast64_t space_free;                  /* bytes; likewise, before space_low */
+    int64_t starved_lap_boot_ns;     /* the last lap begun for that */
+    bool lap_no_space;               /* the last lap failed for want of space */
+    struct eng_timer *timer;         /* owned: wakes the owner for a retry */
+    struct env_task *flusher;        /* owned */
+    atomic_bool space_low;           /* set by the flusher */
+    int64_t trim_at_ns;              /* when memory kept for chunks is looked at; flusher only */
+    atomic_uint_fast64_t space_free; /* bytes; likewise, before space_low */
     struct ckpt_request *requests, *running_requests; /* owned */
 };
 

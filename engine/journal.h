@@ -35,6 +35,9 @@ struct jr_chunk *jr_chunk_create(struct jr *jr,
                                  size_t cap); /* one reference; NULL when out of memory */
 void jr_chunk_acquire(struct jr_chunk *c);
 void jr_chunk_release(struct jr_chunk *c);
+/* Gives back the memory kept for chunks of large records, if none was made since the last call. Any
+ * thread; to be called every few seconds. */
+void jr_chunks_trim(void);
 
 struct jr_opts {
     const char *dir;        /* <root>/journal/0; borrowed until close */
@@ -134,8 +137,9 @@ MUST_USE enum st jw_create(struct jr *jr, struct jw **jw_out, struct err *err);
 void jw_destroy(struct jw *jw);
 /* Room for one record of `len` bytes (8 B aligned start) in the open chunk; the pointer is valid
  * until the matching jw_commit, which must come before any other call. chunk_out and off_out say
- * where it lies, for tail references. ST_NOMEM; ST_POISONED; ST_FULL when the window is 95 % used
- * (stop reading publishers). `urgent` (deletes, acks, config) is never refused for that. */
+ * where it lies, for tail references. ST_NOMEM; ST_POISONED; ST_FULL when the window is 95 % used,
+ * for a large record 40 % (stop reading publishers). `urgent` (deletes, acks, config) is never
+ * refused for that. */
 MUST_USE enum st jw_reserve(struct jw *jw, size_t len, bool urgent, uint8_t **p_out,
                             struct jr_chunk **chunk_out, uint32_t *off_out);
 /* Says what jw_reserve would say of `bytes`. An owner asks before the first record of a batch, for

@@ -136,13 +136,14 @@ static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
     uint64_t end = atomic_load_explicit(&jr->end_lsn, memory_order_relaxed);
     uint64_t from = atomic_load_explicit(&jr->checkpoint_lsn, memory_order_relaxed);
     uint64_t holes = atomic_load_explicit(&jr->hole_bytes, memory_order_relaxed);
-    uint64_t used = (end > from + holes ? end - from - holes : 0) + len;
+    uint64_t used = end > from + holes ? end - from - holes : 0;
     used += atomic_load_explicit(&jr->pending_bytes, memory_order_relaxed);
     uint64_t window = jr->opts.window_bytes;
     /* Urgent records are never refused: a store that was killed with a full window (and each
      * recovery begins a new file) must open, and what they remove is what makes room. They are
      * bounded by what there is to delete, ack and drop. */
-    if (!urgent && used > window / 100 * LIM_JOURNAL_STOP_PERCENT) {
+    bool large = len > LIM_JOURNAL_LARGE_BYTES && used > window / 100 * LIM_JOURNAL_LARGE_PERCENT;
+    if (!urgent && (large || used + len > window / 100 * LIM_JOURNAL_STOP_PERCENT)) {
         return ST_FULL;
     }
     if (!urgent && atomic_load_explicit(&jr->no_space, memory_order_relaxed)) {
@@ -161,8 +162,9 @@ static bool chunk_room(struct jw *jw, size_t need)
     if (jw->chunk != NULL && jw->chunk->cap - jw->chunk->used >= need) {
         return true;
     }
-    struct jr_chunk *c =
-        jr_chunk_create(jw->jr, need > LIM_JOURNAL_CHUNK_BYTES ? need : LIM_JOURNAL_CHUNK_BYTES);
+    size_t cap =
+        need > LIM_JOURNAL_LARGE_BYTES ? LIM_JOURNAL_LARGE_CHUNK_BYTES : LIM_JOURNAL_CHUNK_BYTES;
+    struct jr_chunk *c = jr_chunk_create(jw->jr, need > cap ? need : cap);
     if (c == NULL) {
         return false;
     }

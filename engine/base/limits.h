@@ -52,6 +52,8 @@
 
 /* --- journal --- */
 #define LIM_JOURNAL_CHUNK_BYTES (256 * KIB)         /* owner's open chunk: one copy, few hand-overs */
+#define LIM_JOURNAL_LARGE_CHUNK_BYTES (2 * MIB)     /* for records above LIM_JOURNAL_LARGE_BYTES: one huge page holds many */
+#define LIM_JOURNAL_LARGE_BYTES (64 * KIB)
 #define LIM_JOURNAL_GATHER_BYTES_MAX (4 * MIB)      /* a group; more would delay its first ack past one sync */
 #define LIM_JOURNAL_FILE_BYTES_MIN (4 * MIB)        /* the first file: a fresh store stays under 16 MiB */
 #define LIM_JOURNAL_FILE_BYTES_MAX (64 * MIB)       /* bounds what a recovery reads past the checkpoint per file */
@@ -60,6 +62,7 @@
 #define LIM_JOURNAL_CHECKPOINT_PERCENT 25u          /* what is not yet checkpointed is also in memory */
 #define LIM_JOURNAL_FORCE_PERCENT 75u
 #define LIM_JOURNAL_STOP_PERCENT 95u
+#define LIM_JOURNAL_LARGE_PERCENT 40u               /* beyond, large records wait: filling more memory costs more than that */
 #define LIM_JOURNAL_PIN_PERCENT 25u                 /* one stream's share of the window; beyond: it refuses */
 #define LIM_JOURNAL_IDLE_NS (10 * NS_PER_MS)        /* then an IDLE group records the last durability */
 
@@ -89,10 +92,12 @@ _Static_assert(LIM_PAYLOAD_BYTES_DEFAULT < LIM_PENDING_BYTES_DEFAULT, "a client 
 _Static_assert(LIM_HEADER_BYTES_MAX < LIM_PAYLOAD_BYTES_DEFAULT, "headers are part of the payload limit");
 _Static_assert(LIM_CONTROL_LINE_BYTES_DEFAULT < LIM_SUBJECT_BYTES_MAX, "the line refuses a long subject first");
 _Static_assert(LIM_JOURNAL_CHUNK_BYTES < LIM_JOURNAL_GATHER_BYTES_MAX, "a gather takes several chunks");
+_Static_assert(LIM_JOURNAL_LARGE_CHUNK_BYTES < LIM_JOURNAL_GATHER_BYTES_MAX, "of the large ones too");
 _Static_assert(LIM_JOURNAL_GATHER_BYTES_MAX < LIM_JOURNAL_FILE_BYTES_MAX, "a group fits into a file");
 _Static_assert(LIM_JOURNAL_FILE_BYTES_MIN % BASE_PAGE == 0, "groups lie on pages");
 _Static_assert(LIM_JOURNAL_FILE_BYTES_MAX * 2 <= LIM_JOURNAL_WINDOW_BYTES_DEFAULT, "one file fills, one is released");
 _Static_assert(LIM_JOURNAL_FILE_BYTES_MIN * 4 <= LIM_JOURNAL_WINDOW_BYTES_MIN, "the same for the smallest window");
+_Static_assert(LIM_JOURNAL_CHECKPOINT_PERCENT < LIM_JOURNAL_LARGE_PERCENT, "the same for large ones");
 _Static_assert(LIM_JOURNAL_CHECKPOINT_PERCENT < LIM_JOURNAL_FORCE_PERCENT, "start before force");
 _Static_assert(LIM_JOURNAL_FORCE_PERCENT < LIM_JOURNAL_STOP_PERCENT, "force before stop");
 _Static_assert(LIM_SEGMENT_BYTES_TARGET <= LIM_SEGMENT_BYTES_MAX, "target under ceiling");

@@ -95,7 +95,9 @@ static void drive(struct lc_conn *c)
         lc_put(&lc, c, "PING\r\n", 6); /* its PONG says that the server has read all of it */
         c->done = true;
     }
-    c->more = o.mode == MODE_PUB && !c->done;
+    /* what the buffer had no room for goes when the socket takes more, not with the next answer */
+    c->more = !c->done && c->sent < c->todo &&
+              (o.mode == MODE_PUB || (o.mode == MODE_ASYNC && c->sent - c->answered < o.window));
 }
 
 static void answered(struct lc_conn *c)
