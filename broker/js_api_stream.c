@@ -615,8 +615,7 @@ static bool consumers_fit(struct js_req *r, const struct js_cons_limits *lim)
     struct store_cons *sc = NULL;
     while ((sc = r->js->ops->cons_next_of(r->stream->ss, sc)) != NULL) {
         const struct cons_cfg *c = r->js->ops->cons_cfg(sc);
-        bool many = lim->max_ack_pending > 0 && c->ack != ACK_NONE &&
-                    c->max_ack_pending > lim->max_ack_pending;
+        bool many = lim->max_ack_pending > 0 && c->max_ack_pending > lim->max_ack_pending;
         bool late =
             lim->inactive_threshold_ns > 0 && c->inactive_threshold_ns > lim->inactive_threshold_ns;
         if (many || late) {
@@ -649,6 +648,8 @@ void js_h_stream_update(struct js_req *r)
             js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
         } else if (!reservation_fits(r, &q.cfg, s->ss) || !consumers_fit(r, &q.limits)) {
             js_req_fail(r);
+        } else if (q.cfg.replicas > 1) {
+            js_req_fail_with(r, API_STREAM_REPLICAS_NOT_SUPPORTED);
         } else {
             r->js->ops->stream_update(r->js->store, s->ss, &q.cfg, updated, r);
         }

@@ -241,17 +241,6 @@ static bool check_discard(const struct stream_cfg *c, struct api_error *e)
     return true;
 }
 
-static bool check_stream_flags(const struct stream_cfg *c, struct api_error *e)
-{
-    if (c->persist == PERSIST_ASYNC && c->storage == STORAGE_MEMORY) {
-        return fail_cfg(e, "async persist mode is only supported on file storage");
-    }
-    if (c->persist == PERSIST_ASYNC && c->replicas > 1) {
-        return fail_cfg(e, "async persist mode is not supported on replicated streams");
-    }
-    return true;
-}
-
 /* Pedantic: no limit is -1, not just anything below it. */
 static bool check_unlimited(const struct stream_cfg *c, struct api_error *e)
 {
@@ -316,12 +305,12 @@ bool js_stream_req_check(struct js_stream_req *r, const struct js_limits *lim, s
     stream_defaults(r);
     if (!check_first_seq(c, e) || !check_window(r, lim, e) || !check_discard(c, e) ||
         !js_config_pub_check(c, r->pedantic, e) || !js_origins_check(&r->origins, c, e) ||
-        (r->others != NULL && !r->others(r->others_arg, r, e)) || !check_stream_flags(c, e) ||
-        !check_subjects(c, e) || !js_extra_check(&r->extra, c, r->pedantic, e)) {
+        (r->others != NULL && !r->others(r->others_arg, r, e)) || !check_subjects(c, e) ||
+        !js_extra_check(&r->extra, c, r->pedantic, e)) {
         return false;
     }
     js_stream_req_seal(r);
-    if (c->replicas > 1) {
+    if (c->replicas > 1 && r->create) { /* an update says what else is wrong first */
         return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
     }
     return true;
@@ -593,7 +582,8 @@ static bool check_priority(struct cons_cfg *c, struct api_error *e)
 
 /* Acknowledged by flow control: what another stream reads by. Some of it is filled in, whatever the
  * request says. */
-static bool check_flow_ack(struct cons_cfg *c, bool pedantic, struct api_error *e)
+static bool check_flow_ack(struct cons_cfg *c, bool pedantic, const struct js_cons_limits *cl,
+                           struct api_error *e)
 {
     if (c->ack != ACK_FLOW_CONTROL) {
         return true;
@@ -604,7 +594,7 @@ static bool check_flow_ack(struct cons_cfg *c, bool pedantic, struct api_error *
     if (pedantic && !c->flow_control) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_FC);
     }
-    if (c->max_ack_pending < 0) {
+    if (c->max_ack_pending < 0 || (c->max_ack_pending == 0 && cl->max_ack_pending < 0)) {
         return fail(e, API_CONSUMER_ACK_FC_REQUIRES_MAX_ACK_PENDING);
     }
     if (c->ack_wait_ns != 0 || c->nbackoff > 0) {
@@ -859,7 +849,7 @@ bool js_cons_req_check(struct js_cons_req *r, const struct stream_cfg *stream,
         return fail(e, API_STREAM_REPLICAS_NOT_SUPPORTED);
     }
     if ((r->pedantic && !check_pedantic(c, heartbeat_ns, &cl, e)) || !check_cons_values(c, e) ||
-        !check_flow_ack(c, r->pedantic, e) || !check_description(c, e)) {
+        !check_flow_ack(c, r->pedantic, &cl, e) || !check_description(c, e)) {
         return false;
     }
     bool kind_ok =

@@ -58,10 +58,10 @@ static bool check_counter(const struct stream_cfg *c, struct api_error *e)
     const char *off = !c->allow_msg_counter       ? NULL
                       : c->discard == DISCARD_NEW ? "counter stream cannot use discard new"
                       : c->allow_msg_ttl          ? "counter stream cannot use message TTLs"
+                      : c->allow_msg_schedules    ? "counter stream cannot use message schedules"
                       : c->retention != RETENTION_LIMITS
                           ? "counter stream can only use limits retention"
-                      : c->allow_msg_schedules ? "counter stream cannot use message schedules"
-                                               : NULL;
+                          : NULL;
     return off == NULL || fail(e, off);
 }
 
@@ -84,13 +84,24 @@ static bool check_schedules(struct stream_cfg *c, bool pedantic, struct api_erro
     return true;
 }
 
+static bool check_persist(const struct stream_cfg *c, struct api_error *e)
+{
+    const char *off =
+        c->persist != PERSIST_ASYNC    ? NULL
+        : c->storage == STORAGE_MEMORY ? "async persist mode is only supported on file storage"
+        : c->replicas > 1              ? "async persist mode is not supported on replicated streams"
+        : c->allow_atomic ? "async persist mode is not supported with atomic batch publish"
+                          : NULL;
+    return off == NULL || fail(e, off);
+}
+
 bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *e)
 {
-    if (c->allow_atomic && c->persist == PERSIST_ASYNC) {
-        return fail(e, "async persist mode is not supported with atomic batch publish");
+    if (!check_counter(c, e) || !check_markers(c, pedantic, e) ||
+        !check_schedules(c, pedantic, e)) {
+        return false;
     }
-    return check_counter(c, e) && check_markers(c, pedantic, e) &&
-           check_schedules(c, pedantic, e) && check_mirror(c, e);
+    return check_persist(c, e) && check_mirror(c, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,

@@ -169,6 +169,7 @@ static void mark_source(struct js_copier *c, const struct brk_msg *m, uint64_t s
     p += m->subject.n;
     js_hdr_edit_begin(e, m->hdr, m->hdr_len);
     js_hdr_edit_drop_prefix(e, "Nats-Expected-");
+    js_hdr_edit_drop_prefix(e, "Nats-Batch-");
     js_hdr_edit_drop(e, "Nats-Stream-Source");
     js_hdr_edit_add(e, "Nats-Stream-Source", value, (size_t)(p - value));
     base_free(value);
@@ -197,6 +198,21 @@ static struct brk_str subject_of(struct js_copier *c, struct brk_str subject,
         return changed && subject_literal(out, n) ? (struct brk_str){out, n} : subject;
     }
     return subject;
+}
+
+/* A mirror keeps no conditions and no batch: they were the origin's. */
+static void drop_conditions(struct js_copier *c, struct store_append *a)
+{
+    struct js_hdr_edit *e = &c->js->edit;
+    if (a->hdr_len == 0 || (memmem(a->hdr, a->hdr_len, "Nats-Expected-", 14) == NULL &&
+                            memmem(a->hdr, a->hdr_len, "Nats-Batch-", 11) == NULL)) {
+        return;
+    }
+    js_hdr_edit_begin(e, a->hdr, a->hdr_len);
+    js_hdr_edit_drop_prefix(e, "Nats-Expected-");
+    js_hdr_edit_drop_prefix(e, "Nats-Batch-");
+    a->hdr = (const uint8_t *)e->buf;
+    a->hdr_len = (uint32_t)e->len;
 }
 
 /* The payload of a counter's message. False: the subject holds no number. */
@@ -234,6 +250,7 @@ static bool append(struct js_copier *c, const struct brk_msg *m, uint64_t sseq, 
                              .data = m->payload,
                              .data_len = (uint32_t)m->payload_len};
     if (c->mirror) {
+        drop_conditions(c, &a);
         a.at_seq = sseq;
         a.at_time_ns = ts_ns;
         a.has_expected_last_seq = true;

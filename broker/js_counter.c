@@ -19,15 +19,18 @@ enum api_err js_counter_check(const struct js_headers *h, const struct store_app
     if (!js_hdr_has(h, JS_HDR_INCR)) {
         return API_MESSAGE_INCR_MISSING;
     }
+    if (!bigdec_valid(h->value[JS_HDR_INCR].p, h->value[JS_HDR_INCR].n)) {
+        return API_MESSAGE_INCR_INVALID;
+    }
+    if (a->data_len > 0) {
+        return API_MESSAGE_INCR_PAYLOAD;
+    }
     for (size_t i = 0; i < ARRAY_LEN(not_with); i++) {
         if (js_hdr_has(h, not_with[i])) {
             return API_MESSAGE_INCR_INVALID;
         }
     }
-    if (!bigdec_valid(h->value[JS_HDR_INCR].p, h->value[JS_HDR_INCR].n)) {
-        return API_MESSAGE_INCR_INVALID;
-    }
-    return a->data_len > 0 ? API_MESSAGE_INCR_PAYLOAD : API_OK;
+    return API_OK;
 }
 
 struct value {

@@ -505,6 +505,12 @@ static void accept_request(struct js_consumer *c, struct brk_str reply, struct p
 {
     make_room(c);
     if (c->waiting >= (uint64_t)c->max_waiting) {
+        struct cons_state st;
+        c->stream->ja->js->ops->cons_state(c->sc, &st);
+        if (b->no_wait && b->expires_ns == 0 && st.num_pending == 0) {
+            js_send_status(c->stream->ja, reply, "404 No Messages", NULL);
+            return;
+        }
         js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
         return;
     }

@@ -203,8 +203,17 @@ enum st json_in_bad_policy(struct json_object *v, struct err *err)
     if (s != NULL) {
         return err_set(err, ST_INVALID, 0, "can not unmarshal \"\\\"%.100s\\\"\"", s);
     }
-    return err_set(err, ST_INVALID, 0, "can not unmarshal \"%.100s\"",
-                   v == NULL ? "null" : json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN));
+    s = v == NULL ? "null" : json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
+    char text[201]; /* as Go's %q shows it */
+    size_t n = 0;
+    for (; *s != '\0' && n + 2 < sizeof text; s++) {
+        if (*s == '"' || *s == '\\') {
+            text[n++] = '\\';
+        }
+        text[n++] = *s;
+    }
+    text[n] = '\0';
+    return err_set(err, ST_INVALID, 0, "can not unmarshal \"%s\"", text);
 }
 
 /* --- values ----------------------------------------------------------------------------------- */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/base.h"
+
 #include "broker/json_in.h"
 
 struct scan {
@@ -50,8 +52,23 @@ static void quoted(char out[12], unsigned char c)
     }
 }
 
+/* Go reads a blank behind the end, which stands wrong in the middle of a literal or an escape. */
+static bool blank_is_wrong(const char *where)
+{
+    static const char *const places[] = {"in literal ",  "in numeric ",      "after decimal ",
+                                         "in exponent ", "in string escape", "in \\u hexadecimal"};
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(places) && !found; i++) {
+        found = strncmp(where, places[i], strlen(places[i])) == 0;
+    }
+    return found;
+}
+
 static enum st wrong(struct scan *s, const char *where)
 {
+    if (s->at >= s->len && s->form == JSON_SCAN_WHOLE && blank_is_wrong(where)) {
+        return err_set(s->err, ST_INVALID, 0, "invalid character ' ' %s", where);
+    }
     if (s->at >= s->len) {
         return err_set(s->err, ST_INVALID, 0,
                        s->form == JSON_SCAN_WHOLE ? "unexpected end of JSON input"

@@ -249,7 +249,11 @@ func (w *world) byteRun(ops []string, seed uint64, i int) ([]diff, error) {
 	}
 	w.steps += len(ops)
 	w.answers += len(lines[0])
-	a, b := lines[0], lines[1]
+	a, b := once(lines[0]), once(lines[1])
+	where := "bytes"
+	if strings.Contains(strings.ToUpper(strings.Join(ops, "")), "HMSG ") {
+		where = "bytes with HMSG"
+	}
 	for n := range max(len(a), len(b)) {
 		x, y := "nothing", "nothing"
 		if n < len(a) {
@@ -259,10 +263,21 @@ func (w *world) byteRun(ops []string, seed uint64, i int) ([]diff, error) {
 			y = b[n]
 		}
 		if x != y {
-			return []diff{{"bytes", "line", clip(x), clip(y)}}, nil
+			return []diff{{where, "line", clip(x), clip(y)}}, nil
 		}
 	}
 	return nil, nil
+}
+
+// once leaves out a second word about one invalid publish subject: theirs says it for each read that a publish comes in.
+func once(lines []string) (out []string) {
+	const told = "-ERR 'Invalid Publish Subject'"
+	for i, l := range lines {
+		if l != told || i == 0 || lines[i-1] != told {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // infoDiffs compares the members of the INFO lines, before CONNECT and after the first PONG.

@@ -250,13 +250,21 @@ func clip(s string) string {
 	return s
 }
 
+const brokenBy = "change to limits violates consumers: "
+
 // outcome is "ok" or the error of an API answer, and whether it is an error.
 func outcome(n *node) (string, bool) {
 	e := n.get("error")
 	if e == nil {
 		return "ok", false
 	}
-	return fmt.Sprintf("%s/%s %s", e.get("err_code").str(), e.get("code").str(), normalText(e.get("description").str())), true
+	text := normalText(e.get("description").str())
+	if head, names, ok := strings.Cut(text, brokenBy); ok { // theirs names them in any order
+		list := strings.Split(names, ", ")
+		sort.Strings(list)
+		text = head + brokenBy + strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s/%s %s", e.get("err_code").str(), e.get("code").str(), text), true
 }
 
 // compareMsgs compares what came back for one step. diverged is set where one server did it and the other did not, so that

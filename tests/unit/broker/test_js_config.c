@@ -14,11 +14,17 @@
 
 static const struct js_limits limits = {.strict = true};
 
-static bool stream(const char *text, struct js_stream_req *r, struct api_error *e)
+static bool request(const char *text, bool create, struct js_stream_req *r, struct api_error *e)
 {
     js_stream_req_init(r);
+    r->create = create;
     return js_stream_req_parse(r, text, strlen(text), &limits, e) &&
            js_stream_req_check(r, &limits, e);
+}
+
+static bool stream(const char *text, struct js_stream_req *r, struct api_error *e)
+{
+    return request(text, false, r, e);
 }
 
 static bool consumer(const char *text, struct js_cons_req *r, struct api_error *e)
@@ -108,7 +114,7 @@ static void test_stream_refusals(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct js_stream_req r;
         struct api_error e = {0};
-        assert_false(stream(rows[i].text, &r, &e));
+        assert_false(request(rows[i].text, true, &r, &e));
         assert_int_equal(e.err_code, rows[i].err_code);
         assert_string_equal(e.text, rows[i].words);
         js_stream_req_fini(&r);
