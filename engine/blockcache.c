@@ -236,7 +236,7 @@ void blockcache_pass(struct blockcache *c, uint64_t file_id, uint32_t block_no)
         c->slots[i].passed = l->stamp;
         l->bytes += c->slots[i].b->mem_bytes;
     }
-    while (l->n > 1 && l->bytes > c->bytes_max / 8) {
+    while (l->n > 1 && l->bytes > c->bytes_max / 12) {
         drop_oldest_passed(c);
     }
     unlock(c);

@@ -2,8 +2,8 @@
  *
  * CLOCK: a block enters unreferenced and earns its second chance with its first hit, so a scan does
  * not push out what is read again. Of what a reader in order is through with, only the newest
- * eighth of the bound stays, so that reading a large stream once does not take the whole bound. The
- * bound counts what the cache holds; blocks in use elsewhere live on by their own references.
+ * twelfth of the bound stays, so that reading a large stream once does not take the whole bound.
+ * The bound counts what the cache holds; blocks in use elsewhere live on by their own references.
  * Memory is only touched as blocks come. Any thread; one mutex, held for a few instructions. */
 #ifndef ENGINE_BLOCKCACHE_H
 #define ENGINE_BLOCKCACHE_H

@@ -571,7 +571,8 @@ static void defaults(struct eng_opts *o)
         o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
     o->tail_bytes = o->tail_bytes != 0 ? o->tail_bytes : LIM_TAIL_STREAM_BYTES;
     o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
-    o->block_cache_bytes = o->block_cache_bytes != 0 ? o->block_cache_bytes : 128 * MIB;
+    o->block_cache_bytes =
+        o->block_cache_bytes != 0 ? o->block_cache_bytes : LIM_BLOCK_CACHE_BYTES_DEFAULT;
     o->evict_bytes = o->evict_bytes != 0 ? o->evict_bytes : APPEND_EXT_MAX;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;
 }

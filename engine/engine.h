@@ -18,7 +18,7 @@ struct eng_opts {
     uint64_t journal_file_min_bytes, journal_file_max_bytes; /* 0 = 4 MiB, 64 MiB */
     uint64_t tail_bytes;        /* of one stream, in memory and in no segment: a checkpoint begins;
                                    0 = LIM_TAIL_STREAM_BYTES */
-    uint64_t block_cache_bytes; /* 0 = 128 MiB */
+    uint64_t block_cache_bytes; /* 0 = LIM_BLOCK_CACHE_BYTES_DEFAULT */
     int64_t clock_hold_ns;      /* 0 = 10 min */
     uint64_t evict_bytes;       /* what a message's record tells of others that go; 0 = the format's
                                    most. For tests */

@@ -77,7 +77,7 @@
 
 /* --- memory (ceilings, touched lazily) --- */
 #define LIM_TAIL_STREAM_BYTES (16 * MIB) /* one stream's messages that no segment has: a checkpoint of it begins */
-#define LIM_BLOCK_CACHE_BYTES_DEFAULT (256 * MIB)
+#define LIM_BLOCK_CACHE_BYTES_DEFAULT (192 * MIB) /* of decoded blocks; what readers in order leave keeps a twelfth */
 
 /* --- disk --- */
 #define LIM_LOW_WATER_BYTES (1 * GIB) /* free space; the larger of this and the percent, but ... */

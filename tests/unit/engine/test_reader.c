@@ -345,7 +345,7 @@ static void passed_blocks_go(void **state)
     }
     blockcache_stats_get(w.cache, &st);
     assert_true(st.evictions > 5);
-    assert_in_range(st.bytes, 4 * 1024, 64 * 1024 / 8 + 2 * 1024);
+    assert_in_range(st.bytes, 4 * 1024, 64 * 1024 / 12 + 2 * 1024);
     assert_true(blockcache_has(w.cache, id, 0));
     assert_false(blockcache_has(w.cache, id, 1));
     assert_true(blockcache_has(w.cache, id, w.v->ndata - 1));
