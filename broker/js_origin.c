@@ -221,26 +221,30 @@ static bool literal(const char *s)
     return strlen(s) <= PREFIX_MAX && subject_literal(s, strlen(s));
 }
 
-static bool check_external(const struct js_origin *o, struct api_error *e)
+static bool check_api(const struct js_origin *o, struct api_error *e)
 {
     const struct js_external *x = js_origin_external(o);
-    if (x == NULL) {
+    if (x == NULL || !given(x->api)) {
         return true;
     }
-    if (given(x->api)) {
-        if (!literal(x->api)) {
-            api_error_setf(e, API_STREAM_INVALID_CONFIG,
-                           "stream external api prefix \"%s\" must be a valid subject without "
-                           "wildcards",
-                           x->api);
-            return false;
-        }
-        if (subject_overlap(x->api, strlen(x->api), "$JS.API", 7)) {
-            api_error_set2(e, API_STREAM_EXTERNAL_API_OVERLAP, x->api, "$JS.API");
-            return false;
-        }
+    if (!literal(x->api)) {
+        api_error_setf(e, API_STREAM_INVALID_CONFIG,
+                       "stream external api prefix \"%s\" must be a valid subject without "
+                       "wildcards",
+                       x->api);
+        return false;
     }
-    if (given(x->deliver) && !literal(x->deliver)) {
+    if (subject_overlap(x->api, strlen(x->api), "$JS.API", 7)) {
+        api_error_set2(e, API_STREAM_EXTERNAL_API_OVERLAP, x->api, "$JS.API");
+        return false;
+    }
+    return true;
+}
+
+static bool check_deliver(const struct js_origin *o, struct api_error *e)
+{
+    const struct js_external *x = js_origin_external(o);
+    if (x != NULL && given(x->deliver) && !literal(x->deliver)) {
         api_error_set2(e, API_STREAM_INVALID_EXTERNAL_DELIVERY_SUBJ, x->deliver, NULL);
         return false;
     }
@@ -335,7 +339,7 @@ static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
                        m->filter);
         return false;
     }
-    return check_transforms(m, true, e) && check_external(m, e) &&
+    return check_transforms(m, true, e) && check_api(m, e) && check_deliver(m, e) &&
            check_consumer(m, API_MIRROR_DURABLE_CONSUMER_CFG_INVALID, e);
 }
 
@@ -372,6 +376,28 @@ static bool twice(const struct js_origins *o, size_t i)
     return same;
 }
 
+static const char *api_of(const struct js_origin *o)
+{
+    const struct js_external *x = js_origin_external(o);
+    return x != NULL ? text(x->api) : "";
+}
+
+/* An earlier source takes its messages from the same consumer. */
+static bool same_consumer(const struct js_origins *o, size_t i)
+{
+    const struct js_origin *a = js_origins_source(o, i);
+    const struct js_origin_consumer *ca = js_origin_consumer(a);
+    for (size_t k = 0; k < i && ca != NULL; k++) {
+        const struct js_origin *b = js_origins_source(o, k);
+        const struct js_origin_consumer *cb = js_origin_consumer(b);
+        if (cb != NULL && strcmp(ca->name, cb->name) == 0 && strcmp(a->name, b->name) == 0 &&
+            strcmp(api_of(a), api_of(b)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool check_source(const struct js_origin *x, struct api_error *e)
 {
     if (!given(x->name) || !js_name_valid(x->name)) {
@@ -385,7 +411,7 @@ static bool check_source(const struct js_origin *x, struct api_error *e)
                        x->filter);
         return false;
     }
-    return check_transforms(x, false, e) && check_external(x, e) &&
+    return check_transforms(x, false, e) &&
            check_consumer(x, API_SOURCE_DURABLE_CONSUMER_CFG_INVALID, e);
 }
 
@@ -404,6 +430,9 @@ bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, st
         }
         if (twice(o, i)) {
             return fail(e, API_SOURCE_DUPLICATE_DETECTED);
+        }
+        if (same_consumer(o, i)) {
+            return fail(e, API_SOURCE_DURABLE_CONSUMER_DUPLICATE_DETECTED);
         }
     }
     return true;
@@ -465,10 +494,70 @@ static bool check_other(const struct js_origin *x, const struct stream_cfg *c, b
                        NULL);
         return false;
     }
+    return true;
+}
+
+static bool check_cycle(const struct js_origin *x, const struct stream_cfg *c,
+                        js_origin_find_fn find, void *arg, struct api_error *e)
+{
+    if (x->external.n > 0) {
+        return true;
+    }
+    const struct stream_cfg *other = find(arg, x->name);
     bool self = strcmp(x->name, c->name) == 0;
     if (self ? !harmless(x, c) : other != NULL && reaches(other, c->name, find, arg, 0)) {
         api_error_set2(e, API_STREAM_INVALID_CONFIG, "detected cycle", NULL);
         return false;
+    }
+    return true;
+}
+
+/* What comes below the prefix could look like what is stored under `subject`. */
+static bool looks_like(const char *prefix, const char *subject)
+{
+    size_t p = strlen(prefix), n = strlen(subject);
+    char *both = base_malloc(p + 1 + n);
+    memcpy(both, prefix, p);
+    both[p] = '.';
+    memcpy(both + p + 1, subject, n);
+    bool yes = subject_overlap(subject, n, both, p + 1 + n);
+    base_free(both);
+    return yes;
+}
+
+/* What an external source delivers may not look like what a source in the same account stores. */
+static bool check_delivered(const struct js_origins *o, const char *prefix, js_origin_find_fn find,
+                            void *arg, struct api_error *e)
+{
+    for (size_t i = 0; i < o->sources.n; i++) {
+        const struct js_origin *x = js_origins_source(o, i);
+        const struct stream_cfg *other = x->external.n > 0 ? NULL : find(arg, x->name);
+        for (size_t k = 0; other != NULL && k < other->nsubjects; k++) {
+            if (looks_like(prefix, other->subjects[k])) {
+                api_error_set2(e, API_STREAM_EXTERNAL_DEL_PREFIX_OVERLAPS, prefix,
+                               other->subjects[k]);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_externals(const struct js_origins *o, js_origin_find_fn find, void *arg,
+                            struct api_error *e)
+{
+    for (size_t i = 0; i < o->sources.n; i++) {
+        const struct js_origin *x = js_origins_source(o, i);
+        const struct js_external *ext = js_origin_external(x);
+        if (ext != NULL && given(ext->deliver) &&
+            (!check_deliver(x, e) || !check_delivered(o, ext->deliver, find, arg, e))) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < o->sources.n; i++) {
+        if (!check_api(js_origins_source(o, i), e)) {
+            return false;
+        }
     }
     return true;
 }
@@ -480,6 +569,10 @@ bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg
     bool ok = m == NULL || check_other(m, c, true, pedantic, find, arg, e);
     for (size_t i = 0; i < o->sources.n && ok; i++) {
         ok = check_other(js_origins_source(o, i), c, false, pedantic, find, arg, e);
+    }
+    ok = ok && check_externals(o, find, arg, e) && (m == NULL || check_cycle(m, c, find, arg, e));
+    for (size_t i = 0; i < o->sources.n && ok; i++) {
+        ok = check_cycle(js_origins_source(o, i), c, find, arg, e);
     }
     return ok;
 }

@@ -180,6 +180,9 @@ func (w *world) errorTable(file string, cases []*errorCase, ran bool) (bad []str
 				bad = append(bad, "errors.tsv: "+f[0]+": no such test: "+f[4])
 			}
 		}
+		if f[2] == "yes" && f[4] == "-" {
+			bad = append(bad, "errors.tsv: "+f[0]+": one server can give it, and no test does")
+		}
 		if ok && ran && have[test] != nil {
 			switch given := w.produced[1][f[0]]; {
 			case f[5] == "yes" && !given:
