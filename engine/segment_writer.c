@@ -34,6 +34,7 @@ struct seg_writer {
     uint8_t *packed;    /* owned; compressed body */
     size_t packed_cap;
     ZSTD_CCtx *cctx; /* owned */
+    uint32_t dense;  /* large blocks in a row that it did not make smaller, or was not tried on */
     uint32_t prev_hdr_crc;
     uint64_t prev_last_seq;
     uint32_t sections;
@@ -281,6 +282,29 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o,
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
+/* Whether bytes spread over it are as many-valued as noise: what two of them have in common tells
+ * text, base64 and the like from it. */
+static bool looks_random(const uint8_t *raw, size_t len)
+{
+    enum { PIECES = 4, PIECE = 256, N = PIECES * PIECE };
+    uint16_t seen[256] = {0};
+    uint32_t pairs = 0; /* N * (N - 1) / 512 of random bytes, give or take a few percent */
+    for (size_t i = 0; i < N; i++) {
+        pairs += seen[raw[(len - PIECE) / (PIECES - 1) * (i / PIECE) + i % PIECE]]++;
+    }
+    return pairs < N * (N - 1) / 512 * 6 / 5;
+}
+
+enum { DENSE_MIN = 8, DENSE_TRY = 8 };
+
+/* Trying is not free: among large blocks that did not get smaller, one that looks like noise is
+ * tried now and then only. */
+static bool worth_packing(const struct seg_writer *w, size_t raw_len, const uint8_t *raw)
+{
+    return raw_len <= SEG_LARGE_BLOCK || w->dense < DENSE_MIN || w->dense % DENSE_TRY == 0 ||
+           !looks_random(raw, raw_len);
+}
+
 /* Compresses into w->packed when that saves more than 12 %; gives what is to be stored. */
 static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_len,
                            struct seg_bh *bh)
@@ -289,6 +313,10 @@ static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_
     bh->raw_len = (uint32_t)raw_len;
     bh->stored_len = (uint32_t)raw_len;
     if (w->o.no_compress || raw_len < 64) {
+        return raw;
+    }
+    if (!worth_packing(w, raw_len, raw)) {
+        w->dense++;
         return raw;
     }
     size_t bound = ZSTD_compressBound(raw_len);
@@ -309,8 +337,10 @@ static const uint8_t *pack(struct seg_writer *w, const uint8_t *raw, size_t raw_
     }
     size_t n = ZSTD_compressCCtx(w->cctx, w->packed, w->packed_cap, raw, raw_len, ZSTD_LEVEL);
     if (ZSTD_isError(n) || n >= (uint64_t)raw_len * 88 / 100) {
+        w->dense += raw_len > SEG_LARGE_BLOCK;
         return raw;
     }
+    w->dense = 0;
     bh->codec = SEG_CODEC_ZSTD;
     bh->stored_len = (uint32_t)n;
     return w->packed;

@@ -8,7 +8,9 @@
 
 #include <stdio.h>
 
+#include "engine/base/prng.h"
 #include "tests/lib/seg_fixture.h"
+#include "tests/lib/testlib.h"
 
 #define VIEWS_MAX 64u
 
@@ -220,6 +222,41 @@ static void large_messages(void **state)
     check_all(&f, &b, &m, 3, size_large);
     reopen_all(&f, &b, &m, 3, &sum);
     check_all(&f, &b, &m, 3, size_large);
+    book_release(&b);
+    msg_set_fini(&m);
+    seg_fix_close(&f);
+}
+
+static size_t size_object(uint64_t seq)
+{
+    (void)seq;
+    return 128 * 1024;
+}
+
+/* Noise is given up on after a few large blocks, but what can be made smaller never is. */
+static void noise_is_not_packed(void **state)
+{
+    (void)state;
+    struct seg_fix f;
+    struct book b = {0};
+    struct msg_set m = {0};
+    struct prng p = {test_seed() + 3};
+    seg_fix_open(&f, NULL, NULL);
+    msg_set_add(&m, 1, 60, 1, 3, size_object);
+    for (size_t i = 0; i < m.n; i++) { /* 50 of noise, with base64 at 30 and half of it at 40 */
+        size_t from = m.src[i].len - 128 * 1024, n = i >= 50 ? 0 : i == 40 ? 64 * 1024 : 128 * 1024;
+        for (size_t k = 0; k < n; k++) {
+            uint8_t v = (uint8_t)prng_next(&p);
+            m.bytes[i][from + k] = i == 30 ? (uint8_t)(' ' + v % 64) : v;
+        }
+    }
+    flush(&f, &b, &m, 0, 60, &(struct seg_flush_req){.segment_bytes = 32 * MIB});
+    const struct seg_view *v = b.v[0];
+    assert_int_equal(v->ndata, 60);
+    for (uint32_t i = 0; i < v->ndata; i++) {
+        bool packed = v->bidx[i].stored_len < m.src[i].len;
+        assert_int_equal(packed, i == 30 || i == 40 || i >= 50);
+    }
     book_release(&b);
     msg_set_fini(&m);
     seg_fix_close(&f);
@@ -458,10 +495,11 @@ static void drop_and_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_flush),         cmocka_unit_test(many_flushes_and_seals),
-        cmocka_unit_test(large_messages),    cmocka_unit_test(strange_files),
-        cmocka_unit_test(runs_and_removals), cmocka_unit_test(compaction),
-        cmocka_unit_test(ttl_is_kept),       cmocka_unit_test(drop_and_list),
+        cmocka_unit_test(one_flush),           cmocka_unit_test(many_flushes_and_seals),
+        cmocka_unit_test(large_messages),      cmocka_unit_test(strange_files),
+        cmocka_unit_test(runs_and_removals),   cmocka_unit_test(compaction),
+        cmocka_unit_test(ttl_is_kept),         cmocka_unit_test(drop_and_list),
+        cmocka_unit_test(noise_is_not_packed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
