@@ -232,6 +232,9 @@ static bool check_discard(const struct stream_cfg *c, struct api_error *e)
     if (c->deny_purge && c->allow_rollup) {
         return fail_cfg(e, "roll-ups require the purge permission");
     }
+    if (!js_config_counter_check(c, e)) {
+        return false;
+    }
     if (c->discard_new_per_subject && c->discard != DISCARD_NEW) {
         return fail_cfg(e, "discard new per subject requires discard new policy to be set");
     }

@@ -53,7 +53,7 @@ static bool check_mirror(const struct stream_cfg *c, struct api_error *e)
            fail(e, "subject delete markers forbidden on mirrors");
 }
 
-static bool check_counter(const struct stream_cfg *c, struct api_error *e)
+bool js_config_counter_check(const struct stream_cfg *c, struct api_error *e)
 {
     const char *off = !c->allow_msg_counter       ? NULL
                       : c->discard == DISCARD_NEW ? "counter stream cannot use discard new"
@@ -97,8 +97,7 @@ static bool check_persist(const struct stream_cfg *c, struct api_error *e)
 
 bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *e)
 {
-    if (!check_counter(c, e) || !check_markers(c, pedantic, e) ||
-        !check_schedules(c, pedantic, e)) {
+    if (!check_markers(c, pedantic, e) || !check_schedules(c, pedantic, e)) {
         return false;
     }
     return check_persist(c, e) && check_mirror(c, e);

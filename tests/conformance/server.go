@@ -36,7 +36,7 @@ func startServer(name, exe, dir string, args ...string) (*server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(240 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		text := s.log()
 		m := listening.FindStringSubmatch(text)
 		if m != nil && strings.Contains(text, "Server is ready") {
