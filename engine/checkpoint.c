@@ -154,18 +154,22 @@ static void take_dead_segments(struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
     for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        const struct seg_row *row = &s->segs->v[i]->row;
+        struct seg_view *v = s->segs->v[i];
+        const struct seg_row *row = &v->row;
         if (row->first_seq == 0 || liveset_rank(s->live, row->first_seq, row->last_seq + 1) == 0) {
-            u->dead = base_realloc(u->dead, (u->ndead + 1) * sizeof *u->dead);
-            u->dead[u->ndead++] = row->segno;
+            u->dead = base_realloc(u->dead, (u->ndead + 1) * sizeof(struct seg_view *));
+            u->dead[u->ndead++] = v;
+            seg_view_acquire(v);
         }
     }
 }
 
-static bool is_dead(const struct ckpt_unit *u, uint64_t segno)
+/* This very file: a compaction that was published since may have put the neighbour's messages into
+ * one of the same number. */
+static bool is_dead(const struct ckpt_unit *u, const struct seg_view *v)
 {
     for (size_t i = 0; i < u->ndead; i++) {
-        if (u->dead[i] == segno) {
+        if (u->dead[i] == v) {
             return true;
         }
     }
@@ -176,7 +180,7 @@ static struct seg_view *active_view(const struct ckpt_unit *u)
 {
     const struct seg_set *set = u->s->segs;
     struct seg_view *v = set != NULL && set->n > 0 ? set->v[set->n - 1] : NULL;
-    return v != NULL && v->row.state == SEG_ACTIVE && !is_dead(u, v->row.segno) ? v : NULL;
+    return v != NULL && v->row.state == SEG_ACTIVE && !is_dead(u, v) ? v : NULL;
 }
 
 static void freeze(struct eng *e, struct store_stream *s)
@@ -413,15 +417,17 @@ static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
     compact_put_erase(t, s);
     put_releasing(t, u);
     put_damage(t, u);
-    for (size_t i = 0; i < u->ndead; i++) {
-        cat_del_segment(t, u->gid, u->dead[i]);
+    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
+        if (is_dead(u, s->segs->v[i])) {
+            cat_del_segment(t, u->gid, s->segs->v[i]->row.segno);
+        }
     }
     for (size_t i = 0; i < u->flushed.n; i++) {
         ckpt_put_segment(t, &u->flushed.v[i].view->row);
     }
     const struct seg_set *set = s->segs;
     if (set != NULL && set->n > 0 && set->v[set->n - 1]->row.state == SEG_CLOSED &&
-        !is_dead(u, set->v[set->n - 1]->row.segno)) {
+        !is_dead(u, set->v[set->n - 1])) {
         ckpt_put_segment(t, &set->v[set->n - 1]->row); /* closed by a failed flush */
     }
 }
@@ -555,7 +561,7 @@ static void drop_dead(struct store_stream *s, const struct ckpt_unit *u)
     size_t n = 0;
     for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
         struct seg_view *v = s->segs->v[i];
-        if (is_dead(u, v->row.segno)) {
+        if (is_dead(u, v)) {
             blockcache_forget_file(s->eng->cache, seg_view_file_id(v));
             seg_view_drop(v);
             seg_view_release(v);
@@ -651,6 +657,9 @@ static void unit_fini(struct ckpt_unit *u)
     base_free(u->msgs);
     base_free(u->cons);
     base_free(u->dropped_subs);
+    for (size_t i = 0; i < u->ndead; i++) {
+        seg_view_release(u->dead[i]);
+    }
     base_free(u->dead);
     base_free(u->cfg);
     base_free(u->account);

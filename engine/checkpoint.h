@@ -44,9 +44,9 @@ struct ckpt_unit {
     struct seg_src *msgs; /* owned */
     size_t nmsgs;
     struct seq_runs removed;
-    uint32_t segdel_parts; /* after this lap */
-    size_t damage_saved;   /* after this lap */
-    uint64_t *dead;        /* owned: segnos to drop */
+    uint32_t segdel_parts;  /* after this lap */
+    size_t damage_saved;    /* after this lap */
+    struct seg_view **dead; /* owned references: nothing of them lived at the freeze */
     size_t ndead;
     struct seg_view *active; /* owned reference */
     uint64_t next_segno, prev_last_seq, segment_bytes;

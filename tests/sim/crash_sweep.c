@@ -37,13 +37,21 @@ struct sweep {
 static uint64_t
     releases_owed; /* interest: looks for what nobody wants, cut short and gone on with */
 
-static void on_op(void *arg, const struct env_sim_op *op)
+static void print_op(void *arg, const struct env_sim_op *op)
 {
-    struct sweep *s = arg;
-    if (sim_verbose && op->n != 0) {
+    (void)arg;
+    if (op->n != 0) {
         fprintf(stderr, "  op %llu %s %s %s %llu+%llu %d\n", (unsigned long long)op->n,
                 env_sim_kind_name(op->kind), op->path, op->path2 != NULL ? op->path2 : "",
                 (unsigned long long)op->off, (unsigned long long)op->len, (int)op->result);
+    }
+}
+
+static void on_op(void *arg, const struct env_sim_op *op)
+{
+    struct sweep *s = arg;
+    if (sim_verbose) {
+        print_op(arg, op);
     }
     if (op->n == 0 || env_sim_down(s->w.sim) || !s->tracing) {
         return;
@@ -167,6 +175,7 @@ static void try_point(struct sweep *s, const struct point *p)
     if (sim_verbose) {
         fprintf(stderr, "-- point op %llu %s\n", (unsigned long long)p->op,
                 cut.power ? "power" : "process");
+        env_sim_set_trace(sim, print_op, NULL);
     }
     crash(s, sim, cut.power);
     if (recover(s, sim, &cut, &store)) {
