@@ -105,7 +105,7 @@ static void on_top_of_limits(void **state)
     put(&f, "a.*", 1, 0); /* its own oldest goes by the limit, the rest by the rollup */
     everywhere(&f, "..1...111");
     for (int i = 0; i < 6; i++) {
-        char subject[8];
+        char subject[16];
         snprintf(subject, sizeof subject, "e.%d", i);
         put(&f, subject, 0, 0);
     }
@@ -148,7 +148,7 @@ static void in_parts(void **state)
     ef_init(&f, 5, allowed);
     f.s->eng->opts.evict_bytes = 16;
     for (int i = 0; i < 9; i++) {
-        char subject[8];
+        char subject[16];
         snprintf(subject, sizeof subject, i % 2 == 0 ? "a.%d" : "b.%d", i);
         put(&f, subject, 0, 0);
     }
