@@ -318,10 +318,11 @@ async fn objects(c: &Ctx) -> Done {
 async fn drain(_: &Ctx) -> Done {
     let nc = async_nats::connect(std::env::var("NATS_URL")?).await?;
     let mut sub = nc.subscribe("drain.me").await?;
-    // Over one connection: flush() does not wait for an answer, so another one's messages may come before this SUB.
+    // Over one connection, and an answer behind them: neither flush() nor drain() of this library waits for the server.
     for _ in 0..1000 {
         nc.publish("drain.me", "x".into()).await?;
     }
+    nc.request("$JS.API.INFO", "".into()).await?;
     nc.drain().await?;
     let mut count = 0;
     while within(sub.next(), "drained").await?.is_some() {
