@@ -37,22 +37,6 @@ static bool check_markers(struct stream_cfg *c, bool pedantic, struct api_error 
     return true;
 }
 
-static bool check_mirror(const struct stream_cfg *c, struct api_error *e)
-{
-    enum api_err off = !c->mirror               ? API_OK
-                       : c->allow_msg_counter   ? API_MIRROR_WITH_COUNTERS
-                       : c->allow_atomic        ? API_MIRROR_WITH_ATOMIC_PUBLISH
-                       : c->allow_batched       ? API_MIRROR_WITH_BATCH_PUBLISH
-                       : c->allow_msg_schedules ? API_MIRROR_WITH_MSG_SCHEDULES
-                                                : API_OK;
-    if (off != API_OK) {
-        api_error_set(e, off);
-        return false;
-    }
-    return !c->mirror || c->subject_delete_marker_ttl_ns == 0 ||
-           fail(e, "subject delete markers forbidden on mirrors");
-}
-
 bool js_config_counter_check(const struct stream_cfg *c, struct api_error *e)
 {
     const char *off = !c->allow_msg_counter       ? NULL
@@ -100,7 +84,7 @@ bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *
     if (!check_markers(c, pedantic, e) || !check_schedules(c, pedantic, e)) {
         return false;
     }
-    return check_persist(c, e) && check_mirror(c, e);
+    return check_persist(c, e);
 }
 
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,

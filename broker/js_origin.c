@@ -308,31 +308,29 @@ static bool check_transforms(const struct js_origin *o, bool mirror, struct api_
     return true;
 }
 
+/* In upstream's order. */
 static bool check_mirror(const struct js_origin *m, const struct js_origins *o,
                          const struct stream_cfg *c, struct api_error *e)
 {
-    if (c->nsubjects > 0) {
-        return fail(e, API_MIRROR_WITH_SUBJECTS);
-    }
-    if (o->sources.n > 0) {
-        return fail(e, API_MIRROR_WITH_SOURCES);
-    }
-    if (c->first_seq > 0) {
-        return fail(e, API_MIRROR_WITH_FIRST_SEQ);
-    }
-    enum api_err not_both = c->allow_msg_counter     ? API_MIRROR_WITH_COUNTERS
+    enum api_err not_both = c->first_seq > 0         ? API_MIRROR_WITH_FIRST_SEQ
+                            : c->nsubjects > 0       ? API_MIRROR_WITH_SUBJECTS
+                            : o->sources.n > 0       ? API_MIRROR_WITH_SOURCES
+                            : c->allow_msg_counter   ? API_MIRROR_WITH_COUNTERS
                             : c->allow_atomic        ? API_MIRROR_WITH_ATOMIC_PUBLISH
-                            : c->allow_msg_schedules ? API_MIRROR_WITH_MSG_SCHEDULES
                             : c->allow_batched       ? API_MIRROR_WITH_BATCH_PUBLISH
-                                                     : API_OK;
+                            : c->allow_msg_schedules ? API_MIRROR_WITH_MSG_SCHEDULES
+                            : given(m->filter) && m->transforms.n > 0
+                                ? API_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED
+                                : API_OK;
     if (not_both != API_OK) {
         return fail(e, not_both);
     }
+    if (c->subject_delete_marker_ttl_ns > 0) {
+        api_error_setf(e, API_STREAM_INVALID_CONFIG, "subject delete markers forbidden on mirrors");
+        return false;
+    }
     if (!given(m->name) || !js_name_valid(m->name)) {
         return fail(e, API_MIRROR_INVALID_STREAM_NAME);
-    }
-    if (given(m->filter) && m->transforms.n > 0) {
-        return fail(e, API_MIRROR_MULTIPLE_FILTERS_NOT_ALLOWED);
     }
     if (given(m->filter) && !subject_valid(m->filter, strlen(m->filter))) {
         api_error_setf(e, API_STREAM_CREATE, "subject filter '%s' for the mirror invalid subject",
