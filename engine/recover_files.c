@@ -9,8 +9,9 @@
  *
  * Any other is read: the row of a segment goes when nothing of it lives, its file a moment later,
  * and a crash may fall between; a flush may have failed and its file outlived the attempt to unlink
- * it. When the stream is whole, every block of the file is good, and each message in it was either
- * removed by a record or stands elsewhere, the file has nothing to tell: it goes, said in the log.
+ * it. When the stream is whole, every block of the file is good, and each message in it was removed
+ * by a record, stands elsewhere, or is newer than all the journal knows of (a flush ran ahead of a
+ * sync that a power loss forestalled), the file has nothing to tell: it goes, said in the log.
  * Everything else is kept in quarantine/ and said: it may be evidence. */
 #include "engine/eng.h"
 
@@ -106,8 +107,8 @@ static void on_msg(void *arg, const struct msg *m)
     struct judge *j = arg;
     const struct store_stream *s = j->s;
     j->read++;
-    if (m->seq <= s->last_seq && !liveset_is_live(s->live, m->seq)) {
-        return;
+    if (m->seq > s->last_seq || !liveset_is_live(s->live, m->seq)) {
+        return; /* never acknowledged: of a whole stream the journal had all that was; or removed */
     }
     const uint8_t *own = tail_get(&s->tail, m->seq, NULL);
     struct msg t;
@@ -118,7 +119,7 @@ static void on_msg(void *arg, const struct msg *m)
     }
     size_t n = s->segs != NULL ? s->segs->n : 0;
     size_t i = n > 0 ? seg_views_find(s->segs->v, n, m->seq) : 0;
-    j->uncovered += m->seq > s->last_seq || i >= n || s->segs->v[i]->row.first_seq > m->seq;
+    j->uncovered += i >= n || s->segs->v[i]->row.first_seq > m->seq;
 }
 
 static bool covered(struct judge *j, const struct store_stream *s, uint64_t segno, uint32_t gen,

@@ -33,12 +33,13 @@ static void on_block(void *arg, uint64_t off, const struct seg_bh *bh, const uin
 }
 
 /* What stands behind the last good block of the file may be a flush that was cut short: it was
- * never part of a segment. A gap before a good block is damage. */
+ * never part of a segment; so may a gap that held no messages, since a later flush goes on in front
+ * of such remains. A gap that held some, before a good block, is damage. */
 static void on_gap(void *arg, uint64_t off, uint64_t end, uint64_t lo, uint64_t hi)
 {
     struct unknown *u = arg;
-    (void)off, (void)end, (void)lo;
-    u->whole = u->whole && hi == UINT64_MAX;
+    (void)off, (void)end;
+    u->whole = u->whole && (lo == 0 || hi == UINT64_MAX);
 }
 
 static bool header_at(struct segs *s, const struct seg_io *io, uint64_t off, struct seg_header *h)

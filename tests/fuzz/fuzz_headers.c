@@ -1,5 +1,7 @@
-/* Fuzz target: header blocks of messages. Values must lie inside the block and hold no line end. */
+/* Fuzz target: header blocks of messages. Values must lie inside the block and hold no line end,
+ * which is CR LF (a single one of them is part of a value, as upstream reads it). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/js_header.h"
 #include "broker/js_level.h"
@@ -20,10 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (h.value[i].n == 0 || v < data || v + h.value[i].n > data + size) {
             abort();
         }
-        for (size_t k = 0; k < h.value[i].n; k++) {
-            if (v[k] == '\n') {
-                abort();
-            }
+        if (memmem(v, h.value[i].n, "\r\n", 2) != NULL) {
+            abort();
         }
         uint64_t n;
         (void)js_parse_u64(h.value[i], &n);
