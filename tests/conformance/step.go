@@ -216,6 +216,7 @@ type world struct {
 	produced     [2]map[string]bool // codes that their script of errors.txt produced
 
 	purged        bool // the script has purged by subject
+	cut           bool // it has purged otherwise
 	onward        bool // steps follow also where the servers have gone different ways
 	followed      int  // unlisted differences after the first of a script
 	unstable      int  // differences that did not come again
@@ -295,21 +296,22 @@ func (w *world) judge(st step, x, y []msg) (diffs []diff, diverged bool) {
 	}
 	x, y = w.theirs.sharedMsgs(x), w.ours.sharedMsgs(y) // with names as both know them
 	diffs, diverged = compareMsgs(st.where(), x, y)
-	if w.purged {
-		for i := range diffs {
-			if strings.HasPrefix(diffs[i].where, "CONSUMER.") {
-				diffs[i].where += afterPurge(diffs[i].path)
-			}
+	for i := range diffs {
+		if strings.HasPrefix(diffs[i].where, "CONSUMER.") {
+			diffs[i].where += w.afterPurge(diffs[i].path)
 		}
 	}
 	w.answers += max(len(x), len(y))
 	return append(diffs, w.schema(st, x, y)...), diverged
 }
 
-// afterPurge marks the positions of a consumer, which a purge by subject moves: DIFFERENCES.md knows them by that.
-func afterPurge(path string) string {
-	if strings.HasSuffix(path, "_seq") || strings.HasSuffix(path, "num_ack_pending") {
+// afterPurge marks the positions of a consumer that a purge moves: DIFFERENCES.md knows them by that.
+func (w *world) afterPurge(path string) string {
+	switch {
+	case w.purged && (strings.HasSuffix(path, "_seq") || strings.HasSuffix(path, "num_ack_pending")):
 		return " after a purge by subject"
+	case w.cut && strings.HasSuffix(path, "ack_floor.stream_seq"):
+		return " after a purge"
 	}
 	return ""
 }
@@ -403,7 +405,10 @@ func (st step) settles() bool {
 
 func (w *world) do(st step) (diffs []diff, diverged bool) {
 	w.steps++
-	w.purged = w.purged || strings.HasPrefix(st.subject, api+"STREAM.PURGE.") && strings.Contains(strings.ToLower(st.body), "filter")
+	if strings.HasPrefix(st.subject, api+"STREAM.PURGE.") {
+		w.cut = true
+		w.purged = w.purged || strings.Contains(strings.ToLower(st.body), "filter")
+	}
 	diffs, diverged = w.once(st)
 	for _, ms := range []int{20, 80, 300} {
 		if len(diffs) == 0 || !st.settles() || w.listed(diffs) {
@@ -417,7 +422,7 @@ func (w *world) do(st step) (diffs []diff, diverged bool) {
 
 // reset brings both servers back to nothing, on fresh connections.
 func (w *world) reset() error {
-	w.purged = false
+	w.purged, w.cut = false, false
 	for _, s := range w.both() {
 		if s.c != nil {
 			_ = s.c.nc.Close()
