@@ -109,7 +109,7 @@ def request_reply(conns, messages):
 def publish(mode, conns, size, messages, streams=1):
     def run(c):
         n = c.n(messages)
-        window = max(1, min(1000, (8 << 20) // size))
+        window = max(1, min(1000, (64 << 20) // (size * conns)))  # in all below the 128 MiB that nats-server lets wait
         if streams == 1:
             c.stream()
             return c.load(mode, conns=conns, msgs=n, size=size, window=window)
