@@ -329,16 +329,35 @@ void js_api_fini(struct js *js)
     }
 }
 
+bool js_change_begin(struct js_account *ja)
+{
+    if (ja->changing > 0) {
+        return false;
+    }
+    ja->changing++;
+    return true;
+}
+
+void js_change_end(struct js_account *ja)
+{
+    ja->changing--;
+    if (startable(ja)) {
+        brk_slice_kick(ja->js->api_slice);
+    }
+}
+
 static void finish(struct js_req *r)
 {
     struct js_account *ja = r->ja;
+    bool changed = r->route->changes;
     js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
     js_audit_send(r);
     ja->api_total++;
     ja->api_inflight--;
-    ja->changing -= r->route->changes ? 1 : 0;
     release(r);
-    if (ja->req_first != NULL && ja->changing == 0) {
+    if (changed) {
+        js_change_end(ja);
+    } else if (startable(ja)) {
         brk_slice_kick(ja->js->api_slice);
     }
 }

@@ -399,15 +399,16 @@ void js_h_stream_names(struct js_req *r)
 /* --- create and update ------------------------------------------------------------------------ */
 
 /* A stream of the account whose subjects overlap, other than `self`. */
-static bool subjects_taken(struct js_req *r, const struct stream_cfg *c,
+static bool subjects_taken(struct js_account *ja, const struct stream_cfg *c,
                            const struct store_stream *self)
 {
+    const struct js *js = ja->js;
     struct store_stream *ss = NULL;
-    while ((ss = r->js->ops->stream_next(r->js->store, r->ja->acc->name, ss)) != NULL) {
-        if (ss == self || r->js->ops->stream_user(ss) == NULL) {
+    while ((ss = js->ops->stream_next(js->store, ja->acc->name, ss)) != NULL) {
+        if (ss == self || js->ops->stream_user(ss) == NULL) {
             continue;
         }
-        const struct stream_cfg *o = r->js->ops->stream_cfg(ss);
+        const struct stream_cfg *o = js->ops->stream_cfg(ss);
         for (size_t i = 0; i < c->nsubjects; i++) {
             if (on_subject(o, c->subjects[i])) {
                 return true;
@@ -573,7 +574,7 @@ void js_h_stream_create(struct js_req *r)
         answer_created(r, old);
     } else if (old != NULL) {
         js_req_fail_with(r, API_STREAM_NAME_EXIST);
-    } else if (subjects_taken(r, &q.cfg, NULL)) {
+    } else if (subjects_taken(r->ja, &q.cfg, NULL)) {
         js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
     } else if (!stream_count_fits(r) || !reservation_fits(r, &q.cfg, NULL)) {
         js_req_fail(r);
@@ -644,7 +645,7 @@ void js_h_stream_update(struct js_req *r)
     if (s != NULL) {
         if (!js_stream_update_check(&q, r->js->ops->stream_cfg(s->ss), &r->err)) {
             js_req_fail(r);
-        } else if (subjects_taken(r, &q.cfg, s->ss)) {
+        } else if (subjects_taken(r->ja, &q.cfg, s->ss)) {
             js_req_fail_with(r, API_STREAM_SUBJECT_OVERLAP);
         } else if (!reservation_fits(r, &q.cfg, s->ss) || !consumers_fit(r, &q.limits)) {
             js_req_fail(r);
@@ -776,9 +777,14 @@ void js_h_stream_purge(struct js_req *r)
 
 /* --- for snapshots and restores --------------------------------------------------------------- */
 
+bool js_subjects_taken(struct js_account *ja, const struct stream_cfg *c)
+{
+    return subjects_taken(ja, c, NULL);
+}
+
 bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c)
 {
-    if (subjects_taken(r, c, NULL)) {
+    if (subjects_taken(r->ja, c, NULL)) {
         api_error_set(&r->err, API_STREAM_SUBJECT_OVERLAP);
         return false;
     }

@@ -349,6 +349,11 @@ bool js_req_is_json(const struct js_req *r);
 /* Decodes the body (empty: nothing). False: answered with 10025. */
 bool js_req_decode(struct js_req *r, const struct json_schema *s, void *base);
 
+/* Of a change to the account's streams that no request makes: requests wait until it has ended.
+ * False: a request that changes something is under way; ask again. */
+bool js_change_begin(struct js_account *ja);
+void js_change_end(struct js_account *ja);
+
 /* --- handlers --- */
 void js_h_info(struct js_req *r);
 void js_h_stream_create(struct js_req *r);
@@ -599,6 +604,8 @@ void js_snapshots_stop(struct js *js); /* before the store is closed */
 void js_snapshots_fini(struct js *js);
 void js_restores_stop(struct js *js);
 void js_restores_fini(struct js *js);
+/* A stream of the account has a subject that overlaps. */
+bool js_subjects_taken(struct js_account *ja, const struct stream_cfg *c);
 /* Subjects are free and max_bytes fits; else r->err says why not. */
 bool js_stream_may_be_made(struct js_req *r, const struct stream_cfg *c);
 /* Members of stream info behind `type`, as an answer to create has them. */

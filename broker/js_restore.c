@@ -50,6 +50,7 @@ struct js_restore {
     uint32_t pending;        /* store callbacks under way */
     size_t cons_at, gone_at; /* what is done of in.cons, in.gone */
     bool ending, failed, full, stopped;
+    enum api_err taken; /* a stream that was made meanwhile stands in the way; or API_OK */
     enum append_verdict refused;
     char why[400];
 };
@@ -151,7 +152,11 @@ static void answer_error(struct js_restore *s)
 {
     struct api_error e;
     struct json_out j = {0};
-    api_error_set2(&e, API_STREAM_RESTORE, s->why, NULL);
+    if (s->taken != API_OK) {
+        api_error_set(&e, s->taken);
+    } else {
+        api_error_set2(&e, API_STREAM_RESTORE, s->why, NULL);
+    }
     json_out_begin(&j);
     json_out_str(&j, "type", "io.nats.jetstream.api.v1.stream_create_response");
     api_error_put(&j, &e);
@@ -300,6 +305,10 @@ static bool work(void *arg)
     struct js_restore *s = arg;
     struct chunk *c = s->first;
     struct err err = {0};
+    if (s->ending && s->in.last_seq == 0) { /* put_into_place waited */
+        proceed(s);
+        return false;
+    }
     if (s->ending) {
         return remove_some(s);
     }
@@ -458,6 +467,9 @@ static void adopted(void *arg, enum st st, struct store_stream *ss, const struct
     struct js_restore *s = arg;
     struct js *js = s->ja->js;
     s->pending--;
+    if (!s->stopped) {
+        js_change_end(s->ja);
+    }
     if (s->stopped) {
         return;
     }
@@ -513,10 +525,32 @@ static bool remove_some(struct js_restore *s)
     return false;
 }
 
+/* Others may have made streams since the restore began. */
+static void put_into_place(struct js_restore *s)
+{
+    struct js *js = s->ja->js;
+    if (!js_change_begin(s->ja)) {
+        s->full = true;
+        brk_timer_start(s->timer, RETRY_MS, 0);
+        return;
+    }
+    s->taken = js_stream_find(s->ja, (struct brk_str){s->stream, strlen(s->stream)}) != NULL
+                   ? API_STREAM_NAME_EXIST_RESTORE_FAILED
+               : js_subjects_taken(s->ja, &s->q.cfg) ? API_STREAM_SUBJECT_OVERLAP
+                                                     : API_OK;
+    if (s->taken != API_OK) {
+        js_change_end(s->ja);
+        fail(s, s->taken == API_STREAM_SUBJECT_OVERLAP ? "subjects overlap with an existing stream"
+                                                       : "stream name already in use");
+        return;
+    }
+    s->pending++;
+    js->ops->stream_adopt(js->store, s->ss, &s->q.cfg, s->created_ns, NULL, adopted, s);
+}
+
 /* Everything is read; what is to be done next, once the store has done what is under way. */
 static void proceed(struct js_restore *s)
 {
-    struct js *js = s->ja->js;
     struct err err = {0};
     if (s->pending > 0 || s->failed) {
         return;
@@ -538,8 +572,7 @@ static void proceed(struct js_restore *s)
         next_cons(s);
         return;
     }
-    s->pending++;
-    js->ops->stream_adopt(js->store, s->ss, &s->q.cfg, s->created_ns, NULL, adopted, s);
+    put_into_place(s);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */

@@ -222,6 +222,27 @@ def refused():
         assert files == 0
 
 
+def taken_meanwhile():
+    """A stream that is made while another is being restored: the restore ends with upstream's error, and leaves nothing."""
+    with server.Server() as s:
+        c = natsraw.Conn(port=s.port, timeout=20)
+        cfg = make(c, "A")
+        fill(c, "A", 5)
+        _, _, _, data = snapshot(c, "A")
+        c.api("STREAM.DELETE.A")
+        for name, subjects, code in (("B", ["A.>"], 10065), ("A", ["z"], 10130)):
+            a = c.api("STREAM.RESTORE.A", json.dumps({"config": cfg, "state": {}}).encode())
+            make(c, name, subjects=subjects)
+            c.request(a["deliver_subject"], data, timeout=20)
+            r = c.request(a["deliver_subject"], b"", timeout=20).json()
+            assert r["error"]["err_code"] == code, r
+            assert c.api("STREAM.NAMES")["streams"] == [name]
+            assert state(c, name)["messages"] == 0
+            c.api("STREAM.DELETE." + name)
+        assert "error" not in restore(c, "A", cfg, data)
+        assert state(c, "A")["messages"] == 5
+
+
 def peer():
     for path in (os.environ.get("NATS_SERVER_PEER"), os.path.join(server.ROOT, "build", "peer", "nats-server")):
         if path and os.access(path, os.X_OK):
@@ -275,7 +296,7 @@ def with_the_client():
 
 
 def main():
-    for test in (round_trip, odd_streams, refused, tombstones, with_the_client):
+    for test in (round_trip, odd_streams, refused, taken_meanwhile, tombstones, with_the_client):
         try:
             test()
         except Exception:  # noqa: BLE001
