@@ -52,6 +52,8 @@ class Ctx:
         return self.end(self.start(mode, exe="reader", **opts), "reader " + mode)
 
     def nats(self, *args):
+        if not os.path.exists(self.cli):
+            raise RuntimeError("the nats CLI is not here")
         p = subprocess.run(self.pin + [self.cli, "-s", "nats://127.0.0.1:%d" % self.port, *args], stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True, timeout=300)
         if p.returncode != 0:
