@@ -8,18 +8,12 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import checks  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
+from checks import check  # noqa: E402
 
 S = 1000000000
-failed = 0
-
-
-def check(what, got, want):
-    global failed
-    if got != want:
-        failed += 1
-        print("FAIL %s: %r, not %r" % (what, got, want))
 
 
 def ahead(seconds):
@@ -97,8 +91,8 @@ def main():
             srv.restart(kill=kill)
             with natsraw.Conn(port=srv.port) as c:
                 after(c, pin, kill)
-    print("%d failed" % failed)
-    return 1 if failed else 0
+    print("%d failed" % checks.failed)
+    return 1 if checks.failed else 0
 
 
 if __name__ == "__main__":

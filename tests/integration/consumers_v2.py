@@ -7,22 +7,16 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import checks  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
+from checks import check  # noqa: E402
 
 CONFIG = """
 feature_flags { js_ack_fc_v2: true }
 accounts { AA: { jetstream: enabled, users: [{user: a, password: a}] }, BB: { jetstream: enabled, users: [{user: b, password: b}] } }
 """
 HASH = {"a": "Q1HWrJw7", "b": "4gkn6Ldy"}  # of AA and BB
-failed = 0
-
-
-def check(what, got, want):
-    global failed
-    if got != want:
-        failed += 1
-        print("FAIL %s: %r, not %r" % (what, got, want))
 
 
 def status(c, subject, body=b"+WPI"):
@@ -69,8 +63,8 @@ def main():
         for user in "ab":
             with natsraw.Conn(port=srv.port, connect={"user": user, "pass": user}) as c:
                 one(c, user)
-    print("%d failed" % failed)
-    return 1 if failed else 0
+    print("%d failed" % checks.failed)
+    return 1 if checks.failed else 0
 
 
 if __name__ == "__main__":

@@ -10,17 +10,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import natsraw  # noqa: E402
 import server  # noqa: E402
+from checks import until  # noqa: E402
 
 WAIT_S = 20
-
-
-def until(what, fn):
-    end = time.monotonic() + WAIT_S
-    while True:
-        got = fn()
-        if got:
-            return got
-        assert time.monotonic() < end, "not in time: " + what
 
 
 def same(what, got, want):

@@ -9,8 +9,10 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import checks  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
+from checks import check  # noqa: E402
 
 CONFIG = """
 server_name: s1
@@ -26,14 +28,6 @@ system_account: SYS
 """
 PEER = os.environ.get("PEER")
 HUB = "$JS.hub.API."
-failed = 0
-
-
-def check(what, got, want):
-    global failed
-    if got != want:
-        failed += 1
-        print("FAIL %s: %r, not %r" % (what, got, want))
 
 
 def ask(c, subject, body=b"", hdr=None):
@@ -176,8 +170,8 @@ def main():
             check(what, (d["jetstream"] if what == "varz" else d)["config"]["domain"], "hub")
     v2()
     refused(store)
-    print("%s" % ("FAILED" if failed else "passed"))
-    return 1 if failed else 0
+    print("%s" % ("FAILED" if checks.failed else "passed"))
+    return 1 if checks.failed else 0
 
 
 if __name__ == "__main__":

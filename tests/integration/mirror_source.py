@@ -14,20 +14,9 @@ sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 import natscli  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
+from checks import until  # noqa: E402
 
 OURS = "--exe" not in sys.argv
-WAIT_S = 30
-
-
-def until(what, fn):
-    """Asks again until fn gives something true."""
-    end = time.monotonic() + WAIT_S
-    while True:
-        got = fn()
-        if got:
-            return got
-        if time.monotonic() > end:
-            raise AssertionError("not in time: " + what)
 
 
 def create(c, name, **cfg):
