@@ -3,6 +3,7 @@
 #include "tests/lib/testlib.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -491,13 +492,44 @@ static void loop_parts(void **state)
     brk_loop_off(f->s->loop, on_wake, &s);
 }
 
+/* The server's end of a client's socket. */
+static int other_end(int fd)
+{
+    struct sockaddr_in mine, theirs;
+    socklen_t len = sizeof mine;
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&mine, &len), 0);
+    for (int i = 0; i < 1024; i++) {
+        len = sizeof theirs;
+        if (getpeername(i, (struct sockaddr *)&theirs, &len) == 0 && theirs.sin_family == AF_INET &&
+            theirs.sin_port == mine.sin_port) {
+            return i;
+        }
+    }
+    fail_msg("the server has no such socket");
+    return -1;
+}
+
+/* Says nothing where bbr is not the system's default. */
+static void loopback_is_not_paced(void **state)
+{
+    struct fixture *f = *state;
+    char name[16] = "";
+    socklen_t len = sizeof name;
+    int fd = client(f);
+    assert_int_equal(getsockopt(other_end(fd), IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    assert_string_not_equal(name, "bbr");
+    close(fd);
+}
+
 int main(void)
 {
 #define NET_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        NET_TEST(internal_sub),    NET_TEST(publish_and_deliver), NET_TEST(watches),
-        NET_TEST(mapping),         NET_TEST(closed_ring),         NET_TEST(counters),
-        NET_TEST(shutdown_closes), NET_TEST(ends_in_fan_out),     NET_TEST(loop_parts),
+        NET_TEST(internal_sub),    NET_TEST(publish_and_deliver),
+        NET_TEST(watches),         NET_TEST(mapping),
+        NET_TEST(closed_ring),     NET_TEST(counters),
+        NET_TEST(shutdown_closes), NET_TEST(ends_in_fan_out),
+        NET_TEST(loop_parts),      NET_TEST(loopback_is_not_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
