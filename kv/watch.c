@@ -316,7 +316,9 @@ static void tidy_entry(void *arg, const struct kv_entry *e)
     struct tidy *t = arg;
     char *subject;
     size_t len;
-    if (e->op == KV_PUT || kv_subject(t->kv, e->key, &subject, &len, NULL) != ST_OK) {
+    /* Anybody can publish to "*" or ">": as a filter it would be everybody's keys. */
+    if (e->op == KV_PUT || !subject_literal(e->key, e->key_len) ||
+        kv_subject(t->kv, e->key, &subject, &len, NULL) != ST_OK) {
         return;
     }
     /* Up to the marker: what was put behind it in the meantime stays. */

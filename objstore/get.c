@@ -69,6 +69,15 @@ static void cancelled(struct obj_get *g)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* Early clients wrote the digest's kind in small letters. */
+static bool digest_is(const char *said, const char *sum)
+{
+    static const char small[] = "sha-256=";
+    size_t n = sizeof small - 1;
+    return strcmp(said, sum) == 0 ||
+           (strncmp(said, small, n) == 0 && strcmp(said + n, sum + n) == 0);
+}
+
 static void finish(struct obj_get *g)
 {
     struct err err;
@@ -77,7 +86,7 @@ static void finish(struct obj_get *g)
         return;
     }
     char *sum = obj_digest_text(g->digest);
-    bool same = strcmp(sum, g->info.digest) == 0;
+    bool same = digest_is(g->info.digest, sum);
     base_free(sum);
     if (same) {
         get_end(g, ST_OK, NULL);

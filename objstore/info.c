@@ -6,6 +6,7 @@
 
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/limits.h"
 #include "engine/base/subject.h"
@@ -306,30 +307,61 @@ static void add_u64(struct text *t, const char *key, uint64_t v)
     add(t, buf, (size_t)snprintf(buf, sizeof buf, "%llu", (unsigned long long)v));
 }
 
-/* Equal names stand together: their values are one array. */
+struct header_at {
+    const char *name;
+    size_t k;    /* in the info */
+    size_t same; /* of a name's first one: how many there are */
+};
+
+static int by_name(const void *a, const void *b)
+{
+    const struct header_at *x = a, *y = b;
+    int c = strcmp(x->name, y->name);
+    return c != 0 ? c : (x->k > y->k) - (x->k < y->k);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct header_at *x = *(struct header_at *const *)a, *y = *(struct header_at *const *)b;
+    return (x->k > y->k) - (x->k < y->k);
+}
+
+static void add_values(struct text *t, const struct obj_info *i, const struct header_at *first)
+{
+    add_key(t, first->name);
+    for (size_t n = 0; n < first->same; n++) {
+        add_text(t, n == 0 ? "[" : ",");
+        add_quoted(t, i->headers[first[n].k].value);
+    }
+    add(t, "]", 1);
+}
+
+/* Equal names stand together, where the first one stood: their values are one array. Sorted, as
+ * what a stream holds may have tens of thousands. */
 static void add_headers(struct text *t, const struct obj_info *i)
 {
+    struct header_at *v = base_calloc(i->nheaders, sizeof *v);
+    struct header_at **first = base_calloc(i->nheaders, sizeof *first);
+    size_t n = 0;
+    for (size_t k = 0; k < i->nheaders; k++) {
+        v[k] = (struct header_at){.name = i->headers[k].name, .k = k};
+    }
+    qsort(v, i->nheaders, sizeof *v, by_name);
+    for (size_t k = 0; k < i->nheaders; k++) {
+        if (k == 0 || strcmp(v[k].name, v[k - 1].name) != 0) {
+            first[n++] = &v[k];
+        }
+        first[n - 1]->same++;
+    }
+    qsort(first, n, sizeof *first, by_place);
     add_key(t, "headers");
     add(t, "{", 1);
-    for (size_t k = 0; k < i->nheaders; k++) {
-        bool first = true, done = false;
-        for (size_t j = 0; j < k; j++) {
-            done = done || strcmp(i->headers[j].name, i->headers[k].name) == 0;
-        }
-        if (done) {
-            continue;
-        }
-        add_key(t, i->headers[k].name);
-        for (size_t j = k; j < i->nheaders; j++) {
-            if (strcmp(i->headers[j].name, i->headers[k].name) == 0) {
-                add_text(t, first ? "[" : ",");
-                add_quoted(t, i->headers[j].value);
-                first = false;
-            }
-        }
-        add(t, "]", 1);
+    for (size_t k = 0; k < n; k++) {
+        add_values(t, i, first[k]);
     }
     add(t, "}", 1);
+    base_free(first);
+    base_free(v);
 }
 
 static void add_options(struct text *t, const struct obj_info *i)

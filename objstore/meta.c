@@ -57,6 +57,10 @@ static void on_meta(void *arg, enum st st, const struct msg *m)
     struct err err = {0};
     if (st == ST_OK) {
         st = obj_info_parse(m->data, m->data_len, &i, &err);
+        if (st == ST_OK) { /* what its subject says: what follows is of this object, or of none */
+            base_free(i.name);
+            i.name = base_strdup(r->name);
+        }
         i.mtime_ns = m->ts_ns;
         i.revision = m->seq;
     } else if (st == ST_NOTFOUND) {

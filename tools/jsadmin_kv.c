@@ -214,7 +214,7 @@ static int print_status(struct place *p, struct kv *kv)
     }
     printf("Bucket         %s%s\n", s.bucket, s.read_only ? " (read only)" : "");
     if (s.description != NULL) {
-        printf("Description    %s\n", s.description);
+        place_print("Description", s.description, "", "", "");
     }
     printf("Keys           %s", ja_count(s.keys, b, sizeof b));
     printf(" (with deleted ones), %s", ja_things(s.values, "revision", b, sizeof b));
@@ -443,7 +443,8 @@ static void show_key(void *arg, const struct kv_entry *e)
     if (p->o.json) {
         json_out_val_str(&p->ja.out, e->key, e->key_len);
     } else {
-        printf("%s\n", e->key);
+        plain_put(stdout, e->key);
+        fputc('\n', stdout);
     }
 }
 
@@ -486,9 +487,12 @@ static void watch_entry(void *arg, const struct kv_entry *e)
         place_json_end(p);
     } else {
         bool shown = e->op == KV_PUT && !p->o.meta_only;
-        printf("[%s] %s %s > %s%s%s\n", place_time(e->created_ns, b[0], sizeof b[0]),
-               op_name(e->op), w->bucket, e->key, shown ? ": " : "",
-               shown ? value_text(e, b[1], sizeof b[1]) : "");
+        printf("[%s] %s %s > ", place_time(e->created_ns, b[0], sizeof b[0]), op_name(e->op),
+               w->bucket);
+        plain_put(stdout, e->key);
+        fputs(shown ? ": " : "", stdout);
+        plain_put(stdout, shown ? value_text(e, b[1], sizeof b[1]) : "");
+        fputc('\n', stdout);
         (void)fflush(stdout);
     }
     place_watch_shown(&w->is);

@@ -102,25 +102,25 @@ void object_print(struct place *p, const struct obj_info *i)
         place_json_end(p);
         return;
     }
-    printf("Object         %s > %s%s\n", i->bucket == NULL ? "?" : i->bucket, i->name,
-           i->deleted ? " (deleted)" : "");
+    place_print("Object", i->bucket == NULL ? "?" : i->bucket, " > ", i->name,
+                i->deleted ? " (deleted)" : "");
     if (i->description != NULL) {
-        printf("Description    %s\n", i->description);
+        place_print("Description", i->description, "", "", "");
     }
     if (i->link_bucket != NULL) {
-        printf("Link to        %s%s%s\n", i->link_bucket, i->link_name != NULL ? " > " : "",
-               i->link_name != NULL ? i->link_name : "");
+        place_print("Link to", i->link_bucket, i->link_name != NULL ? " > " : "",
+                    i->link_name != NULL ? i->link_name : "", "");
     } else {
         printf("Size           %s", ja_bytes(i->size, b, sizeof b));
         printf(" (%" PRIu64 " bytes in %" PRIu64 " chunks)\n", i->size, i->chunks);
-        printf("Digest         %s\n", i->digest == NULL ? "-" : i->digest);
+        place_print("Digest", i->digest == NULL ? "-" : i->digest, "", "", "");
     }
     printf("Modified       %s UTC\n", place_time(i->mtime_ns, b, sizeof b));
     for (size_t k = 0; k < i->nheaders; k++) {
-        printf("Header         %s: %s\n", i->headers[k].name, i->headers[k].value);
+        place_print("Header", i->headers[k].name, ": ", i->headers[k].value, "");
     }
     for (size_t k = 0; k < i->nmetadata; k++) {
-        printf("Metadata       %s=%s\n", i->metadata[k].key, i->metadata[k].value);
+        place_print("Metadata", i->metadata[k].key, "=", i->metadata[k].value, "");
     }
 }
 
@@ -252,7 +252,7 @@ static int print_status(struct place *p, struct obj_bucket *b)
     }
     printf("Bucket         %s%s\n", s.bucket, s.sealed ? " (sealed)" : "");
     if (s.description != NULL) {
-        printf("Description    %s\n", s.description);
+        place_print("Description", s.description, "", "", "");
     }
     printf("Bytes          %s", ja_bytes(s.bytes, t, sizeof t));
     printf(" in %s\n", ja_things(s.messages, "message", t, sizeof t));
@@ -407,9 +407,11 @@ static void watch_object(void *arg, const struct obj_info *i)
         info_members(w->p, i);
         place_json_end(w->p);
     } else {
-        printf("[%s] %s %s > %s: %s\n", place_time(i->mtime_ns, b[0], sizeof b[0]),
-               i->deleted ? "DEL" : "PUT", i->bucket == NULL ? "?" : i->bucket, i->name,
-               ja_bytes(i->size, b[1], sizeof b[1]));
+        printf("[%s] %s ", place_time(i->mtime_ns, b[0], sizeof b[0]), i->deleted ? "DEL" : "PUT");
+        plain_put(stdout, i->bucket == NULL ? "?" : i->bucket);
+        fputs(" > ", stdout);
+        plain_put(stdout, i->name);
+        printf(": %s\n", ja_bytes(i->size, b[1], sizeof b[1]));
         (void)fflush(stdout);
     }
     place_watch_shown(w);

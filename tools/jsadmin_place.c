@@ -347,8 +347,9 @@ int place_result(struct place *p, enum st st)
     if (st == ST_NOTFOUND && p->o.json) {
         printf("{\"error\":\"not found\"}\n");
     }
-    fprintf(stderr, "jsadmin: %s %s: %s\n", p->family, p->verb == NULL ? "" : p->verb,
-            p->err.msg[0] != 0 ? p->err.msg : st_text(st));
+    fprintf(stderr, "jsadmin: %s %s: ", p->family, p->verb == NULL ? "" : p->verb);
+    plain_put(stderr, p->err.msg[0] != 0 ? p->err.msg : st_text(st));
+    fputc('\n', stderr);
     return st == ST_CORRUPT ? JA_DAMAGE : JA_FAILED;
 }
 
@@ -430,13 +431,23 @@ enum st place_storage(struct place *p, enum store_storage *out)
     return ST_OK;
 }
 
+void place_print(const char *label, const char *a, const char *between, const char *b,
+                 const char *end)
+{
+    printf("%-15s", label);
+    plain_put(stdout, a);
+    fputs(between, stdout);
+    plain_put(stdout, b);
+    printf("%s\n", end);
+}
+
 void place_print_storage(enum store_storage storage, bool compression, const struct store_kv *v,
                          size_t n)
 {
     printf("Storage        %s%s\n", storage == STORAGE_MEMORY ? "memory" : "file",
            compression ? ", compressed" : "");
     for (size_t i = 0; i < n; i++) {
-        printf("%s        %s=%s\n", i == 0 ? "Metadata" : "        ", v[i].key, v[i].value);
+        place_print(i == 0 ? "Metadata" : "", v[i].key, "=", v[i].value, "");
     }
 }
 

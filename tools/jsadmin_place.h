@@ -64,6 +64,9 @@ const char *place_limit(int64_t bytes, char *buf, size_t len); /* -1: "no limit"
 
 /* --storage as the option has it; ST_INVALID, p->err set, where it is none. */
 enum st place_storage(struct place *p, enum store_storage *out);
+/* A line "label  a between b end"; a and b may be anybody's text. */
+void place_print(const char *label, const char *a, const char *between, const char *b,
+                 const char *end);
 /* The last lines of a bucket's status. */
 void place_print_storage(enum store_storage storage, bool compression, const struct store_kv *v,
                          size_t n);

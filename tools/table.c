@@ -4,23 +4,47 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "broker/json_out.h"
 #include "engine/base/base.h"
 
 #define WRAPPED_MIN 12u /* a column is not wrapped narrower */
 
+char *plain_dup(const char *s)
+{
+    size_t len = strlen(s), n = 1;
+    char *out = base_strdup(s);
+    for (size_t i = 0; i < len; i += n == 0 ? 1 : n) {
+        unsigned char c = (unsigned char)s[i];
+        n = json_utf8_len((const unsigned char *)s + i, len - i);
+        if (n == 2 && c == 0xc2 && (unsigned char)s[i + 1] < 0xa0) {
+            out[i] = out[i + 1] = '?';
+        } else if (n == 0 || c < 0x20 || c == 0x7f) {
+            out[i] = '?';
+        }
+    }
+    return out;
+}
+
+void plain_put(FILE *out, const char *s)
+{
+    char *p = plain_dup(s);
+    fputs(p, out);
+    base_free(p);
+}
+
 /* Columns on the screen: bytes that do not continue a UTF-8 character. */
-static size_t display_width(const char *s)
+static size_t display_width(const char *s, size_t len)
 {
     size_t n = 0;
-    for (; *s != 0; s++) {
-        n += ((unsigned char)*s & 0xc0) != 0x80;
+    for (size_t i = 0; i < len; i++) {
+        n += ((unsigned char)s[i] & 0xc0) != 0x80;
     }
     return n;
 }
 
 static void widen(struct table *t, size_t column, const char *cell)
 {
-    size_t w = display_width(cell);
+    size_t w = display_width(cell, strlen(cell));
     t->width[column] = w > t->width[column] ? w : t->width[column];
 }
 
@@ -45,8 +69,9 @@ void table_row(struct table *t, const char *const *cells)
         t->cells = base_realloc(t->cells, t->cap * sizeof(char *));
     }
     for (size_t i = 0; i < t->columns; i++) {
-        t->cells[t->nrows * t->columns + i] = base_strdup(cells[i]);
-        widen(t, i, cells[i]);
+        char *cell = plain_dup(cells[i]);
+        t->cells[t->nrows * t->columns + i] = cell;
+        widen(t, i, cell);
     }
     t->nrows++;
 }
@@ -99,15 +124,15 @@ static void line(const struct table *t, FILE *out, const char *const *cells, boo
                 continue;
             }
             size_t n = fitting(rest[i], t->width[i]);
-            char part[1024];
-            (void)snprintf(part, sizeof part, "%.*s", (int)n, rest[i]);
+            const char *part = rest[i];
             rest[i] += n + (rest[i][n] == ' ');
             more = more || *rest[i] != 0;
-            size_t shown = display_width(part), pad = t->width[i] > shown ? t->width[i] - shown : 0;
+            size_t shown = display_width(part, n);
+            size_t pad = t->width[i] > shown ? t->width[i] - shown : 0;
             bool left = head || i < t->left;
             fputs("│", out);
             repeat(out, " ", left ? 1 : pad + 1);
-            fputs(part, out);
+            (void)fwrite(part, 1, n, out);
             repeat(out, " ", left ? pad + 1 : 1);
         }
         fputs("│\n", out);
@@ -189,7 +214,8 @@ void table_print(struct table *t, FILE *out)
 {
     narrow(t, screen_width(out));
     size_t total = inner_width(t);
-    size_t title = display_width(t->title), before = total > title ? (total - title) / 2 : 0;
+    size_t title = display_width(t->title, strlen(t->title)),
+           before = total > title ? (total - title) / 2 : 0;
     fputs("╭", out);
     repeat(out, "─", total);
     fputs("╮\n│", out);

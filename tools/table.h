@@ -35,4 +35,9 @@ void table_may_drop(struct table *t, const uint8_t *columns, size_t n, size_t nv
 void table_print(struct table *t, FILE *out);
 void table_fini(struct table *t);
 
+/* What others wrote (names, descriptions), for a terminal: control characters, which would move its
+ * cursor or more, and what is not UTF-8 are question marks. Cells of a table are made so. */
+char *plain_dup(const char *s); /* base_malloc'ed */
+void plain_put(FILE *out, const char *s);
+
 #endif

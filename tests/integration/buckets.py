@@ -317,12 +317,28 @@ def test_usage(args):
         js(*line, code=1)
 
 
+def test_terminal(args):
+    """What others wrote does not reach a terminal as it is: no control characters, nothing that is not UTF-8."""
+    s = server.Server()
+    s.stop()
+    place = s.store
+    js("object", "add", place, "T")
+    name = "\x1b[2Jred\n\x9b4m\x7f"
+    js("object", "put", place, "T", "-", "--name", name, "--description", "\x1b]0;x\x07", "--metadata", "k\n=\x1b", stdin=b"x")
+    for args in (["ls", place, "T"], ["info", place, "T", name], ["watch", place, "T"]):
+        out = js("object", *args, binary=True).replace(b"\n", b"").decode()
+        check("control characters", [c for c in out if c < " " or "\x7f" <= c < "\xa0"], [])
+        assert "?[2Jred" in out, out
+    check("an error", "\x1b" in js("object", "info", place, "T", "\x1b", code=1), False)
+    check("as JSON", json.loads(js("object", "ls", place, "T", "--json"))["objects"][0]["name"], name)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--exe", default=os.environ.get("NATS_SERVER"))
     ap.add_argument("-k", default="")
     args = ap.parse_args()
-    ours = (test_module_to_clients, test_clients_to_module, test_same_config, test_credentials, test_usage)
+    ours = (test_module_to_clients, test_clients_to_module, test_same_config, test_credentials, test_usage, test_terminal)
     both = (test_online, test_resume, test_watch_online)
     for test in both if args.exe else ours + both:
         if args.k not in test.__name__:

@@ -424,6 +424,39 @@ static void test_many(void **state)
     world_fini(&w);
 }
 
+/* A marker on what would be a wildcard: no client's key, but anybody can publish it. */
+static void test_wildcard_keys(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err err = {0};
+    uint64_t n = 0, rev;
+    world_init(&w, false);
+    struct kv *kv = make(&w, "M", 1);
+    struct store_stream *s = w.f.store->ops->stream_find(w.f.store, "$G", "KV_M");
+    put(&w, kv, "a", "1");
+    put(&w, kv, "b.c", "2");
+    put(&w, kv, "gone", "3");
+    TEST_OK(kv_sync_delete(&w.f.drive, kv, "gone", 0, &rev, &err), &err);
+    static const char *const key[] = {"$KV.M.*", "$KV.M.>", "$KV.M.b.*", "$KV.M.*.>"};
+    static const char hdr[] = "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n";
+    for (size_t i = 0; i < ARRAY_LEN(key); i++) {
+        struct store_append a = {.subject = key[i],
+                                 .subject_len = (uint32_t)strlen(key[i]),
+                                 .hdr = (const uint8_t *)hdr,
+                                 .hdr_len = sizeof hdr - 1};
+        assert_int_equal(w.f.store->ops->append(s, &a, NULL, NULL), ST_OK);
+    }
+    drivefix_settle(&w.f);
+    TEST_OK(kv_sync_purge_deletes(&w.f.drive, kv, 0, &n, &err), &err);
+    assert_int_equal(n, 1);
+    expect(&w, kv, "a", "1");
+    expect(&w, kv, "b.c", "2");
+    assert_int_equal(get_st(&w, kv, "gone", 0), ST_NOTFOUND);
+    kv_close(kv);
+    world_fini(&w);
+}
+
 struct counted {
     unsigned n;
     bool all;
@@ -595,9 +628,9 @@ int main(void)
         cmocka_unit_test(test_names),       cmocka_unit_test(test_basics_sim),
         cmocka_unit_test(test_basics_real), cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_watch),       cmocka_unit_test(test_watch_pause),
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_bytes),       cmocka_unit_test(test_ttl),
-        cmocka_unit_test(test_mirror),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_wildcard_keys),
+        cmocka_unit_test(test_window),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_ttl),         cmocka_unit_test(test_mirror),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

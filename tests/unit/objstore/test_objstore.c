@@ -481,12 +481,58 @@ static void test_damage(void **state)
     assert_non_null(strstr(w.err.msg, "digest"));
     TEST_OK(get_range(&w, b, "p", 1, 0, 500, &n), &w.err);
 
+    /* the kind in small letters, as the first clients wrote it */
+    put(&w, b, "p", 1000, 1, 100);
+    TEST_OK(obj_sync_info(&w.f.drive, b, "p", &i, &w.err), &w.err);
+    memcpy(i.digest, "sha", 3);
+    a.data = (const uint8_t *)(json = obj_info_json(&i, &len));
+    a.data_len = (uint32_t)len;
+    assert_int_equal(w.f.store->ops->append(s, &a, NULL, NULL), ST_OK);
+    base_free(json);
+    obj_info_fini(&i);
+    TEST_OK(get_range(&w, b, "p", 1, 0, 0, &n), &w.err);
+
     /* meta that is none */
     a.data = (const uint8_t *)"{\"name\":7}";
     a.data_len = 10;
     assert_int_equal(w.f.store->ops->append(s, &a, NULL, NULL), ST_OK);
     TEST_ST(get_range(&w, b, "p", 1, 0, 0, &n), ST_CORRUPT);
     list(&w, b, "o ");
+    obj_close(b);
+    world_fini(&w);
+}
+
+/* Meta that says it is another object's, or bears a name that no subject holds: what is done is
+ * done to the object whose subject it stands on. */
+static void test_lies(void **state)
+{
+    (void)state;
+    struct world w;
+    struct obj_info i;
+    uint64_t n;
+    world_init(&w, false);
+    struct obj_bucket *b = make(&w, "L");
+    struct store_stream *s = w.f.store->ops->stream_find(w.f.store, "$G", "OBJ_L");
+    put(&w, b, "o", 1000, 1, 100);
+    char *json = base_malloc(70000);
+    for (int k = 0; k < 2; k++) {
+        int len = snprintf(json, 70000, "{\"name\":\"%s%*s\",\"nuid\":\"x\"}", k == 0 ? "o" : "",
+                           k == 0 ? 0 : 60000, "");
+        struct store_append a = {.subject = "$O.L.M.cA==",
+                                 .subject_len = 11,
+                                 .data = (const uint8_t *)json,
+                                 .data_len = (uint32_t)len};
+        assert_int_equal(w.f.store->ops->append(s, &a, NULL, NULL), ST_OK);
+        drivefix_settle(&w.f);
+        TEST_OK(obj_sync_info(&w.f.drive, b, "p", &i, &w.err), &w.err);
+        assert_string_equal(i.name, "p");
+        obj_info_fini(&i);
+        TEST_OK(obj_sync_delete(&w.f.drive, b, "p", &w.err), &w.err);
+        TEST_ST(obj_sync_info(&w.f.drive, b, "p", &i, &w.err), ST_NOTFOUND);
+        obj_info_fini(&i);
+        TEST_OK(get_range(&w, b, "o", 1, 0, 0, &n), &w.err);
+    }
+    base_free(json);
     obj_close(b);
     world_fini(&w);
 }
@@ -637,6 +683,19 @@ static void test_json(void **state)
     assert_int_equal(len, sizeof json - 1);
     base_free(out);
     obj_info_fini(&i);
+    /* as many names as a meta may hold: not a matter of their square */
+    struct obj_header *many = base_calloc(60000, sizeof *many);
+    char(*names)[8] = base_calloc(60000, sizeof *names);
+    for (size_t k = 0; k < 60000; k++) {
+        (void)snprintf(names[k], sizeof names[k], "%zu", k % 50000);
+        many[k] = (struct obj_header){names[k], names[k]};
+    }
+    struct obj_info of = {.name = names[0], .headers = many, .nheaders = 60000};
+    out = obj_info_json(&of, &len);
+    assert_non_null(strstr(out, "\"9999\":[\"9999\",\"9999\"],\"10000\":[\"10000\"],"));
+    base_free(out);
+    base_free(names);
+    base_free(many);
     static const char *const bad[] = {"",
                                       "[]",
                                       "{}",
@@ -662,12 +721,13 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_put_get_sim),
-        cmocka_unit_test(test_put_get_real),   cmocka_unit_test(test_large),
-        cmocka_unit_test(test_ranges),         cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_failed_put),     cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_damage),         cmocka_unit_test(test_meta),
-        cmocka_unit_test(test_links_and_seal), cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_json),         cmocka_unit_test(test_put_get_sim),
+        cmocka_unit_test(test_put_get_real), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_ranges),       cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_failed_put),   cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_damage),       cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_meta),         cmocka_unit_test(test_links_and_seal),
+        cmocka_unit_test(test_watch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
