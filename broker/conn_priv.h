@@ -23,6 +23,9 @@
 /* Output beyond this is written at once instead of at the end of the turn, while it is warm in the
  * cache. */
 #define BRK_FLUSH_EARLY_BYTES ((uint64_t)128 * 1024)
+/* Bytes that are only named are not warmer now than later: one write for several messages wakes the
+ * receiver less often. */
+#define BRK_FLUSH_KEPT_BYTES ((uint64_t)512 * 1024)
 /* A publisher is held back while a subscriber's output is above this part of max_pending. */
 #define BRK_STALL_PART(max) ((max) / 4 * 3)
 #define BRK_STALL_MS 3
@@ -47,6 +50,7 @@ struct brk_impl {
     uint64_t random_state;
     uint64_t hash_seed;
     uint64_t flush_early; /* bytes: BRK_FLUSH_EARLY_BYTES, less where max_pending is small */
+    uint64_t flush_kept;  /* likewise, of BRK_FLUSH_KEPT_BYTES */
 };
 
 static inline struct brk_impl *brk_impl_of(struct brk_server *s)

@@ -383,7 +383,8 @@ void js_consumer_send(struct js_consumer *c, struct brk_str to, const struct con
                         .hdr = p->m.hdr,
                         .hdr_len = p->m.hdr_len,
                         .payload = p->m.data,
-                        .payload_len = p->m.data_len};
+                        .payload_len = p->m.data_len,
+                        .keep = p->keep.what != NULL ? &p->keep : NULL};
     if (c->headers_only || c->pin[0] != '\0') {
         send_with_more(c, to, &m);
     } else {

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/msg_keep.h"
+
 struct brk_conn;
 
 /* A piece of text that need not end in NUL. */
@@ -28,6 +30,9 @@ struct brk_msg {
     size_t payload_len;     /* bytes */
     struct brk_conn *from;  /* publishing connection; NULL for the server itself. Borrowed until the
                                call returns */
+    /* Borrowed; NULL: none. Keeps payload and headers where they are, as far as a
+     * piece of them has MSG_KEEP_BYTES_MIN: then receivers need not copy it. */
+    const struct msg_keep *keep;
 };
 
 #endif

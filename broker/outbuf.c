@@ -6,34 +6,49 @@
  * only by traffic. */
 #define POOL_SMALL_MAX 64u
 #define POOL_LARGE_MAX 32u
+#define POOL_NAMED_MAX 128u /* without bytes of their own */
 
-static struct brk_chunk *chunk_get(struct brk_chunk_pool *pool, bool large)
+enum kind { SMALL, LARGE, NAMED };
+
+static struct brk_chunk **free_list(struct brk_chunk_pool *pool, enum kind kind, uint32_t **count)
 {
-    struct brk_chunk **list = large ? &pool->free_large : &pool->free_small;
+    *count = kind == SMALL   ? &pool->small_count
+             : kind == LARGE ? &pool->large_count
+                             : &pool->named_count;
+    return kind == SMALL   ? &pool->free_small
+           : kind == LARGE ? &pool->free_large
+                           : &pool->free_named;
+}
+
+static struct brk_chunk *chunk_get(struct brk_chunk_pool *pool, enum kind kind)
+{
+    static const size_t sizes[] = {BRK_CHUNK_SMALL, BRK_CHUNK_LARGE, sizeof(struct brk_chunk)};
+    uint32_t *count;
+    struct brk_chunk **list = free_list(pool, kind, &count);
     struct brk_chunk *c = *list;
-    size_t size = large ? BRK_CHUNK_LARGE : BRK_CHUNK_SMALL;
     if (c != NULL) {
         *list = c->next;
-        *(large ? &pool->large_count : &pool->small_count) -= 1;
+        *count -= 1;
     } else {
-        c = base_malloc(size);
-        c->cap = (uint32_t)(size - sizeof *c);
+        c = base_malloc(sizes[kind]);
     }
-    c->next = NULL;
-    c->start = 0;
-    c->end = 0;
+    *c = (struct brk_chunk){.cap = (uint32_t)(sizes[kind] - sizeof *c), .bytes = c->data};
     return c;
 }
 
 static void chunk_put(struct brk_chunk_pool *pool, struct brk_chunk *c)
 {
-    bool large = c->cap > BRK_CHUNK_SMALL;
-    uint32_t *count = large ? &pool->large_count : &pool->small_count;
-    if (*count >= (large ? POOL_LARGE_MAX : POOL_SMALL_MAX)) {
+    static const uint32_t max[] = {POOL_SMALL_MAX, POOL_LARGE_MAX, POOL_NAMED_MAX};
+    enum kind kind = c->release != NULL ? NAMED : c->cap > BRK_CHUNK_SMALL ? LARGE : SMALL;
+    uint32_t *count;
+    struct brk_chunk **list = free_list(pool, kind, &count);
+    if (kind == NAMED) {
+        c->release(c->what);
+    }
+    if (*count >= max[kind]) {
         base_free(c);
         return;
     }
-    struct brk_chunk **list = large ? &pool->free_large : &pool->free_small;
     c->next = *list;
     *list = c;
     *count += 1;
@@ -52,6 +67,7 @@ void brk_chunk_pool_trim(struct brk_chunk_pool *pool)
 {
     chunk_free_all(pool->free_small);
     chunk_free_all(pool->free_large);
+    chunk_free_all(pool->free_named);
     *pool = (struct brk_chunk_pool){0};
 }
 
@@ -71,25 +87,28 @@ void brk_outbuf_fini(struct brk_outbuf *o)
     o->bytes = 0;
 }
 
-/* Puts a fresh chunk at the tail: small for the first few bytes of a quiet connection, large behind
- * that. */
-static void add_chunk(struct brk_outbuf *o, size_t len)
+static struct brk_chunk *add_chunk(struct brk_outbuf *o, enum kind kind)
 {
-    bool large = o->bytes > 0 || len > BRK_CHUNK_SMALL - sizeof(struct brk_chunk);
-    struct brk_chunk *c = chunk_get(o->pool, large);
-    if (o->tail == NULL) {
-        o->head = c;
-    } else {
-        o->tail->next = c;
-    }
+    struct brk_chunk *c = chunk_get(o->pool, kind);
+    *(o->tail == NULL ? &o->head : &o->tail->next) = c;
     o->tail = c;
+    return c;
+}
+
+/* A fresh chunk at the tail: small for the first few bytes of a quiet connection and for the line
+ * between two messages that are only named, else large. */
+static void add_room(struct brk_outbuf *o, size_t len)
+{
+    bool quiet = o->bytes == 0 || o->tail->release != NULL;
+    bool fits = len <= BRK_CHUNK_SMALL - sizeof(struct brk_chunk);
+    (void)add_chunk(o, quiet && fits ? SMALL : LARGE);
 }
 
 uint8_t *brk_outbuf_reserve(struct brk_outbuf *o, size_t len)
 {
     ASSERT(len <= BRK_RESERVE_MAX);
     if (o->tail == NULL || o->tail->cap - o->tail->end < len) {
-        add_chunk(o, len);
+        add_room(o, len);
     }
     return o->tail->data + o->tail->end;
 }
@@ -99,7 +118,7 @@ void brk_outbuf_append(struct brk_outbuf *o, const void *data, size_t len)
     const uint8_t *p = data;
     while (len > 0) {
         if (o->tail == NULL || o->tail->end == o->tail->cap) {
-            add_chunk(o, len);
+            add_room(o, len);
         }
         size_t n = u64_min(len, o->tail->cap - o->tail->end);
         memcpy(o->tail->data + o->tail->end, p, n);
@@ -109,12 +128,25 @@ void brk_outbuf_append(struct brk_outbuf *o, const void *data, size_t len)
     }
 }
 
+void brk_outbuf_append_kept(struct brk_outbuf *o, const void *data, size_t len, void *what,
+                            void (*release)(void *what))
+{
+    ASSERT(len > 0 && len <= UINT32_MAX);
+    struct brk_chunk *c = add_chunk(o, NAMED);
+    c->bytes = data;
+    c->release = release;
+    c->what = what;
+    c->end = c->cap = (uint32_t)len; /* full: what follows goes into the next */
+    o->bytes += len;
+}
+
 int brk_outbuf_iov(const struct brk_outbuf *o, struct iovec *iov, int iov_max)
 {
     int n = 0;
     for (struct brk_chunk *c = o->head; c != NULL && n < iov_max; c = c->next) {
         if (c->end > c->start) {
-            iov[n].iov_base = c->data + c->start;
+            /* iovec has no const; nobody writes through it. */
+            iov[n].iov_base = (void *)(uintptr_t)(c->bytes + c->start);
             iov[n].iov_len = c->end - c->start;
             n++;
         }

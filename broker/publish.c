@@ -3,7 +3,8 @@
  *
  * (account, subject) -> map_subject -> interest -> deliveries. Mappings, imports/exports,
  * transforms and tracing go into brk_publish, before the look-up. Loop thread only. A message's
- * bytes are copied once per receiving client, into its out buffer; callbacks get pointers. */
+ * bytes are copied once per receiving client, into its out buffer, or kept where they are and named
+ * there (struct msg_keep); callbacks get pointers. */
 #include "broker/conn_priv.h"
 #include "engine/base/base.h"
 
@@ -83,12 +84,17 @@ static uint8_t *copy_body(uint8_t *at, const struct frame *f, size_t skip)
 
 static void append_body(struct brk_outbuf *o, const struct frame *f, size_t skip)
 {
+    const struct msg_keep *keep = f->msg->keep;
     for (int i = 0; i < f->parts_count; i++) {
         size_t n = f->parts[i].iov_len;
         size_t from = u64_min(skip, n);
         skip -= from;
-        if (n > from) {
-            brk_outbuf_append(o, (const uint8_t *)f->parts[i].iov_base + from, n - from);
+        const uint8_t *p = (const uint8_t *)f->parts[i].iov_base + from;
+        if (keep != NULL && n - from >= MSG_KEEP_BYTES_MIN) {
+            keep->acquire(keep->what);
+            brk_outbuf_append_kept(o, p, n - from, keep->what, keep->release);
+        } else if (n > from) {
+            brk_outbuf_append(o, p, n - from);
         }
     }
 }
@@ -175,7 +181,8 @@ static bool to_conn(struct brk_sub *sub, const struct frame *f)
         }
         brk_conn_remove_sub(c, sub);
     }
-    if (c->out.bytes >= brk_impl_of(c->server)->flush_early) {
+    const struct brk_impl *im = brk_impl_of(c->server);
+    if (c->out.bytes >= (f->msg->keep != NULL ? im->flush_kept : im->flush_early)) {
         brk_conn_flush(c);
         check_pending(c, from);
     }
@@ -186,6 +193,7 @@ static bool to_callback(struct brk_sub *sub, struct frame *f)
 {
     struct brk_msg m = *f->msg;
     const uint8_t *body = NULL;
+    m.keep = NULL; /* the copy below may not be kept */
     if (f->parts_count > 2 || (f->parts_count == 2 && f->parts[0].iov_len != f->hdr_len)) {
         if (f->flat == NULL) {
             f->flat = base_malloc(f->hdr_len + f->payload_len + 1);

@@ -82,7 +82,9 @@ static struct brk_impl *impl_create(const struct brk_opts *opts, struct env *env
     env_random(env, &im->hash_seed, sizeof im->hash_seed);
     im->read_len = BRK_READ_BYTES + (size_t)opts->max_control_line + BRK_CARRY_PAYLOAD_MAX;
     im->read_buf = base_malloc(im->read_len);
-    im->flush_early = u64_min(BRK_FLUSH_EARLY_BYTES, BRK_STALL_PART((uint64_t)opts->max_pending));
+    uint64_t stall = BRK_STALL_PART((uint64_t)opts->max_pending);
+    im->flush_early = u64_min(BRK_FLUSH_EARLY_BYTES, stall);
+    im->flush_kept = u64_min(BRK_FLUSH_KEPT_BYTES, stall);
     return im;
 }
 

@@ -70,6 +70,7 @@ static enum st wait_for(struct store_cons *c, enum st why)
 
 static enum st give(struct store_cons *c, uint64_t sseq, uint64_t dcount, struct cons_peek *out)
 {
+    out->keep = stream_keep(c->s, &out->m);
     c->hungry = true; /* until it is taken: it may be for somebody who does not want it now */
     c->peeked.sseq = sseq;
     c->peeked.redelivery = dcount > 1;

@@ -223,7 +223,7 @@ uint64_t stream_batch_visible(struct store_stream *s, uint64_t ticket, uint64_t 
 /* Interest: no consumer wants messages of this subject. */
 bool stream_unwanted(struct store_stream *s, const struct sidx_entry *entry);
 /* A reference on the held block that m points into; NULL when it points elsewhere. */
-struct block *stream_block_of(struct store_stream *s, const struct msg *m);
+struct block *stream_block_of(const struct store_stream *s, const struct msg *m);
 void stream_fail_gets(struct store_stream *s); /* gets under way are answered ST_CLOSED */
 void stream_set_visible(struct store_stream *s, uint64_t seq);       /* and tells the consumers */
 void stream_dedup_note(struct store_stream *s, const struct msg *m); /* its id enters the window */

@@ -16,6 +16,7 @@
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
+#include "engine/msg_keep.h"
 #include "engine/record.h"
 
 struct store;
@@ -285,9 +286,10 @@ struct store_purge {
 };
 
 /* A message about to be delivered. Valid until the next call on the same consumer or the end of the
- * turn. */
+ * turn; what `keep` holds, longer. */
 struct cons_peek {
     struct msg m;
+    struct msg_keep keep; /* borrowed, as m is; headers and payload may outlive m by it */
     uint64_t cseq;   /* consumer sequence it will have (redeliveries: a new one, as upstream) */
     uint64_t dcount; /* 1 = first delivery */
     uint64_t num_pending; /* matching messages behind it */

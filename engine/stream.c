@@ -631,16 +631,40 @@ static void read_done(void *arg, enum st st, struct block *b, const struct err *
     fn(fn_arg);
 }
 
-struct block *stream_block_of(struct store_stream *s, const struct msg *m)
+static struct block *block_of(const struct store_stream *s, const struct msg *m)
 {
     for (size_t i = 0; i < HELD_BLOCKS; i++) {
         struct block *b = s->blocks[i];
         if (b != NULL && m->subj >= b->raw && m->subj < b->raw + b->raw_len) {
-            block_acquire(b);
             return b;
         }
     }
     return NULL;
+}
+
+struct block *stream_block_of(const struct store_stream *s, const struct msg *m)
+{
+    struct block *b = block_of(s, m);
+    if (b != NULL) {
+        block_acquire(b);
+    }
+    return b;
+}
+
+static void acquire_block(void *block)
+{
+    block_acquire(block);
+}
+
+static void release_block(void *block)
+{
+    block_release(block);
+}
+
+struct msg_keep stream_keep(const struct store_stream *s, const struct msg *m)
+{
+    void *b = m->data_len >= MSG_KEEP_BYTES_MIN ? block_of(s, m) : NULL;
+    return (struct msg_keep){b, acquire_block, release_block};
 }
 
 static struct block *held_block(struct store_stream *s, uint64_t file_id, uint32_t block_no)

@@ -702,6 +702,7 @@ static void forget(struct store_cons *c, size_t i)
 }
 static enum st cons_peek(struct store_cons *c, struct cons_peek *o)
 {
+    o->keep = (struct msg_keep){0};
     c->redeliver = SIZE_MAX;
     for (size_t i = 0; i < c->np; i++) {
         if (!c->p[i].waiting) {

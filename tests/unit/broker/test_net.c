@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -407,6 +408,131 @@ static void ends_in_fan_out(void **state)
     close(pub);
 }
 
+/* --- bytes that are kept where they are ------------------------------------------------------- */
+
+enum { KEPT_BYTES = 200000 };
+
+/* A payload that is freed with its last reference: whoever looks at it later is seen by ASan. */
+struct kept {
+    unsigned refs;
+    unsigned *alive;
+    uint8_t bytes[KEPT_BYTES];
+};
+
+static void kept_acquire(void *what)
+{
+    ((struct kept *)what)->refs++;
+}
+
+static void kept_release(void *what)
+{
+    struct kept *k = what;
+    if (--k->refs == 0) {
+        *k->alive -= 1;
+        base_free(k);
+    }
+}
+
+/* Publishes a payload of byte `no` and lets it go, as the engine does at the end of its turn. */
+static void publish_kept(struct fixture *f, uint8_t no, unsigned *alive)
+{
+    struct kept *k = base_malloc(sizeof *k);
+    k->refs = 1;
+    k->alive = alive;
+    *alive += 1;
+    memset(k->bytes, no, sizeof k->bytes);
+    struct msg_keep keep = {k, kept_acquire, kept_release};
+    struct brk_msg m = {
+        .subject = str("x"), .payload = k->bytes, .payload_len = KEPT_BYTES, .keep = &keep};
+    (void)brk_publish(f->s->global, &m);
+    kept_release(k);
+}
+
+static void expect_kept(struct fixture *f, int fd, uint8_t no)
+{
+    static uint8_t got[KEPT_BYTES];
+    size_t n = 0;
+    expect(f, fd, "MSG x 1 200000\r\n");
+    for (int i = 0; i < STEPS_MAX && n < KEPT_BYTES; i++) {
+        turn(f);
+        ssize_t k = recv(fd, got + n, KEPT_BYTES - n, MSG_DONTWAIT);
+        assert_int_not_equal(k, 0);
+        n += k > 0 ? (size_t)k : 0;
+    }
+    assert_int_equal(n, KEPT_BYTES);
+    for (size_t i = 0; i < KEPT_BYTES; i++) {
+        assert_int_equal(got[i], no);
+    }
+    expect(f, fd, "\r\n");
+}
+
+static void until_conns(struct fixture *f, uint64_t n)
+{
+    for (int i = 0; i < STEPS_MAX && f->s->conns_count != n; i++) {
+        turn(f);
+    }
+    assert_int_equal(f->s->conns_count, n);
+}
+
+/* One receiver takes what is kept, one takes nothing, is cut off, and holds nothing any more. */
+static void kept_for_a_slow_reader(void **state)
+{
+    struct fixture *f = *state;
+    unsigned alive = 0;
+    f->opts.max_pending = 4 << 20;
+    int slow = client(f), quick = client(f);
+    say(slow, "SUB x 1\r\n");
+    say(quick, "SUB x 1\r\n");
+    sync_with(f, slow);
+    sync_with(f, quick);
+    unsigned most = 0;
+    for (int i = 0; i < 100; i++) {
+        publish_kept(f, (uint8_t)i, &alive);
+        expect_kept(f, quick, (uint8_t)i);
+        most = alive > most ? alive : most;
+    }
+    assert_int_equal(f->s->counters.slow_pending, 1);
+    assert_true(most <= (4 << 20) / KEPT_BYTES + 1);
+    until_conns(f, 1);
+    assert_int_equal(alive, 0);
+    close(slow);
+    close(quick);
+}
+
+/* The receiver goes while a write of kept bytes is queued; another with the server. */
+static void kept_until_closed(void **state)
+{
+    struct fixture *f = *state;
+    unsigned alive = 0;
+    int gone = client(f);
+    say(gone, "SUB x 1\r\n");
+    sync_with(f, gone);
+    for (int i = 0; i < 100; i++) {
+        publish_kept(f, 7, &alive);
+    }
+    turn(f);
+    assert_true(alive > 0);
+    assert_true(f->s->conns_first->writing);
+    close(gone);
+    until_conns(f, 0);
+    for (int i = 0; i < STEPS_MAX && alive > 0; i++) {
+        turn(f);
+    }
+    assert_int_equal(alive, 0);
+    int fd = client(f);
+    say(fd, "SUB x 1\r\n");
+    sync_with(f, fd);
+    for (int i = 0; i < 100; i++) {
+        publish_kept(f, 8, &alive);
+    }
+    assert_true(alive > 0);
+    brk_server_destroy(f->s);
+    assert_int_equal(alive, 0);
+    close(fd);
+    struct err err;
+    TEST_OK(brk_server_create(&f->opts, f->env, &f->s, &err), &err);
+}
+
 /* --- the loop --------------------------------------------------------------------------------- */
 
 struct loop_seen {
@@ -525,11 +651,19 @@ int main(void)
 {
 #define NET_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        NET_TEST(internal_sub),    NET_TEST(publish_and_deliver),
-        NET_TEST(watches),         NET_TEST(mapping),
-        NET_TEST(closed_ring),     NET_TEST(counters),
-        NET_TEST(shutdown_closes), NET_TEST(ends_in_fan_out),
-        NET_TEST(loop_parts),      NET_TEST(loopback_is_not_paced),
+        NET_TEST(internal_sub),
+        NET_TEST(publish_and_deliver),
+        NET_TEST(watches),
+        NET_TEST(mapping),
+        NET_TEST(closed_ring),
+        NET_TEST(counters),
+        NET_TEST(shutdown_closes),
+        NET_TEST(ends_in_fan_out),
+        NET_TEST(loop_parts),
+        NET_TEST(loopback_is_not_paced),
+        NET_TEST(kept_for_a_slow_reader),
+        NET_TEST(kept_until_closed),
     };
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

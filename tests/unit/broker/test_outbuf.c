@@ -30,6 +30,38 @@ static void take(struct brk_outbuf *o, size_t *sent, size_t len)
     brk_outbuf_sent(o, len - left);
 }
 
+static void count_release(void *what)
+{
+    uint32_t *refs = what;
+    assert_true(*refs > 0);
+    *refs -= 1;
+}
+
+/* Names `len` bytes of their own allocation: whoever looks at them too late is seen by ASan. */
+struct kept {
+    uint32_t refs;
+    uint8_t bytes[];
+};
+
+static void free_kept(void *what)
+{
+    struct kept *k = what;
+    if (--k->refs == 0) {
+        free(k);
+    }
+}
+
+static void append_kept(struct brk_outbuf *o, size_t *in, size_t len)
+{
+    struct kept *k = malloc(sizeof *k + len);
+    k->refs = 1;
+    for (size_t i = 0; i < len; i++) {
+        k->bytes[i] = pattern(*in + i);
+    }
+    brk_outbuf_append_kept(o, k->bytes, len, k, free_kept);
+    *in += len;
+}
+
 static void random_walk(void **state)
 {
     (void)state;
@@ -40,7 +72,7 @@ static void random_walk(void **state)
     uint8_t *tmp = malloc(200000);
     size_t in = 0, sent = 0;
     while (sent < TOTAL) {
-        uint64_t what = prng_next(&rnd) % 4;
+        uint64_t what = prng_next(&rnd) % 5;
         size_t len = prng_next(&rnd) % (what == 0 ? 200000 : 3000) + 1;
         if (what == 0 && in - sent < TOTAL / 4) {
             for (size_t i = 0; i < len; i++) {
@@ -48,6 +80,8 @@ static void random_walk(void **state)
             }
             brk_outbuf_append(&o, tmp, len);
             in += len;
+        } else if (what == 4 && in - sent < TOTAL / 4) {
+            append_kept(&o, &in, len * 20);
         } else if (what < 3 && in - sent < TOTAL / 4) {
             uint8_t *p = brk_outbuf_reserve(&o, len);
             size_t used = len - len / 3;
@@ -93,9 +127,44 @@ static void append_behind_a_write(void **state)
     brk_chunk_pool_trim(&pool);
 }
 
+/* A reference goes when its last byte was sent, not before, and all go with the chain. */
+static void kept_bytes(void **state)
+{
+    (void)state;
+    struct brk_chunk_pool pool = {0};
+    struct brk_outbuf o;
+    struct iovec iov[8];
+    static uint8_t payload[100000];
+    uint32_t a = 1, b = 2;
+    brk_outbuf_init(&o, &pool);
+    brk_outbuf_append(&o, "line", 4);
+    brk_outbuf_append_kept(&o, payload, sizeof payload, &a, count_release);
+    brk_outbuf_append(&o, "\r\nline", 6);
+    brk_outbuf_append_kept(&o, payload + 5, 10, &b, count_release);
+    brk_outbuf_append_kept(&o, payload + 7, 20, &b, count_release);
+    brk_outbuf_append(&o, "\r\n", 2);
+    assert_int_equal(o.bytes, 4 + sizeof payload + 6 + 30 + 2);
+    assert_int_equal(brk_outbuf_iov(&o, iov, 8), 6);
+    assert_ptr_equal(iov[1].iov_base, payload);
+    assert_ptr_equal(iov[4].iov_base, payload + 7);
+    brk_outbuf_sent(&o, 4 + sizeof payload - 1);
+    assert_int_equal(a, 1);
+    assert_int_equal(brk_outbuf_iov(&o, iov, 8), 5);
+    assert_ptr_equal(iov[0].iov_base, payload + sizeof payload - 1);
+    brk_outbuf_sent(&o, 1 + 6 + 9);
+    assert_int_equal(a, 0);
+    assert_int_equal(b, 2);
+    brk_outbuf_sent(&o, 2);
+    assert_int_equal(b, 1);
+    brk_outbuf_fini(&o);
+    assert_int_equal(b, 0);
+    brk_chunk_pool_trim(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_walk),
-                                       cmocka_unit_test(append_behind_a_write)};
+                                       cmocka_unit_test(append_behind_a_write),
+                                       cmocka_unit_test(kept_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
