@@ -472,7 +472,7 @@ static const struct json_field cons_fields[] = {
     {"description", JSON_STRING, F(description), NULL, NULL},
     {"deliver_policy", JSON_CUSTOM, F(deliver), get_deliver, NULL},
     {"opt_start_seq", JSON_U64, F(opt_start_seq), NULL, NULL},
-    {"opt_start_time", JSON_TIME, F(opt_start_time), NULL, NULL},
+    {"opt_start_time", JSON_TIME_PTR, F(opt_start_time), NULL, NULL},
     {"ack_policy", JSON_CUSTOM, F(ack), get_ack, NULL},
     {"ack_wait", JSON_DURATION, F(ack_wait), NULL, NULL},
     {"max_deliver", JSON_INT, F(max_deliver), NULL, NULL},

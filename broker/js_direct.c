@@ -30,7 +30,7 @@ static const struct json_field get_fields[] = {
     {"next_by_subj", JSON_STRING, F(next_by), NULL, NULL},
     {"batch", JSON_INT, F(batch), NULL, NULL},
     {"max_bytes", JSON_INT, F(max_bytes), NULL, NULL},
-    {"start_time", JSON_TIME, F(start_time_ns), NULL, NULL},
+    {"start_time", JSON_TIME_PTR, F(start_time_ns), NULL, NULL},
     {"multi_last", JSON_STRINGS, F(multi), NULL, NULL},
     {"up_to_seq", JSON_U64, F(up_to_seq), NULL, NULL},
     {"up_to_time", JSON_TIME, F(up_to_time_ns), NULL, NULL},

@@ -534,8 +534,6 @@ const char *js_priority_refuses(const struct js_consumer *c, const struct js_pul
 bool js_priority_pick(struct js_consumer *c, bool *slow);
 /* The client that says it is pinned asked again. */
 void js_priority_heard(struct js_consumer *c, const char *id);
-/* A request of the pinned client went because its inbox has no subscriber any more. */
-void js_priority_lost(struct js_consumer *c, const struct js_wait *w);
 void js_priority_unpin(struct js_consumer *c, const char *group, const char *reason);
 void js_priority_reload(struct js_consumer *c, const struct cons_cfg *k);
 void js_priority_stop(struct js_consumer *c);

@@ -69,7 +69,7 @@ static void origin_free(void *elem)
 static const struct json_field origin_fields[] = {
     {"name", JSON_STRING, F(js_origin, name), NULL, NULL},
     {"opt_start_seq", JSON_U64, F(js_origin, start_seq), NULL, NULL},
-    {"opt_start_time", JSON_TIME, F(js_origin, start_time_ns), NULL, NULL},
+    {"opt_start_time", JSON_TIME_PTR, F(js_origin, start_time_ns), NULL, NULL},
     {"filter_subject", JSON_STRING, F(js_origin, filter), NULL, NULL},
     {"subject_transforms", JSON_STRUCTS, F(js_origin, transforms), NULL, &transform_type.schema},
     {"external", JSON_STRUCT, F(js_origin, external), NULL, &external_type.schema},
@@ -438,33 +438,45 @@ bool js_origins_check(const struct js_origins *o, const struct stream_cfg *c, st
 
 /* --- the other streams ------------------------------------------------------------------------ */
 
-enum { DEPTH_MAX = 32 }; /* copies of copies that are followed in search of a cycle */
+/* --- cycles: as upstream looks for them, stream by stream in the order in which they are reached.
+ * What is reached again is a cycle, also where two ways only meet: sources [a, b] are refused where
+ * b copies a, and taken as [b, a]. --- */
 
-/* True when `self` is reached from the origins of c. */
-static bool reaches(const struct stream_cfg *c, const char *self, js_origin_find_fn find, void *arg,
-                    unsigned depth)
+enum { WALK_MAX = 1024 }; /* streams looked at; more is refused as a cycle */
+
+/* Streams to look at, in order; the first `seen` of them have been, and those that exist are
+ * marked. */
+struct walk {
+    struct stop {
+        char *name;
+        bool marked;
+    } * v;
+    size_t n, seen, cap;
+};
+
+static bool walked(const struct walk *w, const char *name)
 {
-    struct js_origins o;
-    js_origins_read(c, &o);
-    bool hit = false;
-    for (size_t i = 0; i < o.mirror.n + o.sources.n && !hit; i++) {
-        const struct js_origin *x =
-            i < o.mirror.n ? o.mirror.v : js_origins_source(&o, i - o.mirror.n);
-        if (x->external.n > 0) {
-            continue;
+    for (size_t i = 0; i < w->seen; i++) {
+        if (w->v[i].marked && strcmp(w->v[i].name, name) == 0) {
+            return true;
         }
-        const struct stream_cfg *next = find(arg, x->name);
-        hit = strcmp(x->name, self) == 0 ||
-              (next != NULL && depth < DEPTH_MAX && reaches(next, self, find, arg, depth + 1));
     }
-    js_origins_fini(&o);
-    return hit;
+    return false;
 }
 
-/* A stream may copy from itself what its own subjects do not catch. */
+static void walk_to(struct walk *w, const char *name)
+{
+    if (w->n == w->cap) {
+        w->cap = w->cap == 0 ? 16 : 2 * w->cap;
+        w->v = base_realloc(w->v, w->cap * sizeof *w->v);
+    }
+    w->v[w->n++] = (struct stop){base_strdup(name), false};
+}
+
+/* A stream may copy back what its own subjects do not catch. */
 static bool harmless(const struct js_origin *x, const struct stream_cfg *c)
 {
-    if (!given(x->filter) || c->nsubjects == 0) {
+    if (!given(x->filter)) {
         return false;
     }
     for (size_t i = 0; i < c->nsubjects; i++) {
@@ -473,6 +485,52 @@ static bool harmless(const struct js_origin *x, const struct stream_cfg *c)
         }
     }
     return true;
+}
+
+/* Takes up where c copies from. False: from a stream that was looked at already. */
+static bool walk_on(struct walk *w, const struct js_origins *o, const struct stream_cfg *c)
+{
+    for (size_t i = 0; i < o->mirror.n + o->sources.n; i++) {
+        bool mirror = i < o->mirror.n;
+        const struct js_origin *x = mirror ? o->mirror.v : js_origins_source(o, i - o->mirror.n);
+        if (x->external.n > 0) {
+            continue;
+        }
+        if (!walked(w, x->name)) {
+            walk_to(w, x->name);
+        } else if (mirror || !harmless(x, c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_cycles(const struct js_origins *o, const struct stream_cfg *c,
+                         js_origin_find_fn find, void *arg, struct api_error *e)
+{
+    struct walk w = {0};
+    walk_to(&w, c->name);
+    w.v[w.seen++].marked = true;
+    bool ok = walk_on(&w, o, c);
+    while (ok && w.seen < w.n) {
+        struct stop *at = &w.v[w.seen++];
+        const struct stream_cfg *next = find(arg, at->name);
+        if (next != NULL) {
+            at->marked = true;
+            struct js_origins origins;
+            js_origins_read(next, &origins);
+            ok = w.seen < WALK_MAX && walk_on(&w, &origins, next);
+            js_origins_fini(&origins);
+        }
+    }
+    for (size_t i = 0; i < w.n; i++) {
+        base_free(w.v[i].name);
+    }
+    base_free(w.v);
+    if (!ok) {
+        api_error_set2(e, API_STREAM_INVALID_CONFIG, "detected cycle", NULL);
+    }
+    return ok;
 }
 
 static bool check_other(const struct js_origin *x, const struct stream_cfg *c, bool mirror,
@@ -490,21 +548,6 @@ static bool check_other(const struct js_origin *x, const struct stream_cfg *c, b
     if (pedantic && mirror && other != NULL && other->allow_direct != c->mirror_direct) {
         api_error_set2(e, API_PEDANTIC, "origin stream has direct get set, mirror has it disabled",
                        NULL);
-        return false;
-    }
-    return true;
-}
-
-static bool check_cycle(const struct js_origin *x, const struct stream_cfg *c,
-                        js_origin_find_fn find, void *arg, struct api_error *e)
-{
-    if (x->external.n > 0) {
-        return true;
-    }
-    const struct stream_cfg *other = find(arg, x->name);
-    bool self = strcmp(x->name, c->name) == 0;
-    if (self ? !harmless(x, c) : other != NULL && reaches(other, c->name, find, arg, 0)) {
-        api_error_set2(e, API_STREAM_INVALID_CONFIG, "detected cycle", NULL);
         return false;
     }
     return true;
@@ -568,9 +611,5 @@ bool js_origins_check_others(const struct js_origins *o, const struct stream_cfg
     for (size_t i = 0; i < o->sources.n && ok; i++) {
         ok = check_other(js_origins_source(o, i), c, false, pedantic, find, arg, e);
     }
-    ok = ok && check_externals(o, find, arg, e) && (m == NULL || check_cycle(m, c, find, arg, e));
-    for (size_t i = 0; i < o->sources.n && ok; i++) {
-        ok = check_cycle(js_origins_source(o, i), c, find, arg, e);
-    }
-    return ok;
+    return ok && check_externals(o, find, arg, e) && check_cycles(o, c, find, arg, e);
 }

@@ -5,7 +5,7 @@
  *   prioritized  the lowest number first
  *   pinned       one client gets everything: the first that is served is given an id
  *                (`Nats-Pin-Id`), names it in its next requests, and stays pinned until it is
- *                silent for priority_timeout, its inbox goes, or it is unpinned
+ *                silent for priority_timeout, also when its inbox has gone, or it is unpinned
  *
  * Who is pinned is not kept over a restart, as upstream's: clients that name an id nobody knows are
  * told (423) and ask again without one. Loop thread only. */
@@ -93,13 +93,6 @@ void js_priority_heard(struct js_consumer *c, const char *id)
 {
     if (c->pin[0] != '\0' && strcmp(id, c->pin) == 0 && c->pin_timer != NULL) {
         brk_timer_start(c->pin_timer, (uint64_t)c->pin_ms, 0);
-    }
-}
-
-void js_priority_lost(struct js_consumer *c, const struct js_wait *w)
-{
-    if (c->pin[0] != '\0' && strcmp(w->id, c->pin) == 0) {
-        silent(c);
     }
 }
 

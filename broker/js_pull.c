@@ -118,7 +118,6 @@ static void sweep(struct js_consumer *c, bool check_interest)
             js_pull_status_pending(c, w, "408 Request Timeout");
             js_wait_free(w);
         } else if (check_interest && !interested(c, w)) {
-            js_priority_lost(c, w);
             js_wait_free(w);
         } else {
             js_wait_push(c, w);
@@ -294,13 +293,12 @@ bool js_pull_usable(struct js_consumer *c, struct js_wait *w, bool *slow)
     }
     if (w->expires_ms != 0 && w->expires_ms <= js_now_ms(js)) {
         js_pull_status_pending(c, w, "408 Request Timeout");
-    } else if (!interested(c, w)) {
-        js_priority_lost(c, w);
-    } else if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > js->pending_high) {
-        *slow = true;
-        js_wait_push(c, js_wait_pop(c));
-        return false;
-    } else {
+    } else if (interested(c, w)) {
+        if (brk_deliver_pending(c->stream->ja->acc, reply_of(w)) > js->pending_high) {
+            *slow = true;
+            js_wait_push(c, js_wait_pop(c));
+            return false;
+        }
         w->checked = js->runs;
         return true;
     }

@@ -523,6 +523,7 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
         *(bool *)to = json_object_get_boolean(v) != 0;
         return ST_OK;
     case JSON_TIME:
+    case JSON_TIME_PTR:
         if (s == NULL) {
             return err_set(err, ST_INVALID, 0, "Time.UnmarshalJSON: input is not a JSON string");
         }
@@ -531,6 +532,9 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
                            "parsing time \"%.60s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse "
                            "\"%.60s\" as \"2006\"",
                            s, s);
+        }
+        if (f->kind == JSON_TIME_PTR && *(int64_t *)to == 0) {
+            *(int64_t *)to = s[0] == '1' ? JSON_EPOCH_TIME : JSON_ZERO_TIME;
         }
         return ST_OK;
     case JSON_STRINGS:
@@ -590,6 +594,7 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
     case JSON_DURATION:
         return get_scalar(f, v, to, where, err);
     case JSON_TIME:
+    case JSON_TIME_PTR:
     default:
         d->hard = true;
         return get_scalar(f, v, to, where, err);

@@ -34,6 +34,7 @@ enum json_kind {
     JSON_BOOL,      /* bool */
     JSON_DURATION,  /* int64_t, nanoseconds */
     JSON_TIME,      /* int64_t, unix ns from RFC 3339; 0 = not given or Go's zero time */
+    JSON_TIME_PTR,  /* the same; 0 = not given; JSON_ZERO_TIME, JSON_EPOCH_TIME (json_out.h) */
     JSON_STRINGS,   /* struct json_strings */
     JSON_DURATIONS, /* struct json_durations */
     JSON_MAP,       /* struct json_map: strings by name, sorted by name */

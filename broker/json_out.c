@@ -277,10 +277,11 @@ static void civil(int64_t days, int64_t *y_out, unsigned *m_out, unsigned *d_out
 
 size_t json_time_text(char *out, int64_t unix_ns)
 {
-    if (unix_ns == 0) {
+    if (unix_ns == 0 || unix_ns == JSON_ZERO_TIME) {
         memcpy(out, "0001-01-01T00:00:00Z", 20);
         return 20;
     }
+    unix_ns = unix_ns == JSON_EPOCH_TIME ? 0 : unix_ns;
     int64_t sec = unix_ns / NS_PER_S;
     int64_t ns = unix_ns % NS_PER_S;
     if (ns < 0) {

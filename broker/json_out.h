@@ -57,6 +57,8 @@ size_t json_utf8_len(const unsigned char *p, size_t left);
 
 /* The text of a time as above. `out` has room for JSON_TIME_MAX bytes; returns the length, no NUL.
  */
+#define JSON_ZERO_TIME INT64_MIN /* Go's zero time and 1970, where 0 means that none was given */
+#define JSON_EPOCH_TIME (INT64_MIN + 1)
 #define JSON_TIME_MAX 40u
 size_t json_time_text(char *out, int64_t unix_ns);
 

@@ -289,6 +289,16 @@ def c_pinned(r):
     r.api("CONSUMER.UNPIN.G.pin", {"group": "A"})
     r.shown("y when x is unpinned", y, 1)
     r.told(sid, "advisory", wait=1.0)
+    r.cons("G", "gone", priority_groups=["A"], priority_policy="pinned_client", priority_timeout=700 * MS)
+    p, q = r.ask("G", "gone", want), r.ask("G", "gone", want)
+    m = r.c.next(p, 2)
+    r.shown("p", p, 1)
+    again = r.ask("G", "gone", dict(want, batch=20, id=m.headers()["Nats-Pin-Id"]))
+    r.shown("p again", again, 7)
+    r.c.unsub(again)
+    r.publish("g.a", 2)
+    r.silent("q, though p's inbox is gone", q)
+    r.shown("q when p is silent", q, 2)
 
 
 def c_reset(r):

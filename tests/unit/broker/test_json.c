@@ -1,4 +1,5 @@
 /* JSON writer and reader: bytes as Go's encoding/json makes them, strictness on the way in. */
+#include <stdio.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,7 +94,7 @@ static void test_base64(void **state)
 
 struct target {
     char *s;
-    int64_t i, d, small, t;
+    int64_t i, d, small, t, p;
     uint64_t u;
     bool b;
     struct json_strings list;
@@ -107,6 +108,7 @@ static const struct json_field fields[] = {
     {"b", JSON_BOOL, offsetof(struct target, b), NULL, NULL},
     {"d", JSON_DURATION, offsetof(struct target, d), NULL, NULL},
     {"t", JSON_TIME, offsetof(struct target, t), NULL, NULL},
+    {"p", JSON_TIME_PTR, offsetof(struct target, p), NULL, NULL},
     {"list", JSON_STRINGS, offsetof(struct target, list), NULL, NULL},
     {"map", JSON_MAP, offsetof(struct target, map), NULL, NULL},
     {"later", JSON_UNSERVED, 0, NULL, NULL},
@@ -156,6 +158,26 @@ static void test_decode(void **state)
     assert_string_equal(t.map.v[0].key, "a");
     assert_null(d.unserved);
     target_fini(&t);
+}
+
+/* Where no time and Go's zero time differ: kept apart, and written as they came. */
+static void test_zero_time(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z",
+                                       "1969-12-31T23:59:59Z", "2020-01-01T00:00:00Z"};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct target t = {0};
+        struct json_decode d = {.strict = true};
+        struct err err = {0};
+        char text[64], out[JSON_TIME_MAX + 1];
+        (void)snprintf(text, sizeof text, "{\"p\":\"%s\"}", rows[i]);
+        assert_int_equal(decode(text, &t, &d, &err), ST_OK);
+        assert_true(t.p != 0);
+        out[json_time_text(out, t.p)] = '\0';
+        assert_string_equal(out, rows[i]);
+        target_fini(&t);
+    }
 }
 
 static void test_errors(void **state)
@@ -295,11 +317,11 @@ static void test_unserved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),  cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_times),    cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_decode),   cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_read),     cmocka_unit_test(test_strictness),
-        cmocka_unit_test(test_unserved),
+        cmocka_unit_test(test_members),    cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_times),      cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_decode),     cmocka_unit_test(test_zero_time),
+        cmocka_unit_test(test_errors),     cmocka_unit_test(test_read),
+        cmocka_unit_test(test_strictness), cmocka_unit_test(test_unserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
