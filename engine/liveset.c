@@ -46,28 +46,114 @@ static size_t bit_of(uint64_t seq)
     return seq & (PAGE_SEQS - 1);
 }
 
-static struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
+/* Where a slot ends: the first sequence behind it. */
+static uint64_t slot_end(const struct liveset_slot *s)
 {
-    uint64_t i = group_of(seq) - l->slot_base;
-    ASSERT(i < l->nslots);
-    return &l->slot[i];
+    return (s->group + s->count) << GROUP_BITS;
 }
 
-/* Makes slots up to the group of `last`. */
-static void grow(struct liveset *l, uint64_t last)
+/* Index of the slot that holds a sequence's group. */
+static size_t find(const struct liveset *l, uint64_t seq)
 {
-    size_t need = (size_t)(group_of(last) - l->slot_base) + 1;
-    if (need <= l->nslots) {
-        return;
+    uint64_t group = group_of(seq);
+    size_t lo = 0, hi = l->nslots;
+    ASSERT(hi > 0 && group >= l->slot[0].group);
+    if (group >= l->slot[hi - 1].group) {
+        ASSERT(group - l->slot[hi - 1].group < l->slot[hi - 1].count);
+        return hi - 1;
     }
-    if (need > l->slot_cap) {
-        size_t cap = need + need / 2;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l->slot[mid].group <= group) {
+            lo = mid;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+static const struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
+{
+    return &l->slot[find(l, seq)];
+}
+
+/* A new slot at index i; returns it. */
+static struct liveset_slot *insert(struct liveset *l, size_t i)
+{
+    if (l->nslots == l->slot_cap) {
+        size_t cap = l->slot_cap * 2 + 4;
         l->slot = base_realloc(l->slot, cap * sizeof l->slot[0]);
         l->memory_bytes += (cap - l->slot_cap) * sizeof l->slot[0];
         l->slot_cap = cap;
     }
-    memset(l->slot + l->nslots, 0, (need - l->nslots) * sizeof l->slot[0]);
-    l->nslots = need;
+    memmove(l->slot + i + 1, l->slot + i, (l->nslots - i) * sizeof l->slot[0]);
+    l->nslots++;
+    return &l->slot[i];
+}
+
+static void erase(struct liveset *l, size_t i, size_t n)
+{
+    memmove(l->slot + i, l->slot + i + n, (l->nslots - i - n) * sizeof l->slot[0]);
+    l->nslots -= n;
+}
+
+/* Makes a slot begin at `group`; returns its index. */
+static size_t cut(struct liveset *l, uint64_t group)
+{
+    size_t i = find(l, group << GROUP_BITS);
+    struct liveset_slot s = l->slot[i];
+    if (s.group == group) {
+        return i;
+    }
+    l->slot[i].count = group - s.group;
+    *insert(l, i + 1) =
+        (struct liveset_slot){.group = group, .count = s.count - (group - s.group), .dead = s.dead};
+    return i + 1;
+}
+
+/* Makes [from, to) a slot of its own; they lie within one. */
+static size_t isolate(struct liveset *l, uint64_t from, uint64_t to)
+{
+    size_t i = cut(l, from);
+    if (l->slot[i].count > to - from) {
+        (void)cut(l, to);
+    }
+    return i;
+}
+
+static bool alike(const struct liveset_slot *a, const struct liveset_slot *b)
+{
+    return a->g == NULL && b->g == NULL && a->dead == b->dead;
+}
+
+/* Makes one of slot i and its neighbours where they are of one kind. */
+static void join(struct liveset *l, size_t i)
+{
+    if (i + 1 < l->nslots && alike(&l->slot[i], &l->slot[i + 1])) {
+        l->slot[i].count += l->slot[i + 1].count;
+        erase(l, i + 1, 1);
+    }
+    if (i > 0 && alike(&l->slot[i - 1], &l->slot[i])) {
+        l->slot[i - 1].count += l->slot[i].count;
+        erase(l, i, 1);
+    }
+}
+
+/* Makes slots up to the group of `last`, all live. */
+static void grow(struct liveset *l, uint64_t last)
+{
+    struct liveset_slot *tail = l->nslots > 0 ? &l->slot[l->nslots - 1] : NULL;
+    uint64_t end = tail != NULL ? tail->group + tail->count : group_of(l->first);
+    if (last < l->first || group_of(last) < end) {
+        return;
+    }
+    uint64_t more = group_of(last) - end + 1;
+    if (tail != NULL && tail->g == NULL && tail->dead == 0) {
+        tail->count += more;
+    } else {
+        *insert(l, l->nslots) = (struct liveset_slot){.group = end, .count = more};
+    }
 }
 
 /* Starts over, empty, at `first`. */
@@ -77,7 +163,6 @@ static void restart(struct liveset *l, uint64_t first)
         free_group(l, &l->slot[i]);
     }
     l->nslots = 0;
-    l->slot_base = group_of(first);
     l->first = first;
     l->last = first - 1;
     l->msgs = 0;
@@ -107,9 +192,7 @@ void liveset_append(struct liveset *l, uint64_t last)
     ASSERT(last >= l->last);
     l->msgs += last - l->last;
     l->last = last;
-    if (group_of(last) - l->slot_base >= l->nslots) {
-        grow(l, last);
-    }
+    grow(l, last);
 }
 
 void liveset_skip(struct liveset *l, uint64_t last)
@@ -180,19 +263,18 @@ static unsigned kill_in_page(struct liveset *l, struct liveset_slot *s, size_t p
     return fresh;
 }
 
-/* Kills [a, b), which lies within one group. */
+static void all_dead(struct liveset *l, size_t i)
+{
+    free_group(l, &l->slot[i]);
+    l->slot[i].dead = GROUP_SEQS;
+    join(l, i);
+}
+
+/* Kills [a, b), which is part of one group. */
 static uint64_t kill_in_group(struct liveset *l, uint64_t a, uint64_t b)
 {
-    struct liveset_slot *s = slot_of(l, a);
-    if (s->dead == GROUP_SEQS) {
-        return 0;
-    }
-    if (b - a == GROUP_SEQS) {
-        uint64_t fresh = GROUP_SEQS - s->dead;
-        free_group(l, s);
-        s->dead = GROUP_SEQS;
-        return fresh;
-    }
+    size_t i = isolate(l, group_of(a), group_of(a) + 1);
+    struct liveset_slot *s = &l->slot[i];
     open_group(l, s);
     uint64_t fresh = 0;
     while (a < b) {
@@ -202,8 +284,17 @@ static uint64_t kill_in_group(struct liveset *l, uint64_t a, uint64_t b)
         a = end;
     }
     if (s->dead == GROUP_SEQS) {
-        free_group(l, s);
+        all_dead(l, i);
     }
+    return fresh;
+}
+
+/* Kills whole groups, which lie within one slot. */
+static uint64_t kill_groups(struct liveset *l, uint64_t from, uint64_t to)
+{
+    size_t i = isolate(l, from, to);
+    uint64_t fresh = (to - from) * GROUP_SEQS - l->slot[i].dead;
+    all_dead(l, i);
     return fresh;
 }
 
@@ -214,9 +305,18 @@ uint64_t liveset_remove_run(struct liveset *l, uint64_t seq, uint64_t count)
     b = u64_min(b, l->last + 1);
     uint64_t fresh = 0;
     while (a < b) {
-        uint64_t end = u64_min(b, (group_of(a) + 1) << GROUP_BITS);
-        fresh += kill_in_group(l, a, end);
-        a = end;
+        const struct liveset_slot *s = slot_of(l, a);
+        uint64_t end = u64_min(b, slot_end(s)), whole = group_of(end);
+        if (s->g == NULL && s->dead != 0) {
+            a = end;
+        } else if ((a & (GROUP_SEQS - 1)) == 0 && whole > group_of(a)) {
+            fresh += kill_groups(l, group_of(a), whole);
+            a = whole << GROUP_BITS;
+        } else {
+            end = u64_min(b, (group_of(a) + 1) << GROUP_BITS);
+            fresh += kill_in_group(l, a, end);
+            a = end;
+        }
     }
     l->msgs -= fresh;
     return fresh;
@@ -227,13 +327,7 @@ bool liveset_remove(struct liveset *l, uint64_t seq)
     if (!liveset_is_live(l, seq)) {
         return false;
     }
-    struct liveset_slot *s = slot_of(l, seq);
-    open_group(l, s);
-    (void)kill_in_page(l, s, page_of(seq), bit_of(seq), bit_of(seq) + 1);
-    if (s->dead == GROUP_SEQS) {
-        free_group(l, s);
-    }
-    l->msgs--;
+    l->msgs -= kill_in_group(l, seq, seq + 1);
     return true;
 }
 
@@ -250,15 +344,13 @@ uint64_t liveset_set_floor(struct liveset *l, uint64_t first)
     }
     l->msgs -= gone;
     l->first = first;
-    size_t drop = (size_t)(group_of(first) - l->slot_base);
-    if (drop > 0) {
-        for (size_t i = 0; i < drop; i++) {
-            free_group(l, &l->slot[i]);
-        }
-        memmove(l->slot, l->slot + drop, (l->nslots - drop) * sizeof l->slot[0]);
-        l->nslots -= drop;
-        l->slot_base += drop;
+    size_t drop = find(l, first);
+    for (size_t i = 0; i < drop; i++) {
+        free_group(l, &l->slot[i]);
     }
+    erase(l, 0, drop);
+    l->slot[0].count -= group_of(first) - l->slot[0].group;
+    l->slot[0].group = group_of(first);
     /* Pages below the floor are never asked again. */
     struct liveset_group *g = l->slot[0].g;
     for (size_t p = page_of(first); g != NULL && p-- > 0 && g->page[p] != NULL;) {
@@ -315,23 +407,22 @@ static uint64_t dead_in_page(const struct liveset_group *g, size_t p, size_t a, 
     return dead;
 }
 
-/* Dead sequences in [a, b), which lies within one group. */
-static uint64_t dead_in_group(const struct liveset *l, uint64_t a, uint64_t b)
+/* Live sequences in [a, b), which lies within one slot. */
+static uint64_t live_in_slot(const struct liveset_slot *s, uint64_t a, uint64_t b)
 {
-    const struct liveset_slot *s = slot_of(l, a);
-    if (b - a == GROUP_SEQS) {
-        return s->dead;
-    }
     if (s->g == NULL) {
-        return s->dead == 0 ? 0 : b - a;
+        return s->dead == 0 ? b - a : 0;
     }
-    uint64_t dead = 0;
+    uint64_t live = b - a, dead = 0;
+    if (live == GROUP_SEQS) {
+        return live - s->dead;
+    }
     while (a < b) {
         uint64_t end = u64_min(b, (a | (PAGE_SEQS - 1)) + 1);
         dead += dead_in_page(s->g, page_of(a), bit_of(a), bit_of(a) + (size_t)(end - a));
         a = end;
     }
-    return dead;
+    return live - dead;
 }
 
 uint64_t liveset_rank(const struct liveset *l, uint64_t a, uint64_t b)
@@ -344,10 +435,10 @@ uint64_t liveset_rank(const struct liveset *l, uint64_t a, uint64_t b)
     if (l->msgs == l->last + 1 - l->first) {
         return b - a; /* no holes */
     }
-    uint64_t rank = b - a;
-    while (a < b) {
-        uint64_t end = u64_min(b, (group_of(a) + 1) << GROUP_BITS);
-        rank -= dead_in_group(l, a, end);
+    uint64_t rank = 0;
+    for (const struct liveset_slot *s = slot_of(l, a); a < b; s++) {
+        uint64_t end = u64_min(b, slot_end(s));
+        rank += live_in_slot(s, a, end);
         a = end;
     }
     return rank;
@@ -375,13 +466,14 @@ static size_t find_in_page(const struct liveset_group *g, size_t p, size_t from,
 static uint64_t find_from(const struct liveset *l, uint64_t seq, bool dead)
 {
     seq = u64_max(seq, l->first);
+    const struct liveset_slot *s = seq <= l->last ? slot_of(l, seq) : NULL;
     while (seq <= l->last) {
-        const struct liveset_slot *s = slot_of(l, seq);
+        s += seq == slot_end(s);
         if (s->g == NULL) {
             if ((s->dead != 0) == dead) {
                 return seq;
             }
-            seq = (group_of(seq) + 1) << GROUP_BITS;
+            seq = slot_end(s);
             continue;
         }
         size_t bit = find_in_page(s->g, page_of(seq), bit_of(seq), dead);
@@ -398,6 +490,24 @@ uint64_t liveset_next(const struct liveset *l, uint64_t seq)
     return find_from(l, seq, false);
 }
 
+/* Last live bit <= from of a page; PAGE_SEQS = none. */
+static size_t last_in_page(const struct liveset_group *g, size_t p, size_t from)
+{
+    if (g->page[p] == NULL) {
+        return g->dead[p] == 0 ? from : PAGE_SEQS;
+    }
+    for (size_t w = from / 64 + 1; w-- > 0;) {
+        uint64_t word = ~g->page[p][w];
+        if (w == from / 64) {
+            word &= UINT64_MAX >> (63 - from % 64);
+        }
+        if (word != 0) {
+            return w * 64 + 63 - (size_t)__builtin_clzll(word);
+        }
+    }
+    return PAGE_SEQS;
+}
+
 uint64_t liveset_prev(const struct liveset *l, uint64_t seq)
 {
     if (seq < l->first) {
@@ -406,32 +516,16 @@ uint64_t liveset_prev(const struct liveset *l, uint64_t seq)
     seq = u64_min(seq, l->last);
     while (seq >= l->first) {
         const struct liveset_slot *s = slot_of(l, seq);
-        uint64_t below = 0; /* where to go on when nothing is live here */
-        if (s->g == NULL) {
-            if (s->dead == 0) {
-                return seq;
+        uint64_t below = s->group << GROUP_BITS; /* where to go on when nothing is live here */
+        if (s->g == NULL && s->dead == 0) {
+            return seq;
+        }
+        if (s->g != NULL) {
+            below = seq & ~(uint64_t)(PAGE_SEQS - 1);
+            size_t bit = last_in_page(s->g, page_of(seq), bit_of(seq));
+            if (bit < PAGE_SEQS) {
+                return below + bit >= l->first ? below + bit : 0;
             }
-            below = group_of(seq) << GROUP_BITS;
-        } else {
-            size_t p = page_of(seq);
-            uint64_t base = seq & ~(uint64_t)(PAGE_SEQS - 1);
-            if (s->g->page[p] == NULL) {
-                if (s->g->dead[p] == 0) {
-                    return seq;
-                }
-            } else {
-                for (size_t w = bit_of(seq) / 64 + 1; w-- > 0;) {
-                    uint64_t word = ~s->g->page[p][w];
-                    if (w == bit_of(seq) / 64) {
-                        word &= UINT64_MAX >> (63 - bit_of(seq) % 64);
-                    }
-                    if (word != 0) {
-                        seq = base + w * 64 + 63 - (size_t)__builtin_clzll(word);
-                        return seq >= l->first ? seq : 0;
-                    }
-                }
-            }
-            below = base;
         }
         if (below == 0) {
             return 0;
@@ -446,20 +540,23 @@ uint64_t liveset_nth(const struct liveset *l, uint64_t n)
     if (n >= l->msgs) {
         return 0;
     }
-    uint64_t seq = l->first;
-    uint64_t end = l->last + 1;
-    while (group_of(seq) != group_of(l->last)) { /* whole groups, then pages, then bits */
-        uint64_t next = (group_of(seq) + 1) << GROUP_BITS;
-        uint64_t live = next - seq - dead_in_group(l, seq, next);
+    uint64_t seq = l->first, end, live;
+    const struct liveset_slot *s = l->slot;
+    for (;; s++) { /* slots, then pages, then bits */
+        end = u64_min(l->last + 1, slot_end(s));
+        live = live_in_slot(s, seq, end);
         if (n < live) {
             break;
         }
         n -= live;
-        seq = next;
+        seq = end;
+    }
+    if (s->g == NULL) {
+        return seq + n;
     }
     for (;;) {
         uint64_t next = u64_min(end, (seq | (PAGE_SEQS - 1)) + 1);
-        uint64_t live = next - seq - dead_in_group(l, seq, next);
+        live = live_in_slot(s, seq, next);
         if (n < live) {
             break;
         }

@@ -3,8 +3,10 @@
  *
  * Bitmaps of 4096 sequences (bit set = dead) allocated when the first of them dies and freed when
  * all are dead, in groups of 512 pages (2 Mi sequences) with counts on both levels: rank over a
- * thousand million sequences takes microseconds. Memory: at most 0.14 B per sequence of pages that
- * are partly dead, 16 B per 2 Mi sequences otherwise.
+ * thousand million sequences takes microseconds. Neighbouring groups that are all live, or all
+ * dead, are one slot: a gap costs the same however wide it is (anybody can make one of 2^62, with a
+ * purge at the origin of a mirror). Memory: at most 0.14 B per sequence of pages that are partly
+ * dead, 32 B for a slot.
  *
  * Pure memory; checkpoints carry the dead runs, replay repeats the removals. Thread: owner of the
  * stream. Invariants: 1. first <= last + 1; 2. msgs == rank(first, last + 1); 3. unless empty,
@@ -18,16 +20,16 @@
 
 struct liveset_group; /* private: 512 pages */
 struct liveset_slot {
-    struct liveset_group *g; /* owned; NULL: all live (dead = 0) or all dead */
-    uint32_t dead;           /* sequences of this group that are dead */
+    uint64_t group, count;   /* [group .. group + count); group = sequence / 2 Mi */
+    struct liveset_group *g; /* owned, of one group; NULL: all live (dead = 0) or all dead */
+    uint32_t dead;           /* sequences of each group that are dead */
 };
 
 struct liveset {
     uint64_t first, last; /* read-only outside; empty: first == last + 1 */
     uint64_t msgs;        /* live ones; read-only outside */
     /* private */
-    struct liveset_slot *slot; /* owned ring-less array: groups [slot_base .. slot_base + nslots) */
-    uint64_t slot_base;        /* number of the first group: sequence / 2 Mi */
+    struct liveset_slot *slot; /* owned, in order, without gaps; from the group of first on */
     size_t nslots, slot_cap;
     uint64_t memory_bytes;
 };

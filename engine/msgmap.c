@@ -1,6 +1,12 @@
 #include "engine/msgmap.h"
 
-enum { PAGE_BITS = 12, PAGE_SEQS = 1 << PAGE_BITS };
+enum {
+    PAGE_BITS = 12,
+    PAGE_SEQS = 1 << PAGE_BITS,
+    TABLE_PAGE_BITS = 9,
+    TABLE_PAGES = 1 << TABLE_PAGE_BITS,
+    TABLE_BITS = PAGE_BITS + TABLE_PAGE_BITS,
+};
 
 struct msgmap_page {
     uint32_t live; /* slots with an id */
@@ -8,86 +14,115 @@ struct msgmap_page {
     uint32_t size[PAGE_SEQS];
 };
 
+struct msgmap_table {
+    uint64_t number;                       /* sequence / 2 Mi */
+    uint32_t pages;                        /* that are there */
+    struct msgmap_page *page[TABLE_PAGES]; /* owned; NULL = none live */
+};
+
 void msgmap_init(struct msgmap *m)
 {
     memset(m, 0, sizeof *m);
 }
 
+static void free_table(struct msgmap_table *t)
+{
+    for (size_t i = 0; i < TABLE_PAGES; i++) {
+        base_free(t->page[i]);
+    }
+    base_free(t);
+}
+
 void msgmap_reset(struct msgmap *m)
 {
-    for (size_t i = 0; i < m->npages; i++) {
-        base_free(m->pages[i]);
+    for (size_t i = 0; i < m->ntables; i++) {
+        free_table(m->tables[i]);
     }
-    m->npages = 0;
+    m->ntables = 0;
 }
 
 void msgmap_fini(struct msgmap *m)
 {
     msgmap_reset(m);
-    base_free(m->pages);
+    base_free(m->tables);
     memset(m, 0, sizeof *m);
 }
 
-/* Drops empty pages at the front, so that the table does not grow with the sequence. Amortised by
- * halving. */
-static void trim_front(struct msgmap *m)
+/* Index of the first table whose number is not below that one. Where they follow on each other,
+ * which is nearly always, the number says it. */
+static size_t find(const struct msgmap *m, uint64_t number)
 {
-    size_t n = 0;
-    while (n < m->npages && m->pages[n] == NULL) {
-        n++;
+    size_t lo = 0, hi = m->ntables;
+    if (hi == 0 || number > m->tables[hi - 1]->number) {
+        return hi;
     }
-    if (n == m->npages) {
-        m->npages = 0;
-    } else if (n > 16 && n * 2 > m->npages) {
-        memmove(m->pages, m->pages + n, (m->npages - n) * sizeof *m->pages);
-        m->npages -= n;
-        m->base += n;
+    uint64_t guess = number - m->tables[0]->number;
+    if (guess < hi && m->tables[guess]->number == number) {
+        return guess;
     }
-}
-
-static void reserve(struct msgmap *m, size_t npages)
-{
-    if (npages > m->cap) {
-        size_t cap = m->cap == 0 ? 8 : m->cap * 2;
-        m->cap = cap > npages ? cap : npages;
-        m->pages = base_realloc(m->pages, m->cap * sizeof *m->pages);
-    }
-}
-
-static struct msgmap_page **page_slot(struct msgmap *m, uint64_t number)
-{
-    if (m->npages == 0) {
-        m->base = number;
-    }
-    if (number < m->base) {
-        size_t add = (size_t)(m->base - number);
-        reserve(m, m->npages + add);
-        memmove(m->pages + add, m->pages, m->npages * sizeof *m->pages);
-        memset(m->pages, 0, add * sizeof *m->pages);
-        m->npages += add;
-        m->base = number;
-    }
-    size_t i = (size_t)(number - m->base);
-    if (i >= m->npages) {
-        trim_front(m);
-        if (m->npages == 0) {
-            m->base = number;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (m->tables[mid]->number < number) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
         }
-        i = (size_t)(number - m->base);
-        reserve(m, i + 1);
-        memset(m->pages + m->npages, 0, (i + 1 - m->npages) * sizeof *m->pages);
-        m->npages = i + 1;
     }
-    return &m->pages[i];
+    return lo;
+}
+
+static struct msgmap_table *table_of(const struct msgmap *m, uint64_t seq)
+{
+    size_t i = find(m, seq >> TABLE_BITS);
+    return i < m->ntables && m->tables[i]->number == seq >> TABLE_BITS ? m->tables[i] : NULL;
+}
+
+static struct msgmap_table *make_table(struct msgmap *m, uint64_t number)
+{
+    size_t i = find(m, number);
+    if (m->ntables == m->cap) {
+        m->cap = m->cap * 2 + 4;
+        m->tables = base_realloc(m->tables, m->cap * sizeof(struct msgmap_table *));
+    }
+    memmove(m->tables + i + 1, m->tables + i, (m->ntables - i) * sizeof(struct msgmap_table *));
+    m->ntables++;
+    m->tables[i] = base_calloc(1, sizeof *m->tables[i]);
+    m->tables[i]->number = number;
+    return m->tables[i];
+}
+
+static size_t page_no(uint64_t seq)
+{
+    return (seq >> PAGE_BITS) & (TABLE_PAGES - 1);
 }
 
 static struct msgmap_page *page_of(const struct msgmap *m, uint64_t seq)
 {
-    uint64_t number = seq >> PAGE_BITS;
-    if (number < m->base || number - m->base >= m->npages) {
-        return NULL;
+    const struct msgmap_table *t = table_of(m, seq);
+    return t != NULL ? t->page[page_no(seq)] : NULL;
+}
+
+static struct msgmap_page *make_page(struct msgmap *m, uint64_t seq)
+{
+    struct msgmap_table *t = table_of(m, seq);
+    if (t == NULL) {
+        t = make_table(m, seq >> TABLE_BITS);
     }
-    return m->pages[number - m->base];
+    t->pages++;
+    return t->page[page_no(seq)] = base_calloc(1, sizeof *t->page[0]);
+}
+
+static void free_page(struct msgmap *m, uint64_t seq)
+{
+    size_t i = find(m, seq >> TABLE_BITS);
+    struct msgmap_table *t = m->tables[i];
+    base_free(t->page[page_no(seq)]);
+    t->page[page_no(seq)] = NULL;
+    if (--t->pages == 0) {
+        base_free(t);
+        m->ntables--;
+        memmove(m->tables + i, m->tables + i + 1, (m->ntables - i) * sizeof(struct msgmap_table *));
+    }
 }
 
 void msgmap_set(struct msgmap *m, uint64_t seq, uint32_t id, uint32_t size)
@@ -95,8 +130,7 @@ void msgmap_set(struct msgmap *m, uint64_t seq, uint32_t id, uint32_t size)
     ASSERT(id != 0);
     struct msgmap_page *p = page_of(m, seq);
     if (p == NULL) {
-        p = base_calloc(1, sizeof *p);
-        *page_slot(m, seq >> PAGE_BITS) = p;
+        p = make_page(m, seq);
     }
     size_t i = seq & (PAGE_SEQS - 1);
     p->live += p->id[i] == 0;
@@ -126,8 +160,7 @@ bool msgmap_clear(struct msgmap *m, uint64_t seq)
     p->id[i] = 0;
     p->live--;
     if (p->live == 0) {
-        m->pages[(seq >> PAGE_BITS) - m->base] = NULL;
-        base_free(p);
+        free_page(m, seq);
     }
     return true;
 }

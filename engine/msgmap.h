@@ -1,18 +1,17 @@
 /* What the owner must know of every live message without reading it: the subject (as the index's
  * entry id) and the logical size. Pages of 4096 sequences, made on the first message in them and
- * freed with the last, so that memory follows live messages (8 B each where they are dense). Owner
+ * freed with the last, so that memory follows live messages (8 B each where they are dense), and
+ * not how far apart they are: 512 pages have a table, and only tables with a page exist. Owner
  * thread; no I/O. */
 #ifndef ENGINE_MSGMAP_H
 #define ENGINE_MSGMAP_H
 
 #include "engine/base/base.h"
 
-struct msgmap_page;
+struct msgmap_table; /* private */
 struct msgmap {
-    struct msgmap_page *
-        *pages; /* owned; pages[i] holds sequences (base + i) * 4096 ...; NULL = none live */
-    size_t npages, cap;
-    uint64_t base; /* page number of pages[0] */
+    struct msgmap_table **tables; /* owned, by number */
+    size_t ntables, cap;
 };
 
 void msgmap_init(struct msgmap *m);

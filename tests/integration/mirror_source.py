@@ -549,7 +549,32 @@ def command_line(srv):
         cli.sh("nats stream rm %s -f" % name)
 
 
-ALL = [mirror_copies, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, counters, given_consumer, refusals, killed,
+def gaps(srv):
+    """An origin whose sequences leap: what a copy keeps on both sides of the gap is near together in memory and time."""
+    with natsraw.Conn(port=srv.port) as c:
+        create(c, "LEAP", subjects=["leap.>"])
+        create(c, "LEAPT", mirror={"name": "LEAP"})
+        publish(c, "leap.a")
+        publish(c, "leap.b")
+        same(c, "LEAP", "LEAPT")
+        for seq in (2**32, 2**50, 2**61) if OURS else (2**32, 2**50):
+            assert c.api("STREAM.PURGE.LEAP", {"seq": seq})["success"]
+            publish(c, "leap.a")
+            until("what came behind a gap is copied", lambda: state(c, "LEAPT")["last_seq"] == seq)
+        s, n = state(c, "LEAPT"), 5 if OURS else 4
+        assert (s["messages"], s["first_seq"], s["last_seq"], s["num_deleted"]) == (n, 1, seq, seq - n), s
+    if OURS:
+        srv.restart()
+    with natsraw.Conn(port=srv.port) as c:
+        a = c.api("CONSUMER.CREATE.LEAPT.c", {"stream_name": "LEAPT", "config": {"name": "c", "filter_subject": "leap.a"}})
+        assert a["num_pending"] == n - 1, a
+        assert state(c, "LEAPT")["num_deleted"] == seq - n
+        assert c.api("STREAM.PURGE.LEAPT", {"keep": 2})["purged"] == n - 2
+        for name in ("LEAPT", "LEAP"):
+            assert c.api("STREAM.DELETE." + name)["success"]
+
+
+ALL = [mirror_copies, gaps, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, counters, given_consumer, refusals, killed,
        sources_killed, command_line]
 
 
