@@ -325,6 +325,17 @@ static bool check_count(struct js_req *r, struct js_stream *s)
     return most <= 0 || n < (uint64_t)most ? true : fail(r, API_MAXIMUM_CONSUMERS_LIMIT);
 }
 
+/* Upstream compares with what there is before it fills in how long an ephemeral consumer may be
+ * idle: to "create" it again finds it there already, unless the request or the stream says how
+ * long. */
+static bool late_default(const struct js_cons_req *q, const struct stream_cfg *stream, bool unset)
+{
+    struct js_cons_limits cl;
+    js_stream_limits(stream, &cl);
+    return unset && !q->cfg.durable && q->action == JS_ACTION_CREATE &&
+           cl.inactive_threshold_ns <= 0;
+}
+
 static void create_or_update(struct js_req *r, struct js_stream *s, struct js_cons_req *q)
 {
     const struct store_ops *ops = r->js->ops;
@@ -361,7 +372,7 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     js_consumer_ref(old);
     r->consumer = old;
     q->cfg.pause_until_ns = have->pause_until_ns; /* only CONSUMER.PAUSE changes it */
-    if (js_cons_cfg_equal(have, &q->cfg)) {
+    if (!late_default(q, ops->stream_cfg(s->ss), unset) && js_cons_cfg_equal(have, &q->cfg)) {
         js_consumer_used(old);
         js_answer_consumer(r, old);
     } else if (q->action == JS_ACTION_CREATE) {

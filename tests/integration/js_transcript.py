@@ -357,6 +357,12 @@ def consumers(r):
         return k(durable_name="k", **cfg)
 
     update(d(), d(), "create")
+    update(k(), k(), "create")
+    update(k(), k(), "update")
+    update(k(inactive_threshold=5000000000), k(inactive_threshold=5000000000), "create")
+    for when in ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z"):
+        make(k(deliver_policy="by_start_time", opt_start_time=when))
+        make(k(deliver_policy="all", opt_start_time=when))
     update(d(), d(max_deliver=5), "create")
     update(d(), d(max_deliver=5), "update")
     make(d(), action="update")
