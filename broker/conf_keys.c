@@ -13,6 +13,8 @@
 #define C(block, names) {BRK_KEYS_##block, BRK_KEY_SERVED, BRK_KEY_CUSTOM, names, 0, NULL},
 #define W(block, names, note) {BRK_KEYS_##block, BRK_KEY_WARNED, BRK_KEY_NONE, names, 0, note},
 #define R(block, names, note) {BRK_KEYS_##block, BRK_KEY_REFUSED, BRK_KEY_NONE, names, 0, note},
+#define E(block, kind, names, note)                                                                \
+    {BRK_KEYS_##block, BRK_KEY_REFUSED, BRK_KEY_##kind, names, 0, note},
 
 static const struct brk_key table[] = {
     /* --- top level: served */
@@ -56,25 +58,26 @@ static const struct brk_key table[] = {
                     TOP, "prof_port", "there is no profiling port") W(TOP, "prof_block_rate",
                                                                       "there is no profiling port")
                     W(TOP, "max_traced_msg_len", "traced messages are not cut")
-                        W(TOP, "write_timeout", "a slow consumer is closed")
-                            W(TOP, "no_fast_producer_stall", "producers follow the default policy")
-                                W(TOP, "connect_error_reports", "there are no routes to report on")
-                                    W(TOP, "reconnect_error_reports",
-                                      "there are no routes to report on")
-                                        W(TOP, "server_tags", "tags are not shown")
-                                            W(TOP, "server_metadata", "metadata are not shown")
-                                                C(TOP, "feature_flags")
+                        W(TOP, "write_timeout", "a slow consumer is closed") W(
+                            TOP, "no_fast_producer_stall", "producers follow the default policy")
+                            W(TOP, "connect_error_reports", "there are no routes to report on") W(
+                                TOP, "reconnect_error_reports", "there are no routes to report on")
+                                W(TOP, "server_tags", "tags are not shown")
+                                    W(TOP, "server_metadata", "metadata are not shown")
+                                        W(TOP, "default_js_domain", "there are no leaf nodes")
+                                            C(TOP, "feature_flags")
     /* --- top level: refused */
-    R(TOP, "tls", "start without TLS") R(TOP, "allow_non_tls", "start without TLS")
-        R(TOP, "ocsp", "start without OCSP stapling") R(TOP, "ocsp_cache", "start without OCSP") R(
-            TOP, "https", "start without encrypted monitoring")
-            R(TOP, "https_port", "start without encrypted monitoring") R(
-                TOP, "cluster", "start a single server") R(TOP, "gateway", "start without gateways")
-                R(TOP, "leafnodes|leaf", "start without leaf nodes") R(TOP, "websocket|ws",
-                                                                       "start without WebSocket")
-                    R(TOP, "mqtt", "start without MQTT") R(
-                        TOP, "operator|operators|roots|root|root_operators|root_operator",
-                        "start without JWT authentication")
+    R(TOP, "tls", "start without TLS") R(TOP, "allow_non_tls", "start without TLS") R(
+        TOP, "ocsp", "start without OCSP stapling") R(TOP, "ocsp_cache", "start without OCSP")
+        R(TOP, "https", "start without encrypted monitoring") R(
+            TOP, "https_port", "start without encrypted monitoring") E(TOP, GROUP, "cluster",
+                                                                       "start a single server")
+            E(TOP, GROUP, "gateway",
+              "start without gateways") E(TOP, GROUP, "leafnodes|leaf", "start without leaf nodes")
+                E(TOP, GROUP, "websocket|ws",
+                  "start without WebSocket") E(TOP, GROUP, "mqtt", "start without MQTT")
+                    R(TOP, "operator|operators|roots|root|root_operators|root_operator",
+                      "start without JWT authentication")
                         R(TOP, "resolver|account_resolver|accounts_resolver",
                           "start without JWT authentication") R(TOP, "resolver_tls",
                                                                 "start without JWT authentication")
@@ -82,12 +85,11 @@ static const struct brk_key table[] = {
                                 TOP, "resolver_pinned_accounts", "start without JWT authentication")
                                 R(TOP, "trusted_keys|trusted", "start without JWT authentication")
                                     R(TOP, "default_sentinel", "start without JWT authentication")
-                                        R(TOP, "mappings|maps", "start without subject mapping")
-                                            R(TOP, "default_js_domain",
-                                              "start without JetStream domains")
-                                                R(TOP, "proxies", "start without trusted proxies")
-                                                    R(TOP, "proxy_protocol",
-                                                      "start without the PROXY protocol")
+                                        E(TOP, GROUP, "mappings|maps",
+                                          "start without subject mapping")
+                                            R(TOP, "proxies", "start without trusted proxies")
+                                                R(TOP, "proxy_protocol",
+                                                  "start without the PROXY protocol")
     /* --- authorization */
     C(AUTH, "user|username") C(AUTH, "password|pass") C(AUTH, "token") C(AUTH, "timeout")
         C(AUTH, "users") R(AUTH, "permissions|default_permission|default_permissions",
@@ -103,12 +105,13 @@ static const struct brk_key table[] = {
                   "start without limits on how the user connects")
                     R(USER, "proxy_required", "start without trusted proxies")
     /* --- one account */
-    C(ACCOUNT, "users") C(ACCOUNT, "jetstream") R(ACCOUNT, "nkey", "start without account nkeys") R(
-        ACCOUNT, "imports", "start without imports") R(ACCOUNT, "exports", "start without exports")
-        R(ACCOUNT, "default_permissions", "start without permissions: users may do anything")
-            R(ACCOUNT, "mappings|maps", "start without subject mapping")
-                R(ACCOUNT, "limits", "start without limits on the account")
-                    W(ACCOUNT, "msg_trace|trace_dest", "message paths are not traced")
+    C(ACCOUNT, "users") C(ACCOUNT, "jetstream") R(ACCOUNT, "nkey", "start without account nkeys")
+        E(ACCOUNT, LIST, "imports", "start without imports") E(ACCOUNT, LIST, "exports",
+                                                               "start without exports")
+            R(ACCOUNT, "default_permissions", "start without permissions: users may do anything")
+                E(ACCOUNT, GROUP, "mappings|maps", "start without subject mapping")
+                    R(ACCOUNT, "limits", "start without limits on the account")
+                        W(ACCOUNT, "msg_trace|trace_dest", "message paths are not traced")
     /* --- JetStream in one account */
     C(ACCOUNT_JS, "enabled|enable") C(ACCOUNT_JS, "disabled|disable")
         C(ACCOUNT_JS, "max_memory|max_mem|mem|memory")

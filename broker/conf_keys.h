@@ -40,6 +40,8 @@ enum brk_key_kind {
     BRK_KEY_SIZE,   /* int64_t; an integer, or a string that ends in K, M, G, T (powers of 1024) */
     BRK_KEY_DURATION, /* int64_t ns; a string, or an integer of seconds (with a warning, as
                          upstream) */
+    BRK_KEY_GROUP,    /* REFUSED, a block: an empty one asks for nothing, upstream too */
+    BRK_KEY_LIST,     /* REFUSED, the same with a list */
     BRK_KEY_CUSTOM,   /* conf_map.c knows by name */
 };
 

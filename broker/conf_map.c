@@ -235,6 +235,8 @@ static void set_plain(struct map *m, const struct brk_key *k, const struct brk_c
         want_duration(m, e, slot);
         return;
     case BRK_KEY_NONE:
+    case BRK_KEY_GROUP:
+    case BRK_KEY_LIST:
     case BRK_KEY_CUSTOM:
         break;
     }
@@ -245,13 +247,19 @@ static void set_plain(struct map *m, const struct brk_key *k, const struct brk_c
 
 static void set_custom(struct map *m, const struct brk_key *k, const struct brk_conf_entry *e);
 
+/* `proxy_protocol: false`, `leafnodes {}`: a feature that is not served is not wanted either. */
+static bool asks_nothing(const struct brk_key *k, const struct brk_conf_value *v)
+{
+    return (v->kind == BRK_CONF_BOOL && !v->u.b) ||
+           (v->kind == BRK_CONF_MAP && k->kind == BRK_KEY_GROUP && v->entries_count == 0) ||
+           (v->kind == BRK_CONF_ARRAY && k->kind == BRK_KEY_LIST && v->entries_count == 0);
+}
+
 static void apply(struct map *m, const struct brk_key *k, const struct brk_conf_entry *e)
 {
-    bool off = e->value->kind == BRK_CONF_BOOL && !e->value->u.b;
     if (k->status == BRK_KEY_WARNED) {
         note_not_served(m, e, k);
-    } else if (k->status == BRK_KEY_REFUSED &&
-               !off) { /* `proxy_protocol: false` asks for nothing */
+    } else if (k->status == BRK_KEY_REFUSED && !asks_nothing(k, e->value)) {
         error_at(m, e->pos, "\"%.64s\" is not served yet; remove it to %s", e->key, k->note);
     } else if (k->status == BRK_KEY_SERVED && k->kind == BRK_KEY_CUSTOM) {
         set_custom(m, k, e);

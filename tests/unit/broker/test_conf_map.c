@@ -330,9 +330,24 @@ static const char *const bad[][2] = {
      "t.conf:1:21: invalid domain name: derived \"$JS.>.API.>\" is not a valid subject"},
     /* refused */
     {"\n  tls {}", "t.conf:2:3: \"tls\" is not served yet; remove it to start without TLS"},
-    {"cluster {}", "t.conf:1:1: \"cluster\" is not served yet; remove it to start a single server"},
-    {"leafnodes {}",
+    {"cluster { name: x }",
+     "t.conf:1:1: \"cluster\" is not served yet; remove it to start a single server"},
+    {"leafnodes { listen: \"127.0.0.1:-1\" }",
      "t.conf:1:1: \"leafnodes\" is not served yet; remove it to start without leaf nodes"},
+    {"leafnodes: []",
+     "t.conf:1:1: \"leafnodes\" is not served yet; remove it to start without leaf nodes"},
+    {"websocket { port: -1, no_tls: true }",
+     "t.conf:1:1: \"websocket\" is not served yet; remove it to start without WebSocket"},
+    {"gateway { name: x }",
+     "t.conf:1:1: \"gateway\" is not served yet; remove it to start without gateways"},
+    {"mqtt { port: 1883 }",
+     "t.conf:1:1: \"mqtt\" is not served yet; remove it to start without MQTT"},
+    {"mappings { a: b }",
+     "t.conf:1:1: \"mappings\" is not served yet; remove it to start without subject mapping"},
+    {"accounts { A { imports: [{stream: {account: B, subject: b}}] } }",
+     "t.conf:1:16: \"imports\" is not served yet; remove it to start without imports"},
+    {"resolver_tls {}", "t.conf:1:1: \"resolver_tls\" is not served yet; remove it to start "
+                        "without JWT authentication"},
     {"operator: x",
      "t.conf:1:1: \"operator\" is not served yet; remove it to start without JWT authentication"},
     {"jetstream { key: x }",
@@ -391,6 +406,18 @@ static void keys_without_effect_are_listed(void **state)
     unload(&l);
 }
 
+/* Blocks that open and change nothing at nats-server either. */
+static void empty_blocks_ask_for_nothing(void **state)
+{
+    struct loaded l;
+    (void)state;
+    load_ok(&l, "cluster {}\ngateway {}\nleafnodes {}\nleaf { }\nwebsocket {}\nws {}\nmqtt {}\n"
+                "mappings {}\naccounts { A { imports: [], exports: [], mappings {} } }");
+    assert_int_equal(l.notes.not_served.count, 0);
+    assert_int_equal(l.notes.warnings.count, 0);
+    unload(&l);
+}
+
 static void nothing_in_it(void **state)
 {
     struct loaded l;
@@ -415,7 +442,9 @@ static void the_table_is_sound(void **state)
         for (char *n = strtok(names, "|"); n != NULL; n = strtok(NULL, "|")) {
             assert_ptr_equal(brk_key_find(t[i].block, n), &t[i]); /* no name twice in a block */
         }
-        assert_int_equal(t[i].status == BRK_KEY_SERVED, t[i].kind != BRK_KEY_NONE);
+        bool plain =
+            t[i].kind == BRK_KEY_NONE || t[i].kind == BRK_KEY_GROUP || t[i].kind == BRK_KEY_LIST;
+        assert_int_equal(t[i].status == BRK_KEY_SERVED, !plain);
         assert_int_equal(t[i].status == BRK_KEY_SERVED, t[i].note == NULL);
         assert_non_null(brk_key_block_name(t[i].block));
     }
@@ -436,6 +465,7 @@ int main(void)
         cmocka_unit_test(each_bad_file_has_its_error),
         cmocka_unit_test(all_errors_are_told_at_once_and_no_more_than_the_bound),
         cmocka_unit_test(keys_without_effect_are_listed),
+        cmocka_unit_test(empty_blocks_ask_for_nothing),
         cmocka_unit_test(nothing_in_it),
         cmocka_unit_test(the_table_is_sound),
     };
