@@ -45,7 +45,7 @@ static const struct brk_key table[] = {
                                                     S(TOP, DURATION, "lame_duck_duration",
                                                       lame_duck_duration_ns)
                                                         S(TOP, DURATION, "lame_duck_grace_period",
-                                                          lame_duck_grace_ns)
+                                                          lame_duck_grace_ns) C(TOP, "busy_poll")
     /* --- top level: known, without effect yet */
     W(TOP, "client_advertise", "other addresses are not advertised") W(TOP, "trace_headers",
                                                                        "traces do not show headers")

@@ -556,6 +556,21 @@ static void set_limits(struct map *m, const struct brk_conf_entry *e)
     }
 }
 
+/* 0 (also without a unit) or up to BRK_BUSY_POLL_NS_MAX. */
+static void set_busy_poll(struct map *m, const struct brk_conf_entry *e)
+{
+    int64_t ns = 0;
+    bool off = e->value->kind == BRK_CONF_INT && e->value->u.i == 0;
+    if (!off && !want_duration(m, e, &ns)) {
+        return;
+    }
+    if (ns > BRK_BUSY_POLL_NS_MAX) {
+        error_at(m, e->value->pos, "\"%.64s\" cannot be above 1ms", e->key);
+        return;
+    }
+    m->o->busy_poll_ns = ns;
+}
+
 /* --- keys of their own kind ------------------------------------------------------------------- */
 
 static bool is_key(const struct brk_key *k, const char *first)
@@ -575,6 +590,8 @@ static void custom_top(struct map *m, const struct brk_key *k, const struct brk_
             m->o->trace_verbose = e->value->u.b;
             m->o->trace = m->o->trace || e->value->u.b;
         }
+    } else if (is_key(k, "busy_poll")) {
+        set_busy_poll(m, e);
     } else if (is_key(k, "authorization")) {
         set_authorization(m, e);
     } else if (is_key(k, "accounts")) {

@@ -1,12 +1,17 @@
 #include "broker/loop.h"
 
+#include <poll.h>
+#include <sched.h>
 #include <uv.h>
 
 #include "broker/loop_turn.h"
+#include "broker/spin.h"
 #include "engine/base/base.h"
 
 #define LOOP_MAGIC 0x4c4f4f50u
 #define HOOKS_MAX 16u
+/* No system call is quicker: ends the polling where a clock stands still. */
+#define LOOK_NS_MIN 100
 
 struct hook {
     brk_hook_fn fn; /* NULL: taken away */
@@ -40,7 +45,9 @@ struct brk_loop {
     uint32_t turn_count, wake_count;
     struct hook begin, end; /* the server's own: interest changes first, flush last */
     struct brk_slice *slices_first, **slices_tail;
+    struct brk_spin busy_poll;
     bool spinning, stopping;
+    bool may_poll; /* inside brk_loop_run */
 };
 
 static void on_bell(uv_async_t *bell)
@@ -104,6 +111,40 @@ static void run_slices(struct brk_loop *l)
     }
 }
 
+/* Looks for events without taking them, until one is there or the window is over. The processor is
+ * offered to others all the time: what is waited for may need it (the journal's lane, a client). */
+static enum brk_spin_end look(struct brk_loop *l, int64_t window_ns, int64_t until_ns)
+{
+    struct pollfd fd = {.fd = uv_backend_fd(&l->uv), .events = POLLIN};
+    if (poll(&fd, 1, 0) != 0) {
+        return BRK_SPIN_READY;
+    }
+    for (int64_t looks = window_ns / LOOK_NS_MIN; looks > 0; looks--) {
+        (void)sched_yield();
+        if (poll(&fd, 1, 0) != 0) {
+            return BRK_SPIN_CAME;
+        }
+        if (env_boot_ns(l->env) >= until_ns) {
+            break;
+        }
+    }
+    return BRK_SPIN_NONE;
+}
+
+static void poll_before_sleep(struct brk_loop *l)
+{
+    /* 0: libuv will not wait, or has sockets that it has not told the kernel of yet */
+    if (!l->may_poll || uv_backend_timeout(&l->uv) == 0 || !brk_spin_due(&l->busy_poll)) {
+        return;
+    }
+    int64_t began_ns = env_boot_ns(l->env);
+    int64_t window_ns = brk_spin_window(&l->busy_poll, began_ns);
+    if (window_ns > 0) {
+        enum brk_spin_end end = look(l, window_ns, began_ns + window_ns);
+        brk_spin_ended(&l->busy_poll, end, began_ns, env_boot_ns(l->env));
+    }
+}
+
 /* The end of a turn: between the timers and the next poll, so that nothing waits over a sleep. */
 static void on_prepare(uv_prepare_t *h)
 {
@@ -120,6 +161,7 @@ static void on_prepare(uv_prepare_t *h)
     if (l->end.fn != NULL) {
         l->end.fn(l->end.arg);
     }
+    poll_before_sleep(l);
 }
 
 enum st brk_loop_create(struct env *env, struct brk_loop **loop_out, struct err *err)
@@ -141,6 +183,7 @@ enum st brk_loop_create(struct env *env, struct brk_loop **loop_out, struct err 
         return err_set(err, ST_NOMEM, -rc, "event loop doorbell: %s", uv_strerror(rc));
     }
     l->bell.data = l;
+    brk_spin_init(&l->busy_poll, 0);
     (void)uv_prepare_init(&l->uv, &l->prepare);
     l->prepare.data = l;
     (void)uv_prepare_start(&l->prepare, on_prepare);
@@ -152,9 +195,11 @@ enum st brk_loop_create(struct env *env, struct brk_loop **loop_out, struct err 
 void brk_loop_run(struct brk_loop *l)
 {
     ASSERT(l->magic == LOOP_MAGIC);
+    l->may_poll = true;
     while (!l->stopping) {
         (void)uv_run(&l->uv, UV_RUN_DEFAULT);
     }
+    l->may_poll = false;
     l->stopping = false;
 }
 
@@ -207,6 +252,17 @@ struct uv_loop_s *brk_loop_uv(struct brk_loop *l)
 {
     return &l->uv;
 }
+
+void brk_loop_set_busy_poll(struct brk_loop *l, int64_t window_ns)
+{
+    brk_spin_init(&l->busy_poll, window_ns);
+}
+
+const struct brk_spin *brk_loop_busy_poll(const struct brk_loop *l)
+{
+    return &l->busy_poll;
+}
+
 int64_t brk_loop_now_ms(struct brk_loop *l)
 {
     return (int64_t)uv_now(&l->uv);

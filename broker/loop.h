@@ -22,6 +22,7 @@
 struct brk_loop;
 struct brk_timer;
 struct brk_slice;
+struct brk_spin;
 struct uv_loop_s;
 
 #define BRK_SLICE_STEPS_MAX 64u
@@ -43,6 +44,12 @@ bool brk_loop_poll(struct brk_loop *loop);
 void brk_loop_stop(struct brk_loop *loop);
 /* Frees. Every timer, slice and transport must have been destroyed before. */
 void brk_loop_destroy(struct brk_loop *loop);
+
+/* Before brk_loop_run sleeps, it looks for events for up to window_ns, where that has paid off
+ * lately (broker/spin.h). 0, as at first: never. brk_loop_poll and brk_loop_turn do not. */
+void brk_loop_set_busy_poll(struct brk_loop *loop, int64_t window_ns);
+/* What came of it. Borrowed until destroy. */
+const struct brk_spin *brk_loop_busy_poll(const struct brk_loop *loop);
 
 /* The libuv loop, for transports and signals. Borrowed until destroy. */
 struct uv_loop_s *brk_loop_uv(struct brk_loop *loop);

@@ -20,6 +20,7 @@
 #include "broker/boot.h"
 #include "broker/cli.h"
 #include "broker/conf_load.h"
+#include "broker/cpus.h"
 #include "broker/lameduck.h"
 #include "broker/logfile.h"
 #include "broker/reload.h"
@@ -353,6 +354,9 @@ static void run_server(struct app *a)
     brk_loop_on_wake(a->server->loop, on_signal_work, a);
     start_signals(a);
     log_inf("Server is ready");
+    if (brk_cpus_to_spare(a->env)) {
+        brk_loop_set_busy_poll(a->server->loop, a->opts.busy_poll_ns);
+    }
     brk_server_run(a->server);
     end_reloads(a);
     stop_signals(a);

@@ -5,6 +5,7 @@
 
 #include "broker/monitor_int.h"
 #include "broker/procstat.h"
+#include "broker/spin.h"
 #include "engine/base/base.h"
 #include "engine/base/version.h"
 
@@ -190,14 +191,26 @@ static void put_features(struct json_out *j, const struct brk_opts *o)
     json_out_end(j);
 }
 
-static void put_ours(struct json_out *j, const struct brk_counters *c)
+static void put_busy_poll(struct json_out *j, const struct brk_spin *spin)
 {
+    json_out_open(j, "busy_poll");
+    json_out_i64(j, "window", spin->window_ns);
+    json_out_u64(j, "hits", spin->hits);
+    json_out_u64(j, "misses", spin->misses);
+    json_out_u64(j, "time", spin->spun_ns);
+    json_out_end(j);
+}
+
+static void put_ours(struct json_out *j, const struct brk_server *s)
+{
+    const struct brk_counters *c = &s->counters;
     json_out_open(j, "millrace");
     json_out_str(j, "version", MILLRACE_VERSION);
     json_out_u64(j, "slow_consumers_pending", c->slow_pending);
     json_out_u64(j, "slow_consumers_deadline", c->slow_deadline);
     json_out_u64(j, "auth_errors", c->auth_errors);
     json_out_u64(j, "connections_refused", c->connections_refused);
+    put_busy_poll(j, brk_loop_busy_poll(s->loop));
     json_out_end(j);
 }
 
@@ -219,7 +232,7 @@ enum mon_step mon_varz(struct mon_job *job)
     }
     put_by_kind(j, "slow_consumer_stats", s->counters.slow_consumers);
     put_by_kind(j, "stale_connection_stats", s->counters.stale_connections);
-    put_ours(j, &s->counters);
+    put_ours(j, s);
     json_out_end(j);
     return MON_DONE;
 }

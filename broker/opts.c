@@ -63,6 +63,7 @@ void brk_opts_init(struct brk_opts *o)
     o->js.max_file_store = -1;
     o->js.sync_always = true;
     o->js.strict = true;
+    o->busy_poll_ns = BRK_BUSY_POLL_NS_DEFAULT;
     brk_opts_baseline(o);
 }
 

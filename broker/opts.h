@@ -17,10 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/base.h"
 #include "engine/base/err.h"
 
 #define BRK_ACC_GLOBAL "$G"
 #define BRK_ACC_SYSTEM "$SYS"
+
+#define BRK_BUSY_POLL_NS_MAX NS_PER_MS
+#define BRK_BUSY_POLL_NS_DEFAULT (50 * NS_PER_US)
 
 #define BRK_PORT_DEFAULT 4222
 #define BRK_PORT_RANDOM (-1) /* let the system pick one */
@@ -124,6 +128,7 @@ struct brk_opts {
     bool no_header_support;
     int64_t lame_duck_duration_ns; /* 2 min */
     int64_t lame_duck_grace_ns;    /* 10 s; part of the duration */
+    int64_t busy_poll_ns;          /* 50 us; the loop looks so long before it sleeps; 0: never */
     /* --- who may connect */
     char *user, *pass; /* owned; one user in $G (authorization { user pass }, --user --pass) */
     char *token;       /* owned; authorization { token }, --auth; plain or bcrypt */

@@ -53,6 +53,7 @@ static const struct field fixed[] = {
     FIELD("LogtimeUTC", K_BOOL, logtime_utc), /* it is the whole process's time zone */
     FIELD("LameDuckDuration", K_NS, lame_duck_duration_ns),
     FIELD("LameDuckGracePeriod", K_NS, lame_duck_grace_ns),
+    FIELD("busy_poll", K_NS, busy_poll_ns),
     FIELD("NoAuthUser", K_STR, no_auth_user),
     FIELD("SystemAccount", K_STR, system_account),
     FIELD("NoSystemAccount", K_BOOL, no_system_account),

@@ -76,7 +76,8 @@ static void plain_keys_set_their_options(void **state)
         "128MB\nmax_conn: 77\n"
         "max_subs: 12\nmax_sub_tokens: 9\nmax_closed_clients: 5\nping_interval: \"30s\"\nping_max: "
         "3\n"
-        "write_deadline: \"4s\"\nno_header_support: true\nsystem: SYS\nno_system: false\n");
+        "write_deadline: \"4s\"\nno_header_support: true\nsystem: SYS\nno_system: false\n"
+        "busy_poll: 200us\n");
     assert_string_equal(l.o.host, "127.0.0.1");
     assert_int_equal(l.o.port, 4333);
     assert_string_equal(l.o.server_name, "s1");
@@ -98,6 +99,7 @@ static void plain_keys_set_their_options(void **state)
     assert_int_equal(l.o.ping_max, 3);
     assert_int_equal(l.o.write_deadline_ns, 4 * NS_PER_S);
     assert_true(l.o.no_header_support);
+    assert_int_equal(l.o.busy_poll_ns, 200 * NS_PER_US);
     assert_string_equal(brk_opts_system_account(&l.o), "SYS");
     assert_int_equal(l.notes.warnings.count, 0);
     assert_int_equal(l.notes.not_served.count, 0);
@@ -226,13 +228,15 @@ static void zero_means_default(void **state)
     struct loaded l;
     (void)state;
     load_ok(&l, "max_payload: 0, max_pending: 0, max_control_line: 0, max_connections: 0, "
-                "ping_max: 0, port: 0");
+                "ping_max: 0, port: 0, busy_poll: 0");
     assert_int_equal(l.o.max_payload, MIB);
     assert_int_equal(l.o.max_pending, 64 * MIB);
     assert_int_equal(l.o.max_control_line, 4096);
     assert_int_equal(l.o.max_connections, 65536);
     assert_int_equal(l.o.ping_max, 2);
     assert_int_equal(l.o.port, 4222);
+    assert_int_equal(l.o.busy_poll_ns, 0); /* off; the default is what stands in opts.h */
+    assert_int_equal(l.notes.warnings.count, 0);
     unload(&l);
 }
 
@@ -275,6 +279,12 @@ static const char *const bad[][2] = {
     {"ping_interval: 99999999999", "t.conf:1:16: ping_interval value is too big"},
     {"ping_interval: []",
      "t.conf:1:16: \"ping_interval\" must be a duration such as \"2m\", not an array"},
+    {"busy_poll: \"-1us\"", "t.conf:1:12: \"busy_poll\" cannot be negative"},
+    {"busy_poll: \"1001us\"", "t.conf:1:12: \"busy_poll\" cannot be above 1ms"},
+    {"\n busy_poll: 1", "t.conf:2:13: \"busy_poll\" cannot be above 1ms"},
+    {"busy_poll: true",
+     "t.conf:1:12: \"busy_poll\" must be a duration such as \"2m\", not a boolean"},
+    {"busy_poll: \"50\"", "t.conf:1:12: error parsing busy_poll: missing unit in duration \"50\""},
     {"listen: a:b:c", "t.conf:1:9: could not parse address string \"a:b:c\""},
     {"listen: {}", "t.conf:1:9: \"listen\" must be a port or \"host:port\", not a block"},
     {"authorization: x", "t.conf:1:16: \"authorization\" must be a block, not a string"},
