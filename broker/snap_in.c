@@ -5,6 +5,7 @@
 
 enum state { HEADER, BODY, PADDING };
 enum kind { SKIP, SMALL, BLOCK, PAX };
+enum { NEAR = 64 };
 
 void snap_in_fini(struct snap_in *s)
 {
@@ -35,7 +36,8 @@ static void small(struct snap_in *s, struct snap_buf *into, size_t max)
 
 static struct snap_in_cons *cons_of(struct snap_in *s, const char *name, size_t len)
 {
-    for (size_t i = s->ncons; i-- > 0;) {
+    /* A consumer's files stand together; one that comes again is refused as it is made. */
+    for (size_t i = s->ncons; i-- > 0 && s->ncons - i <= NEAR;) {
         if (strlen(s->cons[i].name) == len && memcmp(s->cons[i].name, name, len) == 0) {
             return &s->cons[i];
         }
@@ -71,6 +73,16 @@ static bool is_block(struct snap_in *s, const char *name)
     }
     s->block_no = strtoull(name + 5, &end, 10);
     return strcmp(end, ".blk") == 0;
+}
+
+/* Zeros packed to nothing must not fill the memory. */
+static enum st hold(struct snap_in *s, uint64_t bytes, struct err *err)
+{
+    s->held += (size_t)bytes;
+    return s->held <= SNAP_HELD_MAX
+               ? ST_OK
+               : err_set(err, ST_TOOBIG, 0, "consumers and removed messages take more than %zu MiB",
+                         SNAP_HELD_MAX / MIB);
 }
 
 static enum st begin_entry(struct snap_in *s, struct err *err)
@@ -111,7 +123,7 @@ static enum st begin_entry(struct snap_in *s, struct err *err)
     if ((s->kind == SMALL && s->left > s->into_max) || (s->kind == PAX && s->left > 64 * KIB)) {
         return err_set(err, ST_CORRUPT, 0, "file \"%.200s\" is too large", name);
     }
-    return ST_OK;
+    return s->kind == SMALL ? hold(s, s->left, err) : ST_OK;
 }
 
 static enum st end_entry(struct snap_in *s, struct err *err)
@@ -137,6 +149,20 @@ static enum st end_entry(struct snap_in *s, struct err *err)
 
 /* --- records ---------------------------------------------------------------------------------- */
 
+/* Its subject could have been published: a blank or a line's end in it would be protocol to those
+ * whom it is delivered to. */
+static bool sendable(const struct msg *m)
+{
+    uint8_t before = '.';
+    for (size_t i = 0; i < m->subj_len; i++) {
+        if (m->subj[i] <= ' ' || m->subj[i] == 0x7f || (m->subj[i] == '.' && before == '.')) {
+            return false;
+        }
+        before = m->subj[i];
+    }
+    return before != '.';
+}
+
 static enum st give(struct snap_in *s, struct err *err)
 {
     struct snap_rec rec;
@@ -150,13 +176,14 @@ static enum st give(struct snap_in *s, struct err *err)
                        (unsigned long long)s->off);
     }
     if (rec.tombstone) {
-        if (rec.m.seq != 0) {
+        st = hold(s, sizeof rec.m.seq, err);
+        if (st == ST_OK && rec.m.seq != 0) {
             VEC_PUSH(&s->gone, rec.m.seq);
         }
     } else if (!rec.erased && rec.m.seq != 0) {
-        st = rec.m.subj_len > 0 ? s->msg(s->arg, &rec.m, err)
-                                : err_set(err, ST_CORRUPT, 0, "%s: no subject at %llu",
-                                          s->entry.name, (unsigned long long)s->off);
+        st = sendable(&rec.m) ? s->msg(s->arg, &rec.m, err)
+                              : err_set(err, ST_CORRUPT, 0, "%s: no subject at %llu", s->entry.name,
+                                        (unsigned long long)s->off);
     }
     if (st == ST_OK) {
         s->last_seq = u64_max(s->last_seq, rec.m.seq);

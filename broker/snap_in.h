@@ -11,6 +11,7 @@
 #define SNAP_META_MAX ((size_t)1024 * 1024)       /* a meta.inf */
 #define SNAP_STATE_MAX ((size_t)64 * 1024 * 1024) /* an o.dat */
 #define SNAP_CONSUMERS_MAX 100000u
+#define SNAP_HELD_MAX ((size_t)128 * 1024 * 1024) /* of all consumers' files, and of tombstones */
 
 /* What obs/<name>/ holds. */
 struct snap_in_cons {
@@ -31,6 +32,7 @@ struct snap_in {
     struct snap_in_cons *cons; /* owned */
     size_t ncons;
     VEC(uint64_t) gone; /* sequences of tombstones as they came: in any order, some twice; owned */
+    size_t held;        /* bytes of SNAP_HELD_MAX */
     uint64_t last_seq;  /* highest sequence named */
     bool ended;         /* the tar's end was read */
     /* private */

@@ -223,6 +223,18 @@ static void no_subject(struct made *m)
 {
     block_of(m, 1, 0, "", 0, 0);
 }
+static void line_end(struct made *m)
+{
+    block_of(m, 1, 0, "a\r\nPING", 0, 0);
+}
+static void blank(struct made *m)
+{
+    block_of(m, 1, 0, "a 1", 0, 0);
+}
+static void empty_token(struct made *m)
+{
+    block_of(m, 1, 0, "a..b", 0, 0);
+}
 static void far_seq(struct made *m)
 {
     block_of(m, UINT64_MAX / 4, 0, "a", 0, 0);
@@ -254,6 +266,17 @@ static void too_large(struct made *m)
     file(m, "meta.sum", text, sizeof text);
     snap_tar_end(&m->tar);
 }
+/* Each file may be as large as it is; all of them may not. */
+static void too_many(struct made *m)
+{
+    char name[32];
+    uint8_t *zeros = base_calloc(1, SNAP_STATE_MAX);
+    for (size_t i = 0; i <= SNAP_HELD_MAX / SNAP_STATE_MAX; i++) {
+        (void)snprintf(name, sizeof name, "obs/%zu/o.dat", i);
+        file(m, name, zeros, SNAP_STATE_MAX);
+    }
+    base_free(zeros);
+}
 static void no_tar(struct made *m)
 {
     memset(snap_room(&m->tar, TAR_BLOCK), 'x', TAR_BLOCK);
@@ -266,6 +289,10 @@ static void broken(void **state)
     check_broken(cut_block, ST_CORRUPT, "msgs/1.blk is cut short at 0");
     check_broken(flipped, ST_CORRUPT, "the message at 0 is damaged");
     check_broken(no_subject, ST_CORRUPT, "no subject at 0");
+    check_broken(line_end, ST_CORRUPT, "no subject at 0");
+    check_broken(blank, ST_CORRUPT, "no subject at 0");
+    check_broken(empty_token, ST_CORRUPT, "no subject at 0");
+    check_broken(too_many, ST_TOOBIG, "take more than 128 MiB");
     check_broken(far_seq, ST_CORRUPT, "sequence out of range at 0");
     check_broken(no_record, ST_CORRUPT, "msgs/1.blk");
     check_broken(no_meta, ST_CORRUPT, "meta.inf is missing");
