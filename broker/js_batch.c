@@ -222,11 +222,18 @@ static bool add(struct js_stream *s, struct commit *c, struct store_append a, bo
         c->v[c->n++] = a;
         return false;
     }
-    if (eob) { /* the last one that is stored says that the batch ends */
+    struct brk_str level;
+    bool said = js_header_find(a.hdr, a.hdr_len, "Nats-Required-Api-Level", &level);
+    if (eob || said) {
         if (a.hdr != (const uint8_t *)js->edit.buf) {
             js_hdr_edit_begin(&js->edit, a.hdr, a.hdr_len);
         }
-        js_hdr_edit_add_str(&js->edit, "Nats-Batch-Commit", "1");
+        if (said) { /* meant for the request; upstream does not store it either */
+            js_hdr_edit_drop(&js->edit, "Nats-Required-Api-Level");
+        }
+        if (eob) { /* the last one that is stored says that the batch ends */
+            js_hdr_edit_add_str(&js->edit, "Nats-Batch-Commit", "1");
+        }
         a.hdr = (const uint8_t *)js->edit.buf;
         a.hdr_len = (uint32_t)js->edit.len;
     }

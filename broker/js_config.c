@@ -755,7 +755,7 @@ static bool check_limits(const struct cons_cfg *c, const struct js_limits *lim,
 bool js_cons_check_new(const struct cons_cfg *c, const struct stream_cfg *stream,
                        struct api_error *e)
 {
-    if (stream->retention != RETENTION_WORKQUEUE) {
+    if (stream->retention != RETENTION_WORKQUEUE || c->sourcing) {
         return true;
     }
     if (c->ack != ACK_EXPLICIT && c->ack != ACK_FLOW_CONTROL) {
@@ -809,6 +809,8 @@ static bool check_pedantic(const struct cons_cfg *c, int64_t heartbeat_ns,
                            const struct js_cons_limits *cl, struct api_error *e)
 {
     const char *wrong = NULL;
+    bool waits = c->ack != ACK_NONE && c->ack != ACK_FLOW_CONTROL;
+    int64_t ack_wait_ns = c->ack_wait_ns == 0 && waits ? JS_ACK_WAIT_DEFAULT_NS : c->ack_wait_ns;
     if (c->max_deliver < -1) {
         wrong = "max_deliver must be set to -1";
     } else if (c->max_waiting < 0) {
@@ -827,7 +829,7 @@ static bool check_pedantic(const struct cons_cfg *c, int64_t heartbeat_ns,
         wrong = "inactive_threshold must not be negative";
     } else if (c->priority_timeout_ns < 0) {
         wrong = "priority_timeout must not be negative";
-    } else if (c->nbackoff > 0 && c->ack_wait_ns != c->backoff_ns[0]) {
+    } else if (c->nbackoff > 0 && ack_wait_ns != c->backoff_ns[0]) {
         wrong = "first backoff value has to equal batch AckWait";
     } else if (c->max_ack_pending == 0 && cl->max_ack_pending > 0) {
         wrong = "max_ack_pending must be set if it's configured in stream limits";

@@ -129,8 +129,9 @@ struct js_stream {
 /* A pull request that waits for messages. */
 struct js_wait {
     struct js_wait *next;
-    int64_t n;         /* messages still wanted */
-    int64_t max_bytes; /* 0: no limit; else bytes left */
+    int64_t n;                  /* messages still wanted */
+    int64_t max_bytes;          /* 0: no limit; else bytes left */
+    int64_t less_n, less_bytes; /* below 0: so much less was asked for, and is told at the end */
     bool no_wait;
     bool delivered;       /* got at least one message */
     int64_t expires_ms;   /* loop time; 0: never */

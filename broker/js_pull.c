@@ -103,7 +103,7 @@ void js_pull_status_pending(struct js_consumer *c, const struct js_wait *w, cons
 {
     char h[96];
     (void)snprintf(h, sizeof h, "Nats-Pending-Messages: %lld\r\nNats-Pending-Bytes: %lld\r\n",
-                   (long long)w->n, (long long)w->max_bytes);
+                   (long long)(w->n + w->less_n), (long long)(w->max_bytes + w->less_bytes));
     js_send_status(c->stream->ja, reply_of(w), status, h);
 }
 
@@ -440,6 +440,7 @@ static bool read_body(struct js_consumer *c, struct brk_str reply, const char *p
         }
         return plain_ok(c, reply, b);
     }
+    b->batch = 0; /* not said: one, told as none */
     struct json_in doc = {0};
     struct json_decode d = {0};
     struct err err = {0};
@@ -467,8 +468,10 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, struct pull_bod
 {
     int64_t now = js_now_ms(c->stream->ja->js);
     struct js_wait *w = base_calloc(1, sizeof *w + reply.n + 1);
-    w->n = b->batch;
+    w->n = i64_max(b->batch, 1);
+    w->less_n = b->batch - w->n;
     w->max_bytes = i64_max(b->max_bytes, 0);
+    w->less_bytes = b->max_bytes - w->max_bytes;
     w->no_wait = b->no_wait;
     w->group = text_of(&b->group);
     w->id = text_of(&b->id);
@@ -511,9 +514,6 @@ static void accept_request(struct js_consumer *c, struct brk_str reply, struct p
         }
         js_send_status(c->stream->ja, reply, "409 Exceeded MaxWaiting", NULL);
         return;
-    }
-    if (b->batch <= 0) {
-        b->batch = 1;
     }
     enqueue(c, reply, b);
     js_consumer_run(c);

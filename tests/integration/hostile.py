@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Requests nobody sane sends: numbers at the ends of their range, floods beyond a bound. The server answers, stays up,
 stays quick and loses nothing."""
+import base64
 import json
 import os
 import sys
@@ -84,6 +85,27 @@ def durations(c):
     assert c.next(sid).status()[0] == 408, "no heartbeats for a negative period"
 
 
+def told(c):
+    """What was asked for is told as it was asked; what a batch's request needed is not stored with it."""
+    for body, want in (({"batch": -5}, ("-5", "0")), ({"batch": 0, "max_bytes": -7}, ("0", "-7")), ({"max_bytes": 9}, ("0", "9"))):
+        h = pull(c, "d", dict(body, expires=10**7)).headers()
+        assert (h["Nats-Pending-Messages"], h["Nats-Pending-Bytes"]) == want, h
+    ok(c.api("STREAM.CREATE.T", {"name": "T", "subjects": ["t"], "allow_atomic": True}))
+    for last in ({}, {"Nats-Batch-Commit": "1"}):
+        seq = {"Nats-Batch-Id": "b", "Nats-Batch-Sequence": str(1 + len(last)), "Nats-Required-Api-Level": "2"}
+        a = c.request("t", b"x", hdr=dict(seq, **last))
+    assert ok(a.json())["batch"] == "b", a
+    for seq in (1, 2):
+        m = c.api("STREAM.MSG.GET.T", {"seq": seq})["message"]
+        assert b"Api-Level" not in base64.b64decode(m["hdrs"]), m
+    w = {"stream_name": "W", "pedantic": True, "config": {"name": "w", "ack_policy": "explicit", "backoff": [30 * 10**9], "deliver_policy": "new",
+                                                          "sourcing": True}}
+    ok(c.api("STREAM.CREATE.W", {"name": "W", "subjects": ["w"], "retention": "workqueue"}))
+    ok(c.api("CONSUMER.CREATE.W.w", w))
+    w["config"]["backoff"] = [10**9]
+    assert c.api("CONSUMER.CREATE.W.w", w)["error"]["err_code"] == 10157
+
+
 def pull_flood(port, c):
     """Requests beyond max_waiting are refused without going through the queue for each."""
     ok(c.api("CONSUMER.CREATE.S.f", {"stream_name": "S", "config": {
@@ -133,6 +155,7 @@ def main():
         numbers(c)
         batches(c)
         durations(c)
+        told(c)
         pull_flood(srv.port, c)
         api_bytes(srv)
         print("ok")
