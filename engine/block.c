@@ -1,5 +1,6 @@
 /* Decoded blocks: making and searching them (block.h, block_decode.h). */
 #include "engine/block_decode.h"
+#include "engine/lot.h"
 
 void block_acquire(struct block *b)
 {
@@ -9,6 +10,7 @@ void block_acquire(struct block *b)
 void block_release(struct block *b)
 {
     if (b != NULL && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+        lot_release(b->lot);
         base_free(b->body);
         base_free(b);
     }
@@ -150,12 +152,12 @@ static bool may_take(const struct seg_bh *bh, const struct seg_scratch *sc)
            sc->stored_cap - len <= len / 4;
 }
 
-/* Makes a block of what stands in the scratch. */
+/* Makes a block of what is stored; it may stand where it is to stay. */
 static enum st load(const struct seg_io *io, uint64_t off, const struct seg_bh *bh,
-                    uint32_t crc_seed, struct seg_scratch *sc, struct block *b)
+                    uint32_t crc_seed, const uint8_t *stored, struct seg_scratch *sc,
+                    struct block *b)
 {
-    if (b->body == NULL) {
-        const uint8_t *stored = sc->stored + SEG_BLOCK_HEAD;
+    if (b->body == NULL && b->lot == NULL) {
         enum st st = seg_body_decode(bh, io->uuid, off, stored, sc, b->raw);
         return st == ST_OK ? seg_block_msgs(bh, b->raw, crc_seed, index_msg, b) : st;
     }
@@ -171,6 +173,18 @@ static void take_body(struct block *b, struct seg_scratch *sc)
     b->mem_bytes += sc->stored_cap;
     sc->stored = NULL;
     sc->stored_cap = 0;
+}
+
+/* Hands out what was made, or lets it go. */
+static enum st give(struct block *b, uint64_t off, enum st st, struct block **b_out,
+                    struct err *err)
+{
+    if (st != ST_OK) {
+        block_release(b);
+        return err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
+    }
+    *b_out = b;
+    return ST_OK;
 }
 
 enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id,
@@ -199,12 +213,35 @@ enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line, uin
         take_body(b, sc);
     }
     if (st == ST_OK) {
-        st = load(io, off, &bh, crc_seed, sc, b);
+        st = load(io, off, &bh, crc_seed, take ? NULL : sc->stored + SEG_BLOCK_HEAD, sc, b);
     }
-    if (st != ST_OK) {
-        block_release(b);
-        return err_set(err, st, 0, "block at %llu is damaged", (unsigned long long)off);
+    return give(b, off, st, b_out, err);
+}
+
+enum st seg_block_of_lot(const struct seg_io *io, const struct seg_bidx *line, uint64_t file_id,
+                         uint32_t block_no, uint32_t crc_seed, const uint8_t *bytes,
+                         struct lot *lot, struct seg_scratch *sc, struct block **b_out,
+                         struct err *err)
+{
+    *b_out = NULL;
+    uint64_t off = (uint64_t)line->off8 * SEG_ALIGN;
+    struct seg_bh bh;
+    struct block *b = NULL;
+    if (seg_bh_get(bytes, io->uuid, off, &bh) != ST_OK || bh.hdr_crc != line->hdr_crc ||
+        bh.stored_len != line->stored_len || !counts_plausible(&bh) ||
+        !seg_body_plausible(&bh, bytes + SEG_BLOCK_HEAD)) {
+        return give(b, off, ST_CORRUPT, b_out, err);
     }
-    *b_out = b;
-    return ST_OK;
+    bool stays = lot != NULL && bh.codec == SEG_CODEC_RAW && bh.raw_len == bh.stored_len;
+    b = block_alloc(&bh, stays ? 0 : bh.raw_len, file_id, block_no);
+    if (b == NULL) {
+        return err_set(err, ST_NOMEM, 0, "no memory for a block of %u bytes", bh.raw_len);
+    }
+    if (stays) {
+        lot_acquire(lot);
+        b->lot = lot;
+        b->raw = (uint8_t *)(uintptr_t)(bytes + SEG_BLOCK_HEAD); /* nobody writes through it */
+        b->mem_bytes += SEG_BLOCK_HEAD + bh.stored_len;
+    }
+    return give(b, off, load(io, off, &bh, crc_seed, bytes + SEG_BLOCK_HEAD, sc, b), b_out, err);
 }

@@ -22,9 +22,10 @@ struct block {
     uint64_t last_seq;
     uint32_t *offs;   /* inside the allocation; nmsgs offsets into raw, BLOCK_OFF_BAD set where
                          content is bad */
-    uint8_t *raw;     /* inside the allocation, or in `body` */
+    uint8_t *raw;     /* inside the allocation, in `body` or in `lot` */
     uint8_t *body;    /* owned; what was read, where it needed no decoding; or NULL */
-    size_t mem_bytes; /* of it all */
+    struct lot *lot;  /* owned reference; what raw stands in, if that is a lot; or NULL */
+    size_t mem_bytes; /* of it all; of a lot, its part */
 };
 #define BLOCK_OFF_BAD 0x80000000u
 

@@ -17,4 +17,13 @@ MUST_USE enum st seg_block_msgs(const struct seg_bh *bh, const uint8_t *raw, uin
 MUST_USE enum st seg_block_load(const struct seg_io *io, const struct seg_bidx *line,
                                 uint64_t file_id, uint32_t block_no, uint32_t crc_seed,
                                 struct seg_scratch *sc, struct block **b_out, struct err *err);
+
+struct lot;
+/* The same of what was read before: head and body, as long as `line` says, stand at `bytes`, in
+ * `lot`; a body that is stored as it is stays there, and the block holds a reference. lot NULL: it
+ * is copied. */
+MUST_USE enum st seg_block_of_lot(const struct seg_io *io, const struct seg_bidx *line,
+                                  uint64_t file_id, uint32_t block_no, uint32_t crc_seed,
+                                  const uint8_t *bytes, struct lot *lot, struct seg_scratch *sc,
+                                  struct block **b_out, struct err *err);
 #endif

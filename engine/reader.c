@@ -8,15 +8,20 @@
 
 #include "engine/base/mutex.h"
 #include "engine/block_decode.h"
+#include "engine/lot.h"
 
 #define TASKS_MAX 4u
 #define QUEUE_DEFAULT 1024u
-#define AHEAD_MAX 32u
-#define AHEAD_BYTES_MAX (4 * MIB) /* large messages: fewer blocks ahead */
+#define AHEAD_MAX 64u
+#define AHEAD_BYTES_MAX (8 * MIB) /* large messages: fewer blocks ahead */
 #define LOT_MAX 32u               /* blocks that one transfer brings */
+/* Lots that blocks may hold, whether cached or being sent: what the cache counts of them may be
+ * little. Enough for what readers in order leave, and for one that a client takes slowly. */
+#define LOTS_MAX 20u
+#define LOTS_FREE_MAX 4u
 /* A file that was read as often as this past the page cache is wanted by many: from then on it goes
- * through it. */
-#define COLD_READS 2u
+ * through it. Filling the cache costs several times what a transfer past it does. */
+#define COLD_READS 8u
 
 struct waiter {
     reader_cb cb; /* NULL: forgotten */
@@ -47,7 +52,9 @@ struct task {
     struct reader_pool *pool;
     struct env_task *t;
     struct seg_scratch sc; /* task only */
-    uint8_t *pages;        /* owned; SEG_BULK_BYTES, or NULL; task only */
+    struct lot *lot;       /* owned reference, or NULL; task only */
+    size_t lot_used;       /* bytes of it that transfers have filled */
+    uint8_t *pages; /* owned; SEG_BULK_BYTES, or NULL; where no lot is to be had; task only */
 };
 
 struct reader_pool {
@@ -55,6 +62,7 @@ struct reader_pool {
     struct reader_opts o;
     struct base_mutex mutex;
     struct queue wanted, ahead, done; /* guarded by: mutex */
+    struct lot_pool *lots;            /* owned */
     struct task tasks[TASKS_MAX];
     unsigned ntasks;
     struct request **table; /* owned; requests in flight by block; owner only */
@@ -130,10 +138,40 @@ static uint64_t lot_bytes(const struct seg_view *v, uint32_t first, uint32_t las
     return align_up(end, SEG_PAGE) - (from - from % SEG_PAGE);
 }
 
+/* What one transfer brought. */
+struct brought {
+    const uint8_t *bytes; /* borrowed of the task; NULL: nothing */
+    uint64_t off;
+    size_t len;
+    struct lot *lot; /* borrowed of the task; NULL: what is wanted of it has to be copied */
+};
+
+/* Memory for a transfer: what is free of the task's lot, else a new one, else pages that are used
+ * again for the next transfer. */
+static uint8_t *transfer_room(struct task *t, size_t len, struct lot **lot_out)
+{
+    if (t->lot != NULL && lot_is_mine(t->lot)) {
+        t->lot_used = 0; /* nothing of it stayed */
+    } else if (t->lot == NULL || LOT_BYTES - t->lot_used < len) {
+        lot_release(t->lot);
+        t->lot = lot_get(t->pool->lots);
+        t->lot_used = 0;
+    }
+    *lot_out = t->lot;
+    if (t->lot != NULL) {
+        t->lot_used += len;
+        return t->lot->pages + t->lot_used - len;
+    }
+    if (t->pages == NULL) {
+        t->pages = base_pages(SEG_BULK_BYTES);
+    }
+    return t->pages;
+}
+
 /* Large blocks that follow each other come with one transfer past the page cache. Failing is no
  * error: each block is then read by itself. */
-static void read_ahead(struct task *t, const struct seg_view *v, struct seg_io *io, uint32_t first,
-                       size_t n)
+static void read_ahead(struct task *t, const struct seg_view *v, const struct seg_io *io,
+                       uint32_t first, size_t n, struct brought *out)
 {
     uint64_t from = block_off(v, first);
     from -= from % SEG_PAGE;
@@ -143,16 +181,29 @@ static void read_ahead(struct task *t, const struct seg_view *v, struct seg_io *
         atomic_load(&v->file->past_cache) > COLD_READS * v->row.durable_len) {
         return;
     }
-    if (t->pages == NULL) {
-        t->pages = base_pages(SEG_BULK_BYTES);
-    }
+    uint8_t *room = transfer_room(t, (size_t)len, &out->lot);
     size_t got = 0;
-    if (env_pread_direct(io->env, io->f, t->pages, (size_t)len, from, &got, NULL) == ST_OK) {
+    if (env_pread_direct(io->env, io->f, room, (size_t)len, from, &got, NULL) == ST_OK) {
         atomic_fetch_add(&v->file->past_cache, got);
-        io->ahead = t->pages;
-        io->ahead_off = from;
-        io->ahead_len = got;
+        out->bytes = room;
+        out->off = from;
+        out->len = got;
     }
+}
+
+static enum st load_one(struct task *t, const struct seg_view *v, const struct seg_io *io,
+                        uint32_t block_no, const struct brought *all, struct block **b_out,
+                        struct err *err)
+{
+    struct segs *s = t->pool->o.segs;
+    const struct seg_bidx *line = &v->bidx[block_no];
+    uint64_t off = block_off(v, block_no);
+    if (all->bytes == NULL || line->stored_len == 0 ||
+        off + SEG_BLOCK_HEAD + line->stored_len > all->off + all->len) {
+        return load_block(s, v, io, block_no, &t->sc, b_out, err);
+    }
+    return seg_block_of_lot(io, line, v->file->id, block_no, s->crc_seed,
+                            all->bytes + (off - all->off), all->lot, &t->sc, b_out, err);
 }
 
 /* The requests are for blocks of one view that follow each other. */
@@ -162,15 +213,16 @@ static void serve(struct task *t, struct request *const *lot, size_t n)
     struct segs *s = p->o.segs;
     const struct seg_view *v = lot[0]->view;
     struct seg_io io;
+    struct brought brought = {0};
     struct err err = {0};
     enum st st = open_view(s, v, &io, &err);
     if (st == ST_OK) {
-        read_ahead(t, v, &io, lot[0]->block_no, n);
+        read_ahead(t, v, &io, lot[0]->block_no, n, &brought);
     }
     for (size_t i = 0; i < n; i++) {
         struct request *r = lot[i];
         r->err = err;
-        r->st = st != ST_OK ? st : load_block(s, v, &io, r->block_no, &t->sc, &r->b, &r->err);
+        r->st = st != ST_OK ? st : load_one(t, v, &io, r->block_no, &brought, &r->b, &r->err);
         if (r->st == ST_OK) {
             blockcache_put(p->o.cache, r->b);
         }
@@ -249,6 +301,7 @@ enum st reader_pool_create(struct env *env, const struct reader_opts *opts,
     p->table = base_calloc(buckets, sizeof(struct request *));
     p->table_mask = buckets - 1;
     base_mutex_init(&p->mutex);
+    p->lots = lot_pool_create(opts->lots_max != 0 ? opts->lots_max : LOTS_MAX, LOTS_FREE_MAX);
     for (unsigned i = 0; i < p->o.tasks; i++) {
         p->tasks[i].pool = p;
         enum st st = env_task_start(env, "reader", 0, step, &p->tasks[i], &p->tasks[i].t, err);
@@ -283,6 +336,7 @@ void reader_pool_destroy(struct reader_pool *p)
         env_task_stop(p->env, p->tasks[i].t);
         seg_scratch_fini(&p->tasks[i].sc);
         base_pages_free(p->tasks[i].pages, SEG_BULK_BYTES);
+        lot_release(p->tasks[i].lot);
     }
     for (size_t i = 0; i <= p->table_mask; i++) {
         while (p->table[i] != NULL) {
@@ -291,6 +345,7 @@ void reader_pool_destroy(struct reader_pool *p)
             request_free(r);
         }
     }
+    lot_pool_destroy(p->lots);
     base_mutex_destroy(&p->mutex);
     base_free(p->table);
     base_free(p);

@@ -18,6 +18,7 @@ struct reader_opts {
     struct blockcache *cache;    /* borrowed */
     unsigned tasks;              /* 1..4; 0 = 2 */
     unsigned queue_max;          /* requests in flight; 0 = 1024; beyond: ST_FULL */
+    unsigned lots_max;           /* lots that blocks may stand in (lot.h); 0 = 20 */
     void (*doorbell)(void *arg); /* on a reader task, when completions wait */
     void *doorbell_arg;
     seg_damage_fn

@@ -100,10 +100,6 @@ struct seg_io {
     struct env_file *f;
     const uint8_t *uuid;
     uint64_t limit; /* bytes from here on do not exist */
-    /* What was read of the file ahead of need: served from here. Borrowed; may be NULL. */
-    const uint8_t *ahead;
-    uint64_t ahead_off;
-    size_t ahead_len;
 };
 /* Reads exactly len bytes. ST_CORRUPT when the file ends before; ST_IO. */
 MUST_USE enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off,
@@ -121,6 +117,8 @@ MUST_USE enum st seg_io_stored(const struct seg_io *io, uint64_t off, uint32_t s
 MUST_USE enum st seg_io_block(const struct seg_io *io, uint64_t off, uint32_t stored_hint,
                               struct seg_scratch *sc, struct seg_bh *bh_out, uint8_t **raw_out,
                               struct err *err);
+/* A frame says its size: what does not fit the head is refused before memory is taken for it. */
+MUST_USE bool seg_body_plausible(const struct seg_bh *bh, const uint8_t *stored);
 /* True when a stored body is the one its head was written for. */
 MUST_USE bool seg_body_check(const struct seg_bh *bh, const uint8_t uuid[16], uint64_t off,
                              const uint8_t *stored);

@@ -34,10 +34,6 @@ enum st seg_io_read(const struct seg_io *io, void *buf, size_t len, uint64_t off
         return err_set(err, ST_CORRUPT, 0, "bytes %llu+%zu lie past the end at %llu",
                        (unsigned long long)off, len, (unsigned long long)io->limit);
     }
-    if (off >= io->ahead_off && off + len <= io->ahead_off + io->ahead_len) {
-        memcpy(buf, io->ahead + (off - io->ahead_off), len);
-        return ST_OK;
-    }
     size_t got = 0;
     enum st st = env_pread(io->env, io->f, buf, len, off, &got, err);
     if (st == ST_OK && got != len) {
@@ -85,8 +81,7 @@ enum st seg_body_decode(const struct seg_bh *bh, const uint8_t uuid[16], uint64_
     return !ZSTD_isError(n) && n == bh->raw_len ? ST_OK : ST_CORRUPT;
 }
 
-/* A frame says its size: what does not fit the header is refused before memory is taken for it. */
-static bool raw_len_plausible(const struct seg_bh *bh, const uint8_t *stored)
+bool seg_body_plausible(const struct seg_bh *bh, const uint8_t *stored)
 {
     return bh->codec == SEG_CODEC_RAW ||
            ZSTD_getFrameContentSize(stored, bh->stored_len) == bh->raw_len;
@@ -145,7 +140,7 @@ enum st seg_io_stored(const struct seg_io *io, uint64_t off, uint32_t stored_hin
             return st;
         }
     }
-    if (!raw_len_plausible(&bh, sc->stored + SEG_BLOCK_HEAD)) {
+    if (!seg_body_plausible(&bh, sc->stored + SEG_BLOCK_HEAD)) {
         return err_set(err, ST_CORRUPT, 0, "block at %llu is damaged", (unsigned long long)off);
     }
     return ST_OK;

@@ -577,7 +577,7 @@ void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_
 /* Asked for in lots, so that one waking of the readers serves several blocks. */
 enum { HELD_BLOCKS = 4, READ_AHEAD_BLOCKS = 8, READ_AHEAD_LOT = 4 };
 /* Large messages are a block each, and come with few large transfers. */
-enum { LARGE_AHEAD_BLOCKS = 32, LARGE_AHEAD_LOT = 8 };
+enum { LARGE_AHEAD_BLOCKS = 64, LARGE_AHEAD_LOT = 8 };
 
 static void hold(struct store_stream *s, struct block *b)
 {
@@ -695,6 +695,27 @@ static enum stream_read from_block(struct block *b, uint64_t seq, struct msg *m_
     return st == ST_OK ? STREAM_READ_OK : STREAM_READ_DAMAGED; /* live, but not there: lost */
 }
 
+static bool is_large(const struct seg_view *v, uint32_t block_no)
+{
+    return v->bidx[block_no].stored_len > LIM_BLOCK_BYTES_TARGET;
+}
+
+/* A reader in order has come to this block: now and then what it will want is asked for, also
+ * across the end of a segment. */
+static void read_on(struct store_stream *s, size_t seg, uint32_t block_no)
+{
+    struct seg_view *v = s->segs->v[seg];
+    bool large = is_large(v, block_no);
+    if (block_no % (large ? LARGE_AHEAD_LOT : READ_AHEAD_LOT) != 0) {
+        return;
+    }
+    uint32_t want = large ? LARGE_AHEAD_BLOCKS : READ_AHEAD_BLOCKS, left = v->ndata - 1 - block_no;
+    reader_prefetch(s->eng->pool, v, block_no + 1, want);
+    if (left < want && seg + 1 < s->segs->n) {
+        reader_prefetch(s->eng->pool, s->segs->v[seg + 1], 0, want - left);
+    }
+}
+
 enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_sequential,
                              struct msg *m_out, stream_read_fn fn, void *arg)
 {
@@ -718,10 +739,8 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
         if (hint_sequential) {
             reader_passed(s->eng->pool, b);
         }
-        bool large = v->bidx[block_no].stored_len > LIM_BLOCK_BYTES_TARGET;
-        if (hint_sequential && block_no % (large ? LARGE_AHEAD_LOT : READ_AHEAD_LOT) == 0) {
-            reader_prefetch(s->eng->pool, v, block_no + 1,
-                            large ? LARGE_AHEAD_BLOCKS : READ_AHEAD_BLOCKS);
+        if (hint_sequential) {
+            read_on(s, i, block_no);
         }
     }
     if (b != NULL) {
@@ -733,8 +752,9 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
     struct read_wait *w = base_malloc(sizeof *w);
     *w = (struct read_wait){s, fn, arg, 0, 0, hint_sequential, s->reads};
     seg_view_block_range(v, block_no, &w->lo, &w->hi);
-    enum st st = reader_submit(s->eng->pool, v, block_no, hint_sequential ? READ_AHEAD_BLOCKS : 0,
-                               read_done, w);
+    unsigned ahead = is_large(v, block_no) ? LARGE_AHEAD_BLOCKS : READ_AHEAD_BLOCKS;
+    enum st st =
+        reader_submit(s->eng->pool, v, block_no, hint_sequential ? ahead : 0, read_done, w);
     if (st == ST_OK) {
         s->reads = w;
         return STREAM_READ_PENDING;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "engine/base/env_sim.h"
+#include "engine/lot.h"
 #include "tests/lib/seg_fixture.h"
 
 #define NMSGS 400u
@@ -28,6 +29,7 @@ static size_t huge_size_of(uint64_t seq)
 
 struct world {
     fix_size_fn size_of; /* NULL: size_of */
+    unsigned lots_max;
     struct env_sim *sim; /* NULL: the real one */
     struct seg_fix f;
     struct msg_set m;
@@ -48,7 +50,9 @@ static void world_open(struct world *w, bool simulated, unsigned queue_max, uint
     struct err err = {0};
     struct seg_flush_result out;
     fix_size_fn size = w->size_of;
+    unsigned lots_max = w->lots_max;
     memset(w, 0, sizeof(*w));
+    w->lots_max = lots_max;
     if (simulated) {
         w->sim = env_sim_create(5);
         assert_int_equal(env_mkdir(env_sim_env(w->sim), "/r", &err), ST_OK);
@@ -73,6 +77,7 @@ static void world_open(struct world *w, bool simulated, unsigned queue_max, uint
     struct reader_opts o = {.segs = w->f.segs,
                             .cache = w->cache,
                             .queue_max = queue_max,
+                            .lots_max = w->lots_max,
                             .doorbell = ring,
                             .doorbell_arg = &w->rings,
                             .damage = v.damage,
@@ -317,11 +322,64 @@ static void large_blocks_come_in_lots(void **state)
     assert_int_equal(a.corrupt, 1);
     blockcache_forget_file(w.cache, seg_view_file_id(w.v));
     uint64_t ops = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 9; i++) {
         ops = read_in_lots(&w, 7);
     }
     assert_in_range(ops, 60, 70);
     world_close(&w);
+}
+
+/* Blocks that stand in lots hold them; when there are no more, blocks are copied out. */
+static void few_lots(void **state)
+{
+    (void)state;
+    struct world w = {.size_of = huge_size_of, .lots_max = 2};
+    world_open(&w, true, 0, 64 * MIB);
+    for (int round = 0; round < 3; round++) {
+        struct block *held[60];
+        size_t in_lots = 0;
+        for (uint32_t i = 0; i < w.v->ndata; i += 20) {
+            reader_prefetch(w.pool, w.v, i, 20);
+            env_sim_run(w.sim, 1000);
+            reader_poll(w.pool);
+        }
+        for (uint32_t i = 0; i < w.v->ndata; i++) {
+            held[i] = reader_get(w.pool, w.v, i);
+            assert_non_null(held[i]);
+            in_lots += held[i]->lot != NULL;
+        }
+        blockcache_forget_file(w.cache, seg_view_file_id(w.v));
+        for (uint32_t i = 0; i < w.v->ndata; i++) {
+            struct msg m;
+            assert_int_equal(block_msg(held[i], 0, &m), ST_OK);
+            assert_true(msg_is_right(&m, 9, huge_size_of));
+            block_release(held[i]);
+        }
+        assert_in_range(in_lots, 10, 50);
+    }
+    world_close(&w);
+}
+
+static void lot_pool(void **state)
+{
+    (void)state;
+    struct lot_pool *p = lot_pool_create(3, 1);
+    struct lot *a = lot_get(p), *b = lot_get(p), *c = lot_get(p);
+    assert_null(lot_get(p));
+    assert_true(lot_is_mine(a));
+    lot_acquire(a);
+    assert_false(lot_is_mine(a));
+    lot_release(a);
+    lot_release(a);
+    lot_release(b);
+    assert_ptr_equal(lot_get(p), a); /* the one that is kept */
+    memset(c->pages, 1, LOT_BYTES);
+    lot_release(a);
+    lot_pool_destroy(p);
+    assert_int_equal(c->pages[LOT_BYTES - 1], 1); /* outlives it */
+    lot_release(c);
+    lot_release(NULL);
+    lot_pool_destroy(NULL);
 }
 
 static void passed_blocks_go(void **state)
@@ -394,6 +452,7 @@ int main(void)
         cmocka_unit_test(damage_and_drop),   cmocka_unit_test(cache_is_bounded),
         cmocka_unit_test(large_bodies),      cmocka_unit_test(passed_blocks_go),
         cmocka_unit_test(real_tasks),        cmocka_unit_test(large_blocks_come_in_lots),
+        cmocka_unit_test(few_lots),          cmocka_unit_test(lot_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
