@@ -127,7 +127,11 @@ void api_error_put(struct json_out *j, const struct api_error *e)
 {
     json_out_open(j, "error");
     json_out_i64(j, "code", e->code);
-    json_out_i64(j, "err_code", (int64_t)e->err_code);
-    json_out_str(j, "description", e->text);
+    if (e->err_code != 0) { /* another server's error may be empty */
+        json_out_i64(j, "err_code", (int64_t)e->err_code);
+    }
+    if (e->text[0] != '\0') {
+        json_out_str(j, "description", e->text);
+    }
     json_out_end(j);
 }

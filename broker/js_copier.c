@@ -115,6 +115,7 @@ void js_copier_again(struct js_copier *c, const struct api_error *why)
     c->broken = true; /* what is under way is not waited for, nor what waits for room */
     if (why != NULL) {
         c->err = *why;
+        c->failed = true;
     }
     c->state = COPIER_WAIT;
     uint64_t ms = JS_COPIER_RETRY_MIN_MS << (c->fails < 6 ? c->fails : 6);
@@ -155,7 +156,7 @@ static void sign_of_life(struct js_copier *c)
         return;
     }
     c->fails = 0;
-    c->err = (struct api_error){0};
+    c->failed = false;
     if (c->state != COPIER_RUN) {
         c->state = COPIER_RUN;
         brk_timer_start(c->timer, JS_COPIER_CHECK_MS, 0);
@@ -233,10 +234,9 @@ static void on_deliver(void *arg, const struct brk_msg *m)
 /* --- the request ------------------------------------------------------------------------------ */
 
 struct answer {
-    struct api_error err;
     int64_t err_code, code;
     char *description, *name, *durable, *ack; /* owned */
-    bool has_config;
+    bool has_config, has_error;
     uint64_t sseq, cseq;
 };
 static const struct json_field error_fields[] = {
@@ -270,9 +270,20 @@ static enum st read_config(void *base, size_t offset, struct json_object *v, str
     return json_in_decode(&d, v, &config_schema, base, err);
 }
 
+static enum st read_error(void *base, size_t offset, struct json_object *v, struct err *err)
+{
+    struct json_decode d = {0};
+    (void)offset;
+    if (v == NULL) {
+        return ST_OK;
+    }
+    ((struct answer *)base)->has_error = true; /* an empty one, too */
+    return json_in_decode(&d, v, &error_schema, base, err);
+}
+
 static const struct json_field answer_fields[] = {
     {"name", JSON_STRING, offsetof(struct answer, name), NULL, NULL},
-    {"error", JSON_OBJECT, 0, NULL, &error_schema},
+    {"error", JSON_CUSTOM, 0, read_error, NULL},
     {"delivered", JSON_OBJECT, 0, NULL, &delivered_schema},
     {"config", JSON_CUSTOM, 0, read_config, NULL},
 };
@@ -349,7 +360,7 @@ static void on_answer(void *arg, const struct brk_msg *m)
         js_copier_again(c, NULL);
     } else if (st != ST_OK) {
         not_json(c);
-    } else if (a.code != 0) {
+    } else if (a.has_error) {
         refused(c, &a);
     } else if (!a.has_config) {
         nothing_made(c);
@@ -697,7 +708,7 @@ static void put_info(struct json_out *j, const struct js_copier *c)
     js_origin_put_external(j, &c->origin);
     json_out_u64(j, "lag", c->lag);
     json_out_i64(j, "active", c->last_ms < 0 ? -1 : (now - c->last_ms) * NS_PER_MS);
-    if (c->err.code != 0) {
+    if (c->failed) {
         api_error_put(j, &c->err);
     }
     bool begun = !c->mirror || c->last_ms >= 0; /* upstream shows a mirror's filter from then on */

@@ -66,6 +66,7 @@ struct js_copier {
     bool durable;   /* it keeps for us what is not acknowledged (work queue, interest) */
     unsigned fails; /* starts without a message or heartbeat since */
     struct api_error err;
+    bool failed;     /* err is shown; an origin may answer with an empty one */
     uint64_t cseq;   /* of the consumer's last message */
     uint64_t lag;    /* messages behind it */
     int64_t last_ms; /* last sign of life; -1 = never */

@@ -458,6 +458,31 @@ REFUSED = [
 ]
 
 
+ODD_ANSWERS = [  # what answers where a consumer was asked for, and the error that is shown of it
+    ("{\"error\":{}}", {"code": 0}),
+    ("{\"error\":{\"code\":5}}", {"code": 5}),
+    ("{\"error\":{\"err_code\":10059,\"description\":\"e\"}}", {"code": 0, "err_code": 10059, "description": "e"}),
+    ("{\"error\":{},\"config\":{\"name\":\"x\"},\"name\":\"x\"}", {"code": 0}),
+    ("{\"error\":null}", {"code": 500, "err_code": 10045, "description": "invalid consumer create response"}),
+    ("{}", {"code": 500, "err_code": 10045, "description": "invalid consumer create response"}),
+]
+
+
+def odd_answers(srv):
+    with natsraw.Conn(port=srv.port) as c, natsraw.Conn(port=srv.port) as origin:
+        sid = origin.sub("odd.CONSUMER.CREATE.>")
+        origin.ping()
+        for text, want in ODD_ANSWERS:
+            create(c, "ODD", sources=[{"name": "O", "external": {"api": "odd", "deliver": "odd.d"}}])
+            origin.pub(origin.next(sid, 10).reply, text)
+            until("an error shows", lambda: "error" in info(c, "ODD")["sources"][0])
+            got = info(c, "ODD")["sources"][0]["error"]
+            assert got == want, (text, got, want)
+            c.api("STREAM.DELETE.ODD")
+            while not origin.none(sid, 0.05):
+                origin.next(sid)
+
+
 def refusals(srv):
     with natsraw.Conn(port=srv.port) as c:
         create(c, "O", subjects=["o.>"])
@@ -574,7 +599,8 @@ def gaps(srv):
             assert c.api("STREAM.DELETE." + name)["success"]
 
 
-ALL = [mirror_copies, gaps, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue, counters, given_consumer, refusals, killed,
+ALL = [mirror_copies, gaps, mirror_starts, origin_comes_later, promotion, mirror_direct, sources, transforms, work_queue,
+       counters, given_consumer, odd_answers, refusals, killed,
        sources_killed, command_line]
 
 
