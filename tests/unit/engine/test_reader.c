@@ -322,7 +322,7 @@ static void large_blocks_come_in_lots(void **state)
     assert_int_equal(a.corrupt, 1);
     blockcache_forget_file(w.cache, seg_view_file_id(w.v));
     uint64_t ops = 0;
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 3; i++) {
         ops = read_in_lots(&w, 7);
     }
     assert_in_range(ops, 60, 70);
