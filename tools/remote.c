@@ -8,6 +8,9 @@
 #include "engine/store_scan.h"
 #include "tools/remote_int.h"
 
+#define RECONNECTS_MAX 10
+#define RECONNECT_WAIT_MS 1000
+
 /* --- hand-over from libnats ------------------------------------------------------------------- */
 
 static void take_in(struct remote *r, uint64_t id, natsMsg *m)
@@ -580,6 +583,13 @@ static natsStatus put_options(natsOptions *o, const struct remote_opts *opts)
     }
     if (s == NATS_OK) {
         s = natsOptions_SetTimeout(o, 5000);
+    }
+    if (s ==
+        NATS_OK) { /* a server may start again; one that does not is told (remote_cons_timer) */
+        s = natsOptions_SetMaxReconnect(o, RECONNECTS_MAX);
+    }
+    if (s == NATS_OK) {
+        s = natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MS);
     }
     if (s == NATS_OK && opts->user != NULL) {
         s = natsOptions_SetUserInfo(o, opts->user, opts->password == NULL ? "" : opts->password);

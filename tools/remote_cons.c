@@ -65,11 +65,17 @@ int64_t remote_cons_timer(struct store_cons *c, int64_t now_ns)
     if (c->outstanding == 0 || c->failed != ST_OK) {
         return INT64_MAX;
     }
+    if (natsConnection_IsClosed(c->s->r->nc)) {
+        c->failed = ST_IO; /* the server did not come back */
+        tell_ready(c);
+        return INT64_MAX;
+    }
     if (c->deadline_ns <= now_ns) {
         c->outstanding = 0;
         ask(c);
     }
-    return c->deadline_ns;
+    int64_t look_ns = now_ns + NS_PER_S; /* whether the server is there */
+    return c->deadline_ns < look_ns ? c->deadline_ns : look_ns;
 }
 
 /* --- what comes ------------------------------------------------------------------------------- */
