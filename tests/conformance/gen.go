@@ -553,7 +553,7 @@ func (g *gen) consumerField(s string, cfg obj) {
 		case "by_start_sequence":
 			cfg["opt_start_seq"] = pick(g, 0, 1, 1, 1+g.msgIDs/8, 1000) // none that messages reach later
 		case "by_start_time":
-			cfg["opt_start_time"] = pick(g, "2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z", "x", "2020-01-01T00:00:00.123456789+02:00")
+			cfg["opt_start_time"] = pick(g, "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z", "x", "2020-01-01T00:00:00.123456789+02:00")
 		}
 	case 5, 6, 7:
 		cfg["filter_subject"] = pick(g, g.subject(s), b+".*", b+".>", "x.y", ">", "", "a..b", g.subject(s))
