@@ -14,7 +14,7 @@ bench-progs: $(BENCH_PROGS)
 bench: all $(BENCH_PROGS) ## figures beside nats-server from the Go registry: make bench [ROW=part] [RUNS=5] [SCALE=1] [LARGE=1]
 	@MILLRACE=$(BIN)/millrace LOAD=$(B)/tests/bench/load python3 tests/bench/bench.py --runs $(or $(RUNS),5) \
 	  --row "$(ROW)" --scale $(or $(SCALE),1) $(if $(JSON),--json "$(JSON)") $(if $(LARGE),--large)
-bench-floor: all $(BENCH_PROGS) ## synchronous publishing beside what sockets and disk alone allow
-	@MILLRACE=$(BIN)/millrace PROGS=$(B)/tests/bench python3 tests/bench/floor.py --runs $(or $(RUNS),3)
+bench-floor: all $(BENCH_PROGS) ## beside what sockets and disk alone allow: synchronous publishing; OBJECTS=1: object put
+	@MILLRACE=$(BIN)/millrace PROGS=$(B)/tests/bench python3 tests/bench/floor.py --runs $(or $(RUNS),3) $(if $(OBJECTS),--objects)
 bench-restart: all ## restart after SIGKILL of 5 million messages, with 1,000 checked reads
 	@MILLRACE=$(BIN)/millrace python3 tests/bench/restart.py
