@@ -1,6 +1,7 @@
 /* Offline check of a whole store: every checksum of every file, each finding with its place
  * (jsadmin check). */
 #include "engine/eng.h"
+#include "engine/extent.h"
 
 #include <stdio.h>
 
@@ -63,6 +64,17 @@ static enum st nothing(void *arg, uint64_t lsn, const struct rec *r, const uint8
     return ST_OK;
 }
 
+static enum st check_extent(void *arg, uint64_t lsn, uint32_t gid, const struct msg *m,
+                            const struct msg_extent *x, uint8_t *out, size_t len, struct err *err)
+{
+    struct check *k = arg;
+    const struct store_stream *s = eng_stream_by_gid(k->e, gid);
+    if (s == NULL || s->dropped || lsn <= s->flushed_lsn) {
+        return ST_NOTFOUND;
+    }
+    return segs_read_extent(k->e->segs, gid, x, m->seq, out, len, err);
+}
+
 static void no_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
                      const struct seq_runs *removed)
 {
@@ -97,8 +109,11 @@ static enum st check_journal(struct check *k, struct err *err)
                          .file_max_bytes = e->opts.journal_file_max_bytes,
                          .window_bytes = e->opts.journal_window_bytes};
     memcpy(jo.store_uuid, e->ident.store_uuid, 16);
-    struct jr_visitor v = {
-        .arg = k, .record = nothing, .claim = no_claim, .damage = journal_finding};
+    struct jr_visitor v = {.arg = k,
+                           .record = nothing,
+                           .extent = check_extent,
+                           .claim = no_claim,
+                           .damage = journal_finding};
     struct jr_check_report r = {0};
     enum st st = jr_check(e->env, &jo, e->load_checkpoint_lsn, e->load_end_lsn, &v, &r, err);
     k->out->journal_files = r.files;

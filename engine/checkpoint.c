@@ -31,14 +31,6 @@
 
 /* --- C1: freeze (owner) ----------------------------------------------------------------------- */
 
-/* As segments keep it: 0 = does not expire by itself. */
-static int64_t expires_ns(const uint8_t *p)
-{
-    struct msg m;
-    int64_t at = msg_get(p, get_u32le(p), &m) == ST_OK ? msg_expires_ns(&m) : 0;
-    return at == INT64_MAX ? 0 : at;
-}
-
 static void take_tail(struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
@@ -58,24 +50,7 @@ static void take_tail(struct ckpt_unit *u)
     for (uint64_t seq = tail_next(t, 0); seq != 0; seq = tail_next(t, seq + 1)) {
         const uint8_t *p = tail_get(t, seq, NULL);
         u->msgs[u->nmsgs++] =
-            (struct seg_src){.msg = p, .len = get_u32le(p), .expire_ns = expires_ns(p)};
-    }
-}
-
-/* A small tail stands in the row: flushed_seq, then the messages, 8 B aligned. */
-static void make_blob(struct ckpt_unit *u, bool with_msgs)
-{
-    size_t len = 8;
-    for (size_t i = 0; with_msgs && i < u->nmsgs; i++) {
-        len += align_up(u->msgs[i].len, 8);
-    }
-    u->tail = base_calloc(1, len);
-    u->tail_len = len;
-    put_u64le(u->tail, with_msgs ? u->s->flushed_seq : u->last_seq);
-    len = 8;
-    for (size_t i = 0; with_msgs && i < u->nmsgs; i++) {
-        memcpy(u->tail + len, u->msgs[i].msg, u->msgs[i].len);
-        len += align_up(u->msgs[i].len, 8);
+            (struct seg_src){.msg = p, .len = get_u32le(p), .expire_ns = ckpt_expires_ns(p)};
     }
 }
 
@@ -230,7 +205,7 @@ static void freeze(struct eng *e, struct store_stream *s)
     take_tail(u);
     take_removed(u);
     take_dead_segments(u);
-    make_blob(u, u->blob_only);
+    ckpt_make_blob(u, u->blob_only);
     u->active = active_view(u);
     if (u->active != NULL) {
         seg_view_acquire(u->active);
@@ -238,6 +213,9 @@ static void freeze(struct eng *e, struct store_stream *s)
     u->next_segno = s->segs != NULL ? s->segs->next_segno : 1;
     u->prev_last_seq = s->flushed_seq;
     u->segment_bytes = s->eng->opts.segment_bytes;
+    if (s->extents != NULL) {
+        extents_boundary(s->extents, s->last_seq, k->generation + 1, u->next_segno);
+    }
 }
 
 /* --- C2, C3: write and sync (flusher) --------------------------------------------------------- */
@@ -249,6 +227,9 @@ static void flush_unit(struct eng *e, struct ckpt_unit *u, uint64_t generation)
             u->st = segs_drop_stream(e->segs, u->gid, &u->err);
         }
         return;
+    }
+    if (u->s->extents != NULL) {
+        extents_take(u->s->extents, u->last_seq, &u->extents);
     }
     if (u->blob_only || u->nmsgs == 0) {
         return;
@@ -266,6 +247,8 @@ static void flush_unit(struct eng *e, struct ckpt_unit *u, uint64_t generation)
         .floor = u->first_seq,
         .removed = &u->removed,
         .segment_bytes = u->segment_bytes,
+        .extents = u->extents.v,
+        .nextents = u->extents.n,
     };
     u->st = seg_flush(e->segs, &req, &u->flushed, &u->err);
     if (u->st == ST_OK) {
@@ -532,6 +515,7 @@ void ckpt_add_view(struct store_stream *s, struct seg_view *v)
         set->cap = set->cap == 0 ? 4 : set->cap * 2;
         set->v = base_realloc(set->v, set->cap * sizeof(struct seg_view *));
     }
+    ASSERT(set->n == 0 || set->v[set->n - 1]->row.segno < v->row.segno);
     set->v[set->n++] = v;
     set->next_segno = u64_max(set->next_segno, v->row.segno + 1);
 }
@@ -578,6 +562,9 @@ static void publish_unit(struct eng *e, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
     drop_dead(s, u);
+    if (s->extents != NULL) {
+        jr_placed_done(e->jr, extents_done(s->extents, &u->extents));
+    }
     for (size_t i = 0; i < u->flushed.n; i++) {
         struct seg_flushed *f = &u->flushed.v[i];
         if (f->replaces_active) {
@@ -642,6 +629,9 @@ static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
 
 static void unit_fini(struct ckpt_unit *u)
 {
+    if (u->extents.n > 0) { /* else the stream may be gone */
+        extents_undone(u->s->extents, &u->extents);
+    }
     for (size_t i = 0; i < u->nchunks; i++) {
         jr_chunk_release(u->chunks[i]);
     }
@@ -671,6 +661,10 @@ static void unit_fini(struct ckpt_unit *u)
 static void publish_dropped(struct eng *e, struct ckpt_unit *u)
 {
     struct store_stream *s = u->s;
+    if (s->extents != NULL) { /* the tombstone keeps replay from asking for them */
+        extents_take(s->extents, UINT64_MAX, &u->extents);
+        jr_placed_done(e->jr, extents_done(s->extents, &u->extents));
+    }
     if (u->forget) {
         eng_stream_forget(e, s);
         stream_free(s);
@@ -919,6 +913,27 @@ static bool durable(struct eng *e)
     return false;
 }
 
+/* Some unit's messages may be on their way to files of their own. */
+static bool has_extents(const struct ckpt *k)
+{
+    for (size_t i = 0; i < k->nunits; i++) {
+        if (!k->units[i].dropped && k->units[i].s->extents != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void hand_over(struct eng *e)
+{
+    struct ckpt *k = e->ckpt;
+    bool ready = e->done_ticket >= k->freeze_ticket || !has_extents(k);
+    atomic_store_explicit(&k->phase, ready ? CKPT_WRITING : CKPT_FROZEN, memory_order_release);
+    if (ready) {
+        env_task_wake(e->env, k->flusher);
+    }
+}
+
 void ckpt_poll(struct eng *e)
 {
     struct ckpt *k = e->ckpt;
@@ -939,11 +954,13 @@ void ckpt_poll(struct eng *e)
         enum lap lap = k->flusher != NULL ? due(e) : LAP_NONE;
         if (lap != LAP_NONE) {
             begin_lap(e, lap);
-            atomic_store_explicit(&k->phase, CKPT_WRITING, memory_order_release);
-            env_task_wake(e->env, k->flusher);
+            hand_over(e);
         }
         break;
     }
+    case CKPT_FROZEN:
+        hand_over(e);
+        break;
     case CKPT_WRITTEN: {
         enum st st = first_error(k, &err);
         if (st != ST_OK) {
@@ -986,6 +1003,7 @@ static uint64_t flusher_step(void *arg)
     int64_t now = env_boot_ns(e->env);
     if (now >= k->trim_at_ns) {
         jr_chunks_trim();
+        segs_trim(e->segs);
         k->trim_at_ns = now + SPACE_NS;
     }
     uint64_t free_bytes, total_bytes;
@@ -1115,7 +1133,7 @@ static void drain_lap(struct eng *e)
     if (atomic_load(&k->phase) == CKPT_COMMITTED) {
         err = k->commit_err;
         finish_lap(e, k->commit_st == ST_OK);
-    } else if (atomic_load(&k->phase) == CKPT_WRITTEN) {
+    } else if (atomic_load(&k->phase) == CKPT_WRITTEN || atomic_load(&k->phase) == CKPT_FROZEN) {
         (void)first_error(k, &err);
         finish_lap(e, false);
     }

@@ -4,9 +4,11 @@
 #define ENGINE_CHECKPOINT_H
 
 #include "engine/eng.h"
+#include "engine/extent.h"
 
 enum ckpt_phase {
     CKPT_IDLE,
+    CKPT_FROZEN,     /* owner waits for the freeze ticket: the lane may be writing extents */
     CKPT_WRITING,    /* flusher owns the units */
     CKPT_WRITTEN,    /* owner waits for the freeze ticket */
     CKPT_COMMITTING, /* catalogue owns the transaction */
@@ -50,6 +52,7 @@ struct ckpt_unit {
     size_t ndead;
     struct seg_view *active; /* owned reference */
     uint64_t next_segno, prev_last_seq, segment_bytes;
+    struct extent_list extents; /* owned: written by the lane, up to last_seq */
     struct seg_flush_result flushed;
     enum st st;
     struct err err;
@@ -89,6 +92,8 @@ struct ckpt {
     struct ckpt_request *requests, *running_requests; /* owned */
 };
 
+/* checkpoint_tail.c: the tail column of a frozen unit. */
+void ckpt_make_blob(struct ckpt_unit *u, bool with_msgs);
 /* Puts a view (one reference, taken over) behind the others; for recovery. */
 void ckpt_add_view(struct store_stream *s, struct seg_view *v);
 

@@ -25,7 +25,31 @@ void ckpt_tail_grew(struct store_stream *s)
     }
 }
 
+int64_t ckpt_expires_ns(const uint8_t *p)
+{
+    struct msg m;
+    int64_t at = msg_get(p, get_u32le(p), &m) == ST_OK ? msg_expires_ns(&m) : 0;
+    return at == INT64_MAX ? 0 : at;
+}
+
 /* --- tail column ------------------------------------------------------------------------------ */
+
+/* A small tail stands in the row: flushed_seq, then the messages, 8 B aligned. */
+void ckpt_make_blob(struct ckpt_unit *u, bool with_msgs)
+{
+    size_t len = 8;
+    for (size_t i = 0; with_msgs && i < u->nmsgs; i++) {
+        len += align_up(u->msgs[i].len, 8);
+    }
+    u->tail = base_calloc(1, len);
+    u->tail_len = len;
+    put_u64le(u->tail, with_msgs ? u->s->flushed_seq : u->last_seq);
+    len = 8;
+    for (size_t i = 0; with_msgs && i < u->nmsgs; i++) {
+        memcpy(u->tail + len, u->msgs[i].msg, u->msgs[i].len);
+        len += align_up(u->msgs[i].len, 8);
+    }
+}
 
 enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, size_t len)
 {

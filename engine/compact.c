@@ -26,6 +26,7 @@
  * touches it, in COMPACT_COMMITTING only the meta task. */
 #include "engine/compact.h"
 
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 
 #define STEP_BLOCKS 16u /* blocks copied between two looks at the clock */
@@ -36,6 +37,7 @@
 /* An active segment this large is rewritten when it is mostly dead, though it is not full. */
 #define ACTIVE_BYTES_MIN MIB
 #define DEAD_BYTES_MIN (64u * 1024u) /* of segments; less is not worth a checkpoint */
+#define BULKY_BYTES_MIN (8u * MIB)   /* of a segment that is not merged if its messages are large */
 #define MERGE_SLACK (256u * 1024u)   /* neighbours of like size are merged, small ones always */
 
 /* --- what may be left out --------------------------------------------------------------------- */
@@ -83,6 +85,9 @@ static bool to_be_erased(const struct store_stream *s, const struct seg_row *row
 static bool is_erased(const struct store_stream *s, const struct compact *k, uint64_t seq)
 {
     size_t i = s->segs != NULL ? seg_views_find(s->segs->v, s->segs->n, seq) : 0;
+    if (seq > s->flushed_seq) {
+        return false; /* a file that the lane wrote, or a flush under way, may bring it yet */
+    }
     if (s->segs == NULL || i >= s->segs->n || s->segs->v[i]->row.first_seq > seq) {
         return true;
     }
@@ -106,6 +111,13 @@ static bool chosen(const struct compact *k, const struct store_stream *s, const 
     return n < v->nmsgs && (all || n * 2 < v->nmsgs || to_be_erased(s, row));
 }
 
+/* Few messages, all large: copying them would cost much and save next to nothing. */
+static bool is_bulky(const struct seg_view *v)
+{
+    return v->row.durable_len >= BULKY_BYTES_MIN &&
+           v->row.durable_len / (v->nmsgs + 1) >= LIM_JOURNAL_LARGE_BYTES;
+}
+
 /* Two that are each less than half of a segment become one: copying as many bytes as they keep, and
  * each message at most once per doubling of the file that it is in. Not with one that is damaged,
  * or still being filled. */
@@ -118,7 +130,7 @@ static bool mergeable(const struct eng *e, const struct store_stream *s, size_t 
            b->row.durable_len < half &&
            a->row.durable_len <= b->row.durable_len * 2 + MERGE_SLACK &&
            b->row.durable_len <= a->row.durable_len * 2 + MERGE_SLACK &&
-           b->row.last_seq - a->row.first_seq < UINT32_MAX;
+           !(is_bulky(a) && is_bulky(b)) && b->row.last_seq - a->row.first_seq < UINT32_MAX;
 }
 
 static void begin_job(struct eng *e, struct store_stream *s, size_t i, bool merge)
@@ -515,7 +527,7 @@ void compact_erase(struct store_stream *s, uint64_t seq)
     if (!s->memory) {
         jr_scrub(e->jr);
     }
-    if (s->memory || (seq > s->flushed_seq && !s->ckpt_busy)) {
+    if (s->memory || (seq > s->flushed_seq && !s->ckpt_busy && s->extents == NULL)) {
         return; /* dies in memory: it never reaches a segment */
     }
     seq_runs_add(&s->erase, seq);

@@ -167,6 +167,9 @@ void eng_note_damage(struct eng *e, uint32_t gid, uint64_t lo, uint64_t hi, cons
 struct store_stream *stream_make(struct eng *e, uint32_t gid, const struct stream_cfg *cfg,
                                  uint32_t cfg_version, int64_t created_ns);
 void stream_free(struct store_stream *s);
+/* From now on large messages of it may be written once (extent.h). No-op when it was said before.
+ */
+void stream_make_extents(struct store_stream *s);
 void stream_set_cfg(struct store_stream *s, const struct stream_cfg *cfg, uint32_t cfg_version);
 /* Applies records; the same for new ones and replayed ones. `chunk`/`off` say where the MSG form
  * lies. */
@@ -307,6 +310,8 @@ MUST_USE enum st ckpt_load_tail(struct store_stream *s, const uint8_t *blob, siz
 /* For compact.c. */
 bool ckpt_committing(const struct eng *e);
 void ckpt_wake_flusher(struct eng *e);
+/* When a message expires by itself, as segments keep it: 0 = never. p: its MSG form. */
+int64_t ckpt_expires_ns(const uint8_t *p);
 void ckpt_put_segment(struct cat_txn *t, const struct seg_row *r);
 /* Puts a view of the same segment (one reference, taken over) in place of the i-th; takes it out.
  */

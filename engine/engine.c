@@ -4,6 +4,7 @@
  * each other, replay, new journal file, tasks. Nothing is written before the last refusal could
  * have come, but repairs of second copies. */
 #include "engine/eng.h"
+#include "engine/extent.h"
 #include "engine/snapshot.h"
 
 #include <stdio.h>
@@ -463,6 +464,7 @@ static enum st open_parts(struct eng *e, struct err *err)
                          .crc_seed = e->ident.crc_seed,
                          .doorbell = ring_owner,
                          .doorbell_arg = e,
+                         .place = extents_place,
                          .file_min_bytes = e->opts.journal_file_min_bytes,
                          .file_max_bytes = e->opts.journal_file_max_bytes,
                          .window_bytes = e->opts.journal_window_bytes,
@@ -528,6 +530,9 @@ static enum st start(struct eng *e, struct err *err)
 
 static void destroy(struct eng *e)
 {
+    if (e->jr != NULL) {
+        jr_halt(e->jr); /* the lane knows the streams' extents */
+    }
     ckpt_destroy(e);
     compact_destroy(e);
     while (e->ngids > 0) {
@@ -573,6 +578,9 @@ static void defaults(struct eng_opts *o)
     o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
     o->block_cache_bytes =
         o->block_cache_bytes != 0 ? o->block_cache_bytes : LIM_BLOCK_CACHE_BYTES_DEFAULT;
+    o->extent_message_bytes =
+        o->extent_message_bytes != 0 ? o->extent_message_bytes : LIM_JOURNAL_LARGE_BYTES;
+    o->extent_begin_bytes = o->extent_begin_bytes != 0 ? o->extent_begin_bytes : 2 * MIB;
     o->evict_bytes = o->evict_bytes != 0 ? o->evict_bytes : APPEND_EXT_MAX;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;
 }

@@ -22,9 +22,12 @@ struct eng_opts {
     int64_t clock_hold_ns;      /* 0 = 10 min */
     uint64_t evict_bytes;       /* what a message's record tells of others that go; 0 = the format's
                                    most. For tests */
-    uint64_t segment_bytes;     /* segments are sealed at this size; 0 = 64 MiB */
-    uint64_t compact_bytes_per_s; /* background compaction reads so much; 0 = 32 MiB,
-                                     UINT64_MAX = no limit */
+    uint64_t extent_message_bytes; /* a message above this is large; 0 = 64 KiB. For tests */
+    uint64_t extent_begin_bytes;   /* of large ones in a group: they are written once, to a segment;
+                                      0 = 2 MiB, UINT64_MAX = never */
+    uint64_t segment_bytes;        /* segments are sealed at this size; 0 = 64 MiB */
+    uint64_t compact_bytes_per_s;  /* background compaction reads so much; 0 = 32 MiB,
+                                      UINT64_MAX = no limit */
     /* jsadmin: load and replay in memory and start nothing; no message is written or removed
      * (second copies of STORE and of the catalogue are repaired as at any start). Only lookups,
      * states and eng_check may be called then. */

@@ -310,6 +310,8 @@ void jr_close(struct jr *jr)
     jr_files_fini(jr->env, &jr->files);
     base_free(jr->lane.head.p);
     base_free(jr->lane.iov);
+    base_free(jr->lane.bulk);
+    base_free(jr->lane.subs.p);
     base_free(jr->spares);
     base_free(jr->holes);
     base_free(jr->dir);
@@ -367,7 +369,8 @@ uint64_t jr_window_used(struct jr *jr)
 {
     uint64_t end = atomic_load(&jr->end_lsn);
     uint64_t from = atomic_load(&jr->checkpoint_lsn);
-    return (end > from ? end - from : 0) + atomic_load(&jr->pending_bytes);
+    return (end > from ? end - from : 0) + atomic_load(&jr->pending_bytes) +
+           atomic_load(&jr->placed_bytes);
 }
 
 bool jr_starved(struct jr *jr)

@@ -39,6 +39,24 @@ void jr_chunk_release(struct jr_chunk *c);
  * thread; to be called every few seconds. */
 void jr_chunks_trim(void);
 
+/* A message about to be written, of a stream whose messages may be written once, elsewhere. */
+struct jr_bulk {
+    void *who;          /* as given to jw_commit */
+    const uint8_t *msg; /* its MSG form */
+    uint32_t len;
+    bool may;    /* else its journal record alone can hold it: it need not be durable */
+    bool placed; /* set by `place`: it stands at x, durably */
+    struct msg_extent x;
+    /* the journal's own */
+    struct jw_ticket *ticket;
+    uint64_t off;    /* of its record, from the ticket's first one */
+    uint64_t saved;  /* bytes that records of the ticket up to this one do not take */
+    uint32_t head;   /* bytes of its record before the MSG form */
+    uint32_t room;   /* of its record as the owner wrote it */
+    uint32_t sub_at; /* what stands in the group instead; sub_len 0 = the record itself */
+    uint32_t sub_len;
+};
+
 struct jr_opts {
     const char *dir;        /* <root>/journal/0; borrowed until close */
     const char *quarantine; /* where released files go that were damaged; NULL: nowhere. Borrowed */
@@ -52,6 +70,11 @@ struct jr_opts {
     void (*doorbell)(
         void *arg); /* called on the lane task when tickets were done, or the lane was poisoned */
     void *doorbell_arg;
+    /* Lane task, may block; NULL = no such place. Before a group is written: v holds its messages
+     * that may stand elsewhere, in their order. Those that `place` has made durable there get a
+     * reference in the journal instead of themselves; the others are written whole, so it cannot
+     * fail. */
+    void (*place)(struct jr_bulk *v, size_t n);
 };
 
 /* --- recovery, then start --------------------------------------------------------------------- */
@@ -67,6 +90,11 @@ struct jr_visitor {
      * rebuilt tail does. */
     enum st (*record)(void *arg, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
                       struct jr_chunk *chunk, uint64_t group_wall_ns, struct err *err);
+    /* A record refers to a message that stands elsewhere: its MSG form goes to `out` (`len` bytes,
+     * as m says). ST_NOTFOUND: a checkpoint covers it, nobody needs it. Any other error: it is
+     * lost. NULL: no such record is expected. */
+    enum st (*extent)(void *arg, uint64_t lsn, uint32_t gid, const struct msg *m,
+                      const struct msg_extent *x, uint8_t *out, size_t len, struct err *err);
     /* What the index of a damaged group says of records that could not be read: for `gid`, after
      * them the last sequence is last_seq, the floor is floor, and `removed` were removed. Called
      * before the later records of that gid. */
@@ -156,6 +184,8 @@ struct jw_rec {
     enum rec_type type;
     uint8_t flags; /* as in the record; HAS_TWIN asks for the twin */
     bool sync;     /* not done before a sync */
+    void *bulk;    /* an APPEND that may be placed elsewhere: `who` of jr_opts.place; borrowed until
+                      the ticket is done */
 };
 /* Adds the sealed (rec_seal) record at the reserved place to the open ticket; returns the ticket it
  * will have. `len` may be less than reserved. r->oseq is 1 above the gid's record before it. A
@@ -177,7 +207,8 @@ void jw_forget(struct jw *jw, void *user);
 /* --- state ------------------------------------------------------------------------------------ */
 /* First error of the lane, or ST_OK; fills err. Any thread. */
 enum st jr_poisoned(struct jr *jr, struct err *err);
-/* Bytes between checkpoint_lsn and the end of what is sealed; any thread. 50 % of the window: start
+/* Bytes between checkpoint_lsn and the end of what is sealed, and of what was placed elsewhere; any
+ * thread. 50 % of the window: start
  * a checkpoint. Ends of files and what restarts leave unused count here (they take disk and LSNs),
  * but not against jw_reserve. */
 uint64_t jr_window_used(struct jr *jr);
@@ -185,6 +216,9 @@ uint64_t jr_window_used(struct jr *jr);
  * thread. */
 bool jr_starved(struct jr *jr);
 uint64_t jr_durable_lsn(struct jr *jr);
+/* So many bytes that were placed elsewhere are in no checkpoint's way any more: they count against
+ * the window until then. Any thread. */
+void jr_placed_done(struct jr *jr, uint64_t bytes);
 /* Asks the lane to sync what relaxed and async groups left unsynced; the doorbell rings. Any
  * thread. */
 void jr_want_sync(struct jr *jr);

@@ -14,6 +14,87 @@ static struct jr_batch *batch_find(struct jr_rd *rd, uint32_t gid)
     return NULL;
 }
 
+/* --- messages that stand elsewhere ------------------------------------------------------------ */
+
+/* What the record evicts holds, its message is lost. */
+static void extent_lost(struct jr_rd *rd, const struct rec *r, uint64_t seq, const char *why)
+{
+    struct seq_runs removed = {0};
+    uint64_t floor = 0;
+    rd_damage(rd, JR_DAMAGE_RECORD, r->gid, seq, seq, true,
+              "the message of a record stands in a segment file and cannot be read there: %s", why);
+    if (append_ext_get(r->ext, r->ext_len, &floor, &removed) != ST_OK) {
+        seq_runs_clear(&removed);
+    }
+    if (rd->v->claim != NULL) {
+        rd->v->claim(rd->v->arg, r->gid, seq, floor, &removed);
+    }
+    seq_runs_fini(&removed);
+}
+
+/* The record as it was before its message was placed elsewhere. *chunk_out NULL: nobody needs it,
+ * or it is lost and that is said. */
+static enum st extent_fetch(struct jr_rd *rd, uint64_t lsn, const struct rec *r,
+                            const uint8_t *bytes, struct jr_chunk **chunk_out)
+{
+    struct msg m;
+    struct msg_extent x;
+    struct err why = {0};
+    *chunk_out = NULL;
+    enum st st = msg_get_extent(r->body, r->body_len, rd->opts->crc_seed, &m, &x);
+    if (st != ST_OK) {
+        return err_set(rd->err, ST_INTERNAL, 0, "journal: a record changed while it was read");
+    }
+    if (rd->v->extent == NULL) {
+        extent_lost(rd, r, m.seq, "nobody can read it");
+        return ST_OK;
+    }
+    size_t head = REC_HEAD_SIZE + r->ext_len;
+    size_t body = (size_t)msg_size(m.subj_len, m.hdr_len, m.data_len);
+    struct jr_chunk *c = jr_chunk_create(NULL, head + body);
+    if (c == NULL) {
+        return ST_NOMEM;
+    }
+    memcpy(c->base, bytes, head);
+    st = rd->v->extent(rd->v->arg, lsn, r->gid, &m, &x, c->base + head, body, &why);
+    struct msg got;
+    if (st == ST_OK &&
+        (msg_get(c->base + head, body, &got) != ST_OK || got.content_crc != m.content_crc ||
+         got.seq != m.seq || got.ts_ns != m.ts_ns || got.flags != m.flags ||
+         !msg_check(&got, rd->opts->crc_seed))) {
+        st = err_set(&why, ST_CORRUPT, 0, "another message, or a damaged one, stands there");
+    }
+    if (st != ST_OK) {
+        jr_chunk_release(c);
+        if (st != ST_NOTFOUND) {
+            extent_lost(rd, r, m.seq, why.msg);
+        }
+        return ST_OK;
+    }
+    rec_resize(c->base, body, rd->opts->crc_seed);
+    c->used = head + body;
+    *chunk_out = c;
+    return ST_OK;
+}
+
+static enum st give_extent(struct jr_rd *rd, uint64_t lsn, const struct rec *r,
+                           const uint8_t *bytes, uint64_t wall_ns)
+{
+    struct jr_chunk *c;
+    struct rec whole;
+    enum st st = extent_fetch(rd, lsn, r, bytes, &c);
+    if (st == ST_OK && c != NULL) {
+        st = rec_get(c->base, c->used, rd->opts->crc_seed, &whole);
+        if (st == ST_OK) {
+            st = rd->v->record(rd->v->arg, lsn, &whole, c->base, c, wall_ns, rd->err);
+        }
+        jr_chunk_release(c);
+    }
+    return st;
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
 static enum st give(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const uint8_t *bytes,
                     struct jr_chunk *chunk, uint64_t wall_ns)
 {
@@ -23,6 +104,9 @@ static enum st give(struct jr_rd *rd, uint64_t lsn, const struct rec *r, const u
     rd->out->records++;
     if (rd->v->record == NULL) {
         return ST_OK;
+    }
+    if (r->type == REC_APPEND && msg_is_extent(r->body, r->body_len)) {
+        return give_extent(rd, lsn, r, bytes, wall_ns);
     }
     return rd->v->record(rd->v->arg, lsn, r, bytes, chunk, wall_ns, rd->err);
 }

@@ -95,7 +95,10 @@ struct jw_ticket {
     size_t nslots, slots_cap;
     struct jr_bytes index; /* made at seal */
     struct jr_bytes twins;
-    uint64_t rec_len; /* bytes of all ranges */
+    uint64_t rec_len;     /* bytes of the records as the group has them */
+    uint64_t full_len;    /* bytes of all ranges */
+    struct jr_bulk *bulk; /* owned; in the order of the records */
+    size_t nbulk, bulk_cap;
     uint64_t rec_lsn; /* of the first record; set by the lane before the ticket is done */
     uint32_t nrec;
     bool sync;
@@ -142,6 +145,11 @@ struct jr_lane {
     struct jr_bytes head;                       /* header and index of the group being built */
     struct iovec *iov;                          /* owned */
     size_t iov_n, iov_cap;
+    struct jr_bulk *bulk; /* owned: of the gathered tickets, in their order */
+    size_t nbulk, bulk_cap;
+    struct jr_bytes subs; /* what stands in the group for messages that are placed elsewhere */
+    bool placed;          /* this has been done for the gathered tickets */
+    bool placing;         /* something of the last group was placed */
 };
 
 struct jr {
@@ -183,6 +191,7 @@ struct jr {
     atomic_uint_fast64_t checkpoint_lsn; /* released */
     atomic_uint_fast64_t pending_bytes;  /* committed, not written */
     atomic_uint_fast64_t hole_bytes;     /* of all holes */
+    atomic_uint_fast64_t placed_bytes;   /* of messages that no checkpoint covers */
     atomic_uint_fast64_t wall_ns;
     atomic_uint_fast64_t meta_gen;
 };
@@ -222,6 +231,13 @@ MUST_USE enum st jr_file_release(struct jr *jr, const struct jr_file *file, bool
 /* journal_prep.c */
 uint64_t jr_prep_step(void *arg);
 void jr_prep_fini(struct jr *jr);
+/* journal_place.c: messages of the gathered tickets that may stand elsewhere are placed, once. */
+void jr_place(struct jr *jr);
+const uint8_t *jr_bulk_rec(const struct jr_bulk *b); /* its record as the owner wrote it */
+/* The next one in [p, end) for which something else stands in the group. *at: how far l->bulk was
+ * looked through; begins at 0. */
+const struct jr_bulk *jr_placed_next(const struct jr_lane *l, size_t *at, const uint8_t *p,
+                                     const uint8_t *end);
 /* journal_lane.c */
 uint64_t jr_lane_step(void *arg);
 /* Writes a group without records (SHUTDOWN) and syncs before and after; used by jr_stop. */

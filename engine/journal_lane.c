@@ -49,6 +49,9 @@ static uint64_t ticket_bytes(const struct jw_ticket *t)
 /* What may be gathered: 4 MiB, or less to fill up the current file rather than waste its end. */
 static uint64_t gather_limit(const struct jr_lane *l)
 {
+    if (l->placing) {
+        return LIM_JOURNAL_GATHER_PLACED_BYTES_MAX; /* little of it goes into the file */
+    }
     uint64_t end = l->cur.h.size - JF_PAGE - JG_ALIGN;
     uint64_t room = end > l->off ? end - l->off : 0;
     uint64_t frames = 2 * JG_FRAME + JG_TWIN_ALIGN;
@@ -120,6 +123,7 @@ static void iov_add(struct jr_lane *l, const void *p, size_t len)
 struct group {
     struct jg_header h;
     uint64_t rec_len;
+    uint64_t full_len; /* as the owner wrote them */
     uint8_t tail[JG_FRAME];
 };
 
@@ -128,11 +132,12 @@ static void group_size(const struct jr_lane *l, struct group *g)
 {
     uint64_t index = 0;
     uint64_t twins = 0;
-    g->rec_len = 0;
+    g->rec_len = g->full_len = 0;
     for (const struct jw_ticket *t = l->gathered; t != NULL; t = t->lane_next) {
         index += t->index.len;
         twins += t->twins.len;
         g->rec_len += t->rec_len;
+        g->full_len += t->full_len;
         g->h.nrec += t->nrec;
     }
     uint64_t body = index + g->rec_len;
@@ -145,6 +150,19 @@ static void group_size(const struct jr_lane *l, struct group *g)
     g->h.twin_len = (uint32_t)twins;
     g->h.body_len = (uint32_t)body;
     g->h.total_len = (uint32_t)total;
+}
+
+/* The records of a range; in place of some, what was made for them. */
+static void iov_range(struct jr_lane *l, const struct jw_range *r, size_t *bulk_at)
+{
+    const uint8_t *p = r->chunk->base + r->off, *end = p + r->len;
+    for (const struct jr_bulk *b; (b = jr_placed_next(l, bulk_at, p, end)) != NULL;) {
+        const uint8_t *rec = jr_bulk_rec(b);
+        iov_add(l, p, (size_t)(rec - p));
+        iov_add(l, l->subs.p + b->sub_at, b->sub_len);
+        p = rec + b->room;
+    }
+    iov_add(l, p, (size_t)(end - p));
 }
 
 /* Lays the group out as a list of pieces: only header and index are copied. */
@@ -164,9 +182,10 @@ static void group_build(struct jr *jr, struct group *g, uint16_t flags)
     }
     l->iov_n = 0;
     iov_add(l, head->p, head->len);
+    size_t bulk_at = 0;
     for (const struct jw_ticket *t = l->gathered; t != NULL; t = t->lane_next) {
         for (size_t i = 0; i < t->nranges; i++) {
-            iov_add(l, t->ranges[i].chunk->base + t->ranges[i].off, t->ranges[i].len);
+            iov_range(l, &t->ranges[i], &bulk_at);
         }
     }
     if (g->h.twin_len != 0) {
@@ -282,7 +301,8 @@ static void publish(struct jr *jr, const struct group *g)
     struct jw_ticket *t = l->gathered;
     l->gathered = NULL;
     l->gathered_last = NULL;
-    atomic_fetch_sub(&jr->pending_bytes, g->rec_len);
+    l->placed = false;
+    atomic_fetch_sub(&jr->pending_bytes, g->full_len);
     while (t != NULL) {
         struct jw_ticket *next = t->lane_next;
         struct jw *jw = t->jw;
@@ -395,6 +415,9 @@ static enum st write_gathered(struct jr *jr)
 {
     struct jr_lane *l = &jr->lane;
     struct group g = {0};
+    if (!l->placed) {
+        jr_place(jr);
+    }
     group_size(l, &g);
     if (!fits(l, g.h.total_len)) {
         enum st st = rotate(jr, g.h.total_len);

@@ -115,12 +115,9 @@ static enum st group_records(struct jr_rd *rd, const struct jg_header *h, const 
         if (st != ST_OK) {
             return st;
         }
-        if (r->type == REC_APPEND) {
-            struct msg m;
-            st = msg_get(r->body, r->body_len, &m);
-            if (st != ST_OK || !msg_check(&m, rd->opts->crc_seed)) {
-                return ST_CORRUPT;
-            }
+        uint64_t seq;
+        if (r->type == REC_APPEND && !msg_body_ok(r->body, r->body_len, rd->opts->crc_seed, &seq)) {
+            return ST_CORRUPT;
         }
         if ((r->flags & REC_IS_TWIN) != 0) {
             return ST_CORRUPT;

@@ -165,13 +165,7 @@ static void take(struct group *g, size_t at, const struct rec *r, bool twins)
     s->twin = twins;
     s->bad = false;
     if (r->type == REC_APPEND) {
-        struct msg m;
-        if (msg_get(r->body, r->body_len, &m) != ST_OK) {
-            s->off = 0;
-            return;
-        }
-        s->seq = m.seq;
-        s->bad = !msg_check(&m, g->rd->opts->crc_seed);
+        s->bad = !msg_body_ok(r->body, r->body_len, g->rd->opts->crc_seed, &s->seq);
     }
 }
 

@@ -43,6 +43,7 @@ static void ticket_free(struct jw_ticket *t)
         seq_runs_fini(&t->slots[i].removed);
     }
     base_free(t->ranges);
+    base_free(t->bulk);
     base_free(t->slots);
     base_free(t->index.p);
     base_free(t->twins.p);
@@ -72,7 +73,8 @@ static void ticket_recycle(struct jw *jw, struct jw_ticket *t)
     bytes_trim(&t->twins);
     t->nslots = 0;
     t->nrec = 0;
-    t->rec_len = 0;
+    t->rec_len = t->full_len = 0;
+    t->nbulk = 0;
     t->sync = false;
     t->owner_next = jw->spare;
     jw->spare = t;
@@ -138,6 +140,7 @@ static enum st admit(const struct jr *jr, uint64_t len, bool urgent)
     uint64_t holes = atomic_load_explicit(&jr->hole_bytes, memory_order_relaxed);
     uint64_t used = end > from + holes ? end - from - holes : 0;
     used += atomic_load_explicit(&jr->pending_bytes, memory_order_relaxed);
+    used += atomic_load_explicit(&jr->placed_bytes, memory_order_relaxed);
     uint64_t window = jr->opts.window_bytes;
     /* Urgent records are never refused: a store that was killed with a full window (and each
      * recovery begins a new file) must open, and what they remove is what makes room. They are
@@ -309,6 +312,24 @@ static void slot_update(struct jw_slot *s, const struct jw_rec *r, uint64_t off)
     }
 }
 
+static void bulk_add(struct jw_ticket *t, void *who, const uint8_t *p, size_t len, size_t room)
+{
+    if (t->nbulk == t->bulk_cap) {
+        t->bulk_cap = t->bulk_cap == 0 ? 16 : t->bulk_cap * 2;
+        t->bulk = base_realloc(t->bulk, t->bulk_cap * sizeof(*t->bulk));
+    }
+    size_t at = REC_HEAD_SIZE + rec_ext_len(p);
+    t->bulk[t->nbulk++] = (struct jr_bulk){
+        .who = who,
+        .msg = p + at,
+        .len = (uint32_t)(len - at),
+        .ticket = t,
+        .off = t->rec_len,
+        .head = (uint32_t)at,
+        .room = (uint32_t)room,
+    };
+}
+
 static void twin_add(struct jw_ticket *t, const uint8_t *p, size_t len, uint8_t flags,
                      uint32_t crc_seed)
 {
@@ -337,7 +358,11 @@ uint64_t jw_commit(struct jw *jw, const struct jw_rec *r, size_t len)
     if ((r->flags & REC_HAS_TWIN) != 0) {
         twin_add(t, p, len, r->flags, jw->jr->opts.crc_seed);
     }
+    if (r->bulk != NULL) {
+        bulk_add(t, r->bulk, p, len, room);
+    }
     t->rec_len += room;
+    t->full_len += room;
     t->nrec++;
     t->sync |= r->sync;
     jw->chunk->used += room;

@@ -25,6 +25,15 @@ enum msg_off {
     MSG_OFF_FLAGS = 26,
     MSG_OFF_HDR_LEN = 28,
 };
+enum extent_off {
+    EXTENT_OFF_SEGNO = 0,
+    EXTENT_OFF_OFF = 8,
+    EXTENT_OFF_STORED = 16,
+    EXTENT_OFF_DATA = 20,
+    EXTENT_OFF_UUID = 24,
+    EXTENT_OFF_ZERO = 40,
+    EXTENT_OFF_CRC = 44, /* over subject, headers, and what stands before it here */
+};
 
 #define REC_FLAGS_KNOWN (REC_BATCH_MORE | REC_HAS_TWIN | REC_IS_TWIN)
 #define MSG_FLAGS_KNOWN 0x3ffu
@@ -46,6 +55,20 @@ static uint32_t copy_crc(uint8_t *out, const uint8_t *in, size_t len, uint32_t c
     return crc;
 }
 
+static void put_head(uint8_t *out, const struct msg *m, uint64_t size, unsigned flags, uint32_t crc)
+{
+    flags &= ~(unsigned)MSG_HDR;
+    flags |= m->hdr_len != 0 ? (unsigned)MSG_HDR : 0u;
+    ASSERT((flags & ~MSG_FLAGS_KNOWN) == 0);
+    put_u32le(out + MSG_OFF_LEN, (uint32_t)size);
+    put_u32le(out + MSG_OFF_CRC, crc);
+    put_u64le(out + MSG_OFF_SEQ, m->seq);
+    put_u64le(out + MSG_OFF_TS, (uint64_t)m->ts_ns);
+    put_u16le(out + MSG_OFF_SUBJ_LEN, m->subj_len);
+    put_u16le(out + MSG_OFF_FLAGS, (uint16_t)flags);
+    put_u32le(out + MSG_OFF_HDR_LEN, m->hdr_len);
+}
+
 size_t msg_put(uint8_t *out, const struct msg *m, uint32_t crc_seed)
 {
     uint64_t size = msg_size(m->subj_len, m->hdr_len, m->data_len);
@@ -56,21 +79,13 @@ size_t msg_put(uint8_t *out, const struct msg *m, uint32_t crc_seed)
     crc = copy_crc(p, m->hdr, m->hdr_len, crc);
     p += m->hdr_len;
     crc = copy_crc(p, m->data, m->data_len, crc);
-
-    unsigned flags = (unsigned)m->flags & ~(unsigned)MSG_HDR;
-    flags |= m->hdr_len != 0 ? (unsigned)MSG_HDR : 0u;
-    ASSERT((flags & ~MSG_FLAGS_KNOWN) == 0);
-    put_u32le(out + MSG_OFF_LEN, (uint32_t)size);
-    put_u32le(out + MSG_OFF_CRC, crc);
-    put_u64le(out + MSG_OFF_SEQ, m->seq);
-    put_u64le(out + MSG_OFF_TS, (uint64_t)m->ts_ns);
-    put_u16le(out + MSG_OFF_SUBJ_LEN, m->subj_len);
-    put_u16le(out + MSG_OFF_FLAGS, (uint16_t)flags);
-    put_u32le(out + MSG_OFF_HDR_LEN, m->hdr_len);
+    ASSERT((m->flags & MSG_EXTENT_REF) == 0);
+    put_head(out, m, size, m->flags, crc);
     return (size_t)size;
 }
 
-enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out)
+/* Head and bounds of either form; *m_out has the place where the payload, or the reference, is. */
+static enum st get_head(const uint8_t *in, size_t len, struct msg *m_out)
 {
     if (len < MSG_HEAD_SIZE) {
         return ST_CORRUPT;
@@ -84,9 +99,6 @@ enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out)
     }
     if ((flags & ~MSG_FLAGS_KNOWN) != 0 || ((flags & MSG_HDR) != 0) != (hdr_len != 0)) {
         return ST_CORRUPT;
-    }
-    if ((flags & MSG_EXTENT_REF) != 0) {
-        return ST_UNSUPPORTED;
     }
     const uint8_t *subj = in + MSG_HEAD_SIZE;
     *m_out = (struct msg){
@@ -104,6 +116,84 @@ enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out)
     return ST_OK;
 }
 
+enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out)
+{
+    struct msg m;
+    enum st st = get_head(in, len, &m);
+    if (st == ST_OK && (m.flags & MSG_EXTENT_REF) != 0) {
+        st = ST_UNSUPPORTED;
+    }
+    if (st == ST_OK) {
+        *m_out = m;
+    }
+    return st;
+}
+
+/* --- messages that stand elsewhere ------------------------------------------------------------ */
+
+static uint32_t extent_crc(const uint8_t *subj, size_t before, const uint8_t *ref, uint32_t seed)
+{
+    return crc32c(crc32c(seed, subj, before), ref, EXTENT_OFF_CRC);
+}
+
+size_t msg_put_extent(uint8_t *out, const struct msg *m, const struct msg_extent *x,
+                      uint32_t crc_seed)
+{
+    uint64_t size = msg_extent_size(m->subj_len, m->hdr_len);
+    uint8_t *subj = out + MSG_HEAD_SIZE, *ref = subj + m->subj_len + m->hdr_len;
+    memcpy(subj, m->subj, m->subj_len);
+    if (m->hdr_len != 0) {
+        memcpy(subj + m->subj_len, m->hdr, m->hdr_len);
+    }
+    put_u64le(ref + EXTENT_OFF_SEGNO, x->segno);
+    put_u64le(ref + EXTENT_OFF_OFF, x->off);
+    put_u32le(ref + EXTENT_OFF_STORED, x->stored_len);
+    put_u32le(ref + EXTENT_OFF_DATA, x->data_len);
+    memcpy(ref + EXTENT_OFF_UUID, x->uuid, sizeof x->uuid);
+    put_u32le(ref + EXTENT_OFF_ZERO, 0);
+    put_u32le(ref + EXTENT_OFF_CRC,
+              extent_crc(subj, (size_t)m->subj_len + m->hdr_len, ref, crc_seed));
+    put_head(out, m, size, (unsigned)m->flags | MSG_EXTENT_REF, m->content_crc);
+    return (size_t)size;
+}
+
+bool msg_is_extent(const uint8_t *in, size_t len)
+{
+    return len >= MSG_HEAD_SIZE && (get_u16le(in + MSG_OFF_FLAGS) & MSG_EXTENT_REF) != 0;
+}
+
+enum st msg_get_extent(const uint8_t *in, size_t len, uint32_t crc_seed, struct msg *m_out,
+                       struct msg_extent *x_out)
+{
+    struct msg m;
+    enum st st = get_head(in, len, &m);
+    if (st != ST_OK) {
+        return st;
+    }
+    const uint8_t *ref = m.data;
+    size_t before = (size_t)m.subj_len + m.hdr_len;
+    if ((m.flags & MSG_EXTENT_REF) == 0 || m.data_len != MSG_EXTENT_SIZE ||
+        extent_crc(m.subj, before, ref, crc_seed) != get_u32le(ref + EXTENT_OFF_CRC) ||
+        get_u32le(ref + EXTENT_OFF_ZERO) != 0) {
+        return ST_CORRUPT;
+    }
+    *x_out = (struct msg_extent){
+        .segno = get_u64le(ref + EXTENT_OFF_SEGNO),
+        .off = get_u64le(ref + EXTENT_OFF_OFF),
+        .stored_len = get_u32le(ref + EXTENT_OFF_STORED),
+        .data_len = get_u32le(ref + EXTENT_OFF_DATA),
+    };
+    memcpy(x_out->uuid, ref + EXTENT_OFF_UUID, sizeof x_out->uuid);
+    m.flags &= (uint16_t)~MSG_EXTENT_REF;
+    m.data = NULL;
+    m.data_len = x_out->data_len;
+    if (msg_size(m.subj_len, m.hdr_len, m.data_len) > UINT32_MAX / 2) {
+        return ST_CORRUPT;
+    }
+    *m_out = m;
+    return ST_OK;
+}
+
 bool msg_check(const struct msg *m, uint32_t crc_seed)
 {
     uint32_t crc = crc32c(crc_seed, m->subj, m->subj_len);
@@ -114,6 +204,17 @@ bool msg_check(const struct msg *m, uint32_t crc_seed)
         crc = crc32c(crc, m->data, m->data_len);
     }
     return crc == m->content_crc;
+}
+
+bool msg_body_ok(const uint8_t *body, size_t len, uint32_t crc_seed, uint64_t *seq_out)
+{
+    struct msg m;
+    struct msg_extent x;
+    *seq_out = get_u64le(body + MSG_OFF_SEQ);
+    if (msg_is_extent(body, len)) {
+        return msg_get_extent(body, len, crc_seed, &m, &x) == ST_OK;
+    }
+    return msg_get(body, len, &m) == ST_OK && msg_check(&m, crc_seed);
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -150,10 +251,24 @@ void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint3
               crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
 }
 
+size_t rec_ext_len(const uint8_t *p)
+{
+    return (size_t)get_u16le(p + REC_OFF_EXT) * APPEND_EXT_UNIT;
+}
+
+void rec_resize(uint8_t *p, size_t body_len, uint32_t crc_seed)
+{
+    enum rec_type type = (enum rec_type)p[REC_OFF_TYPE];
+    size_t ext_len = rec_ext_len(p);
+    put_u32le(p + REC_OFF_LEN, (uint32_t)(REC_HEAD_SIZE + ext_len + body_len));
+    put_u32le(p + REC_OFF_CRC,
+              crc32c(crc_seed, p + REC_OFF_LEN, crc_cover(type, ext_len, body_len)));
+}
+
 void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed)
 {
     enum rec_type type = (enum rec_type)p[REC_OFF_TYPE];
-    size_t ext_len = (size_t)get_u16le(p + REC_OFF_EXT) * APPEND_EXT_UNIT;
+    size_t ext_len = rec_ext_len(p);
     size_t body_len = get_u32le(p + REC_OFF_LEN) - REC_HEAD_SIZE - ext_len;
     ASSERT((flags & ~REC_FLAGS_KNOWN) == 0);
     p[REC_OFF_FLAGS] = flags;
@@ -190,8 +305,8 @@ enum st rec_get(const uint8_t *p, size_t len, uint32_t crc_seed, struct rec *r_o
     }
     const uint8_t *body = p + REC_HEAD_SIZE + ext_len;
     if (type == REC_APPEND) {
-        struct msg m;
-        enum st st = msg_get(body, body_len, &m);
+        struct msg m; /* a reference to an extent too */
+        enum st st = get_head(body, body_len, &m);
         if (st != ST_OK) {
             return st;
         }

@@ -47,8 +47,9 @@ enum msg_flags {
     MSG_ROLLUP_SUB = 1 << 5, /* removes lower sequences of its subject */
     MSG_ROLLUP_ALL = 1 << 6, /* removes all lower sequences */
     MSG_BATCH = 1 << 7,      /* stored by an atomic batch */
-    MSG_EXTENT_REF = 1 << 8, /* payload lies in an extent file: reserved, refused */
-    MSG_SOURCED = 1 << 9,    /* copied from a source: its Nats-Stream-Source header counts */
+    MSG_EXTENT_REF =
+        1 << 8,           /* journal only: the message stands whole in a block of a segment file */
+    MSG_SOURCED = 1 << 9, /* copied from a source: its Nats-Stream-Source header counts */
 };
 
 /* Why messages were removed. Stored (u8); never renumber. */
@@ -139,6 +140,36 @@ MUST_USE enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out);
 /* True when subject, headers and payload match content_crc. */
 bool msg_check(const struct msg *m, uint32_t crc_seed);
 
+/* Where a message stands that was written once, to a segment file, before the record that tells of
+ * it. */
+struct msg_extent {
+    uint64_t segno;
+    uint64_t off; /* of its block in the file */
+    uint32_t stored_len;
+    uint32_t data_len; /* of the payload */
+    uint8_t uuid[16];  /* the file's */
+};
+#define MSG_EXTENT_SIZE 48u
+/* Bytes of the form that refers to x: head, subject, headers, MSG_EXTENT_SIZE. */
+static inline uint64_t msg_extent_size(uint64_t subj_len, uint64_t hdr_len)
+{
+    return msg_size(subj_len, hdr_len, MSG_EXTENT_SIZE);
+}
+/* Writes the form with the reference in the payload's place; content_crc is that of the whole
+ * message, as *m has it. `out` has msg_extent_size() bytes. Returns the size written. */
+size_t msg_put_extent(uint8_t *out, const struct msg *m, const struct msg_extent *x,
+                      uint32_t crc_seed);
+/* True when the form at `in` (whose head can be read) refers to an extent. */
+bool msg_is_extent(const uint8_t *in, size_t len);
+/* Reads such a form and verifies subject, headers and reference. m_out->data is NULL and data_len
+ * that of the payload. ST_CORRUPT. */
+MUST_USE enum st msg_get_extent(const uint8_t *in, size_t len, uint32_t crc_seed, struct msg *m_out,
+                                struct msg_extent *x_out);
+
+/* Of the body of an APPEND that rec_get took: its sequence, and whether what its record's CRC does
+ * not cover is good (of a reference: the reference). */
+bool msg_body_ok(const uint8_t *body, size_t len, uint32_t crc_seed, uint64_t *seq_out);
+
 /* A decoded record; pointers borrow the input. */
 struct rec {
     enum rec_type type;
@@ -158,6 +189,10 @@ struct rec {
  * APPEND and RAFT_ENTRY: header, ext, 32 B MSG head; others: all. */
 void rec_seal(uint8_t *p, enum rec_type type, uint8_t flags, uint32_t gid, uint32_t sub,
               uint32_t oseq, size_t ext_len, size_t body_len, uint32_t crc_seed);
+/* Gives a sealed record a body of another length, whose first bytes lie behind its ext part. */
+void rec_resize(uint8_t *p, size_t body_len, uint32_t crc_seed);
+/* Bytes of the ext part of a sealed record. */
+size_t rec_ext_len(const uint8_t *p);
 /* Changes the flags of a sealed record in place (BATCH_MORE, twins) and its CRC. */
 void rec_reflag(uint8_t *p, uint8_t flags, uint32_t crc_seed);
 /* Decodes and verifies the record at p. ST_CORRUPT when the CRC or any bound fails (then *r_out is

@@ -6,6 +6,7 @@
  * damage of the stream it belongs to. */
 #include "engine/checkpoint.h"
 #include "engine/compact.h"
+#include "engine/extent.h"
 
 #include <stdio.h>
 
@@ -489,6 +490,22 @@ static enum st on_record(void *arg, uint64_t lsn, const struct rec *r, const uin
     return st;
 }
 
+static enum st on_extent(void *arg, uint64_t lsn, uint32_t gid, const struct msg *m,
+                         const struct msg_extent *x, uint8_t *out, size_t len, struct err *err)
+{
+    struct eng *e = arg;
+    struct store_stream *s = eng_stream_by_gid(e, gid);
+    if (s == NULL) {
+        return err_set(err, ST_CORRUPT, 0, "neither catalogue nor journal made its stream");
+    }
+    if (s->dropped || lsn <= s->flushed_lsn) {
+        return ST_NOTFOUND;
+    }
+    stream_make_extents(s);
+    extents_referred(s->extents, x->segno, x->uuid);
+    return segs_read_extent(e->segs, gid, x, m->seq, out, len, err);
+}
+
 static void on_claim(void *arg, uint32_t gid, uint64_t last_seq, uint64_t floor,
                      const struct seq_runs *removed)
 {
@@ -518,7 +535,8 @@ static void on_damage(void *arg, enum jr_damage_cause cause, uint32_t gid, uint6
 
 enum st recover_replay(struct eng *e, uint64_t checkpoint_lsn, uint64_t end_lsn, struct err *err)
 {
-    struct jr_visitor v = {.arg = e, .record = on_record, .claim = on_claim, .damage = on_damage};
+    struct jr_visitor v = {
+        .arg = e, .record = on_record, .extent = on_extent, .claim = on_claim, .damage = on_damage};
     e->done_lsn = e->load_checkpoint_lsn = checkpoint_lsn;
     e->load_end_lsn = end_lsn;
     enum st st = jr_recover(e->jr, checkpoint_lsn, end_lsn, &v, &e->recovered, err);

@@ -7,6 +7,9 @@
  * renamed: the drop is finished. Empty, or with a header of which whole sectors are missing: its
  * first write did not reach the disk as a whole, nothing ever referred to it.
  *
+ * Written by the lane before the records that would refer to it (extent.h), and no record does:
+ * they never came to be, or a checkpoint covers them. It goes when no record is missing.
+ *
  * Any other is read: the row of a segment goes when nothing of it lives, its file a moment later,
  * and a crash may fall between; a flush may have failed and its file outlived the attempt to unlink
  * it. When the stream is whole, every block of the file is good, and each message in it was removed
@@ -14,6 +17,7 @@
  * sync that a power loss forestalled), the file has nothing to tell: it goes, said in the log.
  * Everything else is kept in quarantine/ and said: it may be evidence. */
 #include "engine/eng.h"
+#include "engine/extent.h"
 
 #include "engine/base/log.h"
 #include "engine/quarantine.h"
@@ -101,6 +105,14 @@ static bool never_synced(const struct judge *j, uint32_t gid, const struct store
     return w == WRITE_NONE || (w == WRITE_TORN && is_whole(j, gid, s));
 }
 
+/* An extent that no record refers to, and no record is missing. Its stream may be unknown: made by
+ * the group that was to refer to it. */
+static bool never_referred(const struct judge *j, const struct store_stream *s, const char *path)
+{
+    return j->e->nunowned == 0 && (s == NULL || s->ndamage == 0) &&
+           segs_is_extent(j->e->segs, path);
+}
+
 /* A message of a file nobody names: is it dead by a logged fact, or does the stream have it? */
 static void on_msg(void *arg, const struct msg *m)
 {
@@ -155,6 +167,9 @@ static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool 
     if (s != NULL && s->dropped) {
         return; /* goes with its directory */
     }
+    if (s != NULL && s->extents != NULL && gen == 0 && extents_refers_to(s->extents, segno)) {
+        return; /* the journal refers to it: until the next checkpoint */
+    }
     int64_t known = segno != 0 ? known_gen(s, segno) : -1;
     if (known == (int64_t)gen) {
         return;
@@ -162,7 +177,7 @@ static void on_file(void *arg, uint32_t gid, uint64_t segno, uint32_t gen, bool 
     bool copied = known >= 0 && s->ndamage == 0; /* by a compaction that was not committed */
     if (segno != 0 && (known > (int64_t)gen || copied || created_generation > j->generation ||
                        (created_generation == 0 && never_synced(j, gid, s, path)) ||
-                       covered(j, s, segno, gen, path))) {
+                       covered(j, s, segno, gen, path) || never_referred(j, s, path))) {
         add_path(&j->remove, &j->nremove, path);
     } else {
         add_path(&j->keep, &j->nkeep, path);

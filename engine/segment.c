@@ -92,6 +92,7 @@ void segs_close(struct segs *s)
     (void)segs_reap(s);
     ASSERT(atomic_load(&s->files) == 0);
     base_mutex_destroy(&s->mutex);
+    base_pages_free(atomic_load(&s->extent_pages), SEG_EXTENT_BYTES);
     base_pages_free(atomic_load(&s->bulk_pages), SEG_BULK_BYTES);
     base_free(s->dirs);
     base_free(s->root);
@@ -392,15 +393,20 @@ struct seg_view *seg_view_closed(const struct seg_view *v)
     return c;
 }
 
-void seg_view_drop(struct seg_view *v)
+void seg_file_doom(struct seg_file *f)
 {
-    struct segs *s = v->file->segs;
+    struct segs *s = f->segs;
     lock(s);
-    if (!v->file->doomed) {
-        v->file->doomed = true;
+    if (!f->doomed) {
+        f->doomed = true;
         s->doomed_pinned++;
     }
     unlock(s);
+}
+
+void seg_view_drop(struct seg_view *v)
+{
+    seg_file_doom(v->file);
 }
 
 uint64_t seg_view_file_id(const struct seg_view *v)

@@ -129,6 +129,7 @@ struct seg_src {
     int64_t expire_ns; /* 0 = never */
 };
 
+struct extent; /* extent.h */
 struct seg_flush_req {
     uint32_t gid;
     const char *account; /* stand in the header of new files; may be "" */
@@ -146,6 +147,11 @@ struct seg_flush_req {
     uint64_t segment_bytes;         /* seal at this size; 0 = 64 MiB */
     bool no_compress;
     bool seal; /* seal the last file too, whatever its size */
+    /* Files that the lane has written for this stream, ascending: the messages in their ranges are
+     * not written again. Those that hold any of msgs get their footers and are among the results;
+     * after an error none is, and all of them stay on disk. */
+    struct extent *extents;
+    size_t nextents;
 };
 
 struct seg_flushed {

@@ -1,5 +1,6 @@
 /* seg_flush: one stream's messages into its active segment and as many new ones as they fill
  * (segment.h). */
+#include "engine/extent.h"
 #include "engine/segment_impl.h"
 
 /* A file that an earlier, uncommitted flush left under a number is passed by: it is evidence until
@@ -97,9 +98,49 @@ static enum st add_one(struct flush *f, const struct seg_src *src, struct err *e
     return st;
 }
 
+/* A file that the lane has written becomes the next segment; what was being written ends before it,
+ * and is not continued: segments hold ascending runs. */
+static enum st adopt(struct flush *f, struct extent *e, struct err *err)
+{
+    enum st st = ST_OK;
+    if (f->w != NULL) {
+        note_removed(f);
+        st = end_one(f, true, err);
+    }
+    if (st == ST_OK) {
+        f->w = e->w;
+        f->next_segno = u64_max(f->next_segno, e->file->segno + 1);
+        e->w = NULL;
+        note_removed(f);
+        st = end_one(f, true, err);
+        e->adopted = st == ST_OK;
+    }
+    return st;
+}
+
+/* The files before seq, or around it. *upto_out: what is in them. */
+static enum st adopt_before(struct flush *f, size_t *next, uint64_t seq, uint64_t *upto,
+                            struct err *err)
+{
+    enum st st = ST_OK;
+    for (; st == ST_OK && *next < f->req->nextents; (*next)++) {
+        struct extent *e = &f->req->extents[*next];
+        if (e->w != NULL && e->first_seq > seq) {
+            break;
+        }
+        if (e->w != NULL && e->last_seq >= seq) { /* else nothing of it lives */
+            st = adopt(f, e, err);
+            *upto = e->last_seq;
+        }
+    }
+    return st;
+}
+
 static enum st run(struct flush *f, struct err *err)
 {
     const struct seg_flush_req *req = f->req;
+    size_t extent = 0;
+    uint64_t upto = 0;
     enum st st = ST_OK;
     if (req->active != NULL) {
         st = seg_writer_continue(f->s, &f->wo, req->active, &f->w, err);
@@ -109,7 +150,11 @@ static enum st run(struct flush *f, struct err *err)
         }
     }
     for (size_t i = 0; st == ST_OK && i < req->n; i++) {
-        st = add_one(f, &req->msgs[i], err);
+        uint64_t seq = get_u64le(req->msgs[i].msg + 8);
+        st = adopt_before(f, &extent, seq, &upto, err);
+        if (st == ST_OK && seq > upto) {
+            st = add_one(f, &req->msgs[i], err);
+        }
     }
     if (st == ST_OK && f->w != NULL) {
         note_removed(f);
@@ -118,12 +163,25 @@ static enum st run(struct flush *f, struct err *err)
     return st;
 }
 
+static bool is_extent(const struct flush *f, const struct seg_view *v)
+{
+    for (size_t i = 0; i < f->req->nextents; i++) {
+        if (f->req->extents[i].file == v->file) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Nothing of a failed flush will be named by a row: new files go, the continued one is cut back.
  * Room matters, because a full disk is what makes flushes fail. */
 static void undo(struct flush *f)
 {
     struct seg_flush_result *r = f->out;
     for (size_t i = 0; i < r->n; i++) {
+        if (is_extent(f, r->v[i].view)) {
+            continue; /* the journal refers to it */
+        }
         if (!r->v[i].replaces_active) {
             seg_view_drop(r->v[i].view);
             continue;

@@ -96,6 +96,7 @@ void seg_header_put(uint8_t *out, const struct seg_header *h)
     memset(out, 0, SEG_HALF);
     put_u32le(out + H_MAGIC, HEADER_MAGIC);
     put_u16le(out + H_VERSION, SEG_VERSION);
+    put_u16le(out + H_FLAGS, h->flags);
     put_u32le(out + H_GID, h->gid);
     put_u32le(out + H_GEN, h->gen);
     put_u64le(out + H_SEGNO, h->segno);
@@ -119,7 +120,8 @@ enum st seg_header_get(const uint8_t *in, struct seg_header *h_out)
     if (get_u16le(in + H_VERSION) != SEG_VERSION) {
         return get_u16le(in + H_VERSION) > SEG_VERSION ? ST_VERSION : ST_CORRUPT;
     }
-    if (get_u16le(in + H_FLAGS) != 0 || !all_zero(in + H_CODEC, H_ACCOUNT_LEN - H_CODEC) ||
+    uint16_t flags = get_u16le(in + H_FLAGS);
+    if ((flags & ~SEG_EXTENT) != 0 || !all_zero(in + H_CODEC, H_ACCOUNT_LEN - H_CODEC) ||
         !all_zero(in + H_NAME_LEN + 2, H_ACCOUNT - H_NAME_LEN - 2) ||
         !all_zero(in + H_END, H_CRC - H_END)) {
         return ST_UNSUPPORTED;
@@ -130,6 +132,7 @@ enum st seg_header_get(const uint8_t *in, struct seg_header *h_out)
         return ST_CORRUPT;
     }
     memset(h_out, 0, sizeof(*h_out));
+    h_out->flags = flags;
     h_out->gid = get_u32le(in + H_GID);
     h_out->gen = get_u32le(in + H_GEN);
     h_out->segno = get_u64le(in + H_SEGNO);

@@ -23,7 +23,9 @@
 enum seg_block_type { SEG_BT_DATA = 1, SEG_BT_INDEX = 2, SEG_BT_FOOTER = 3 };
 enum seg_codec { SEG_CODEC_RAW = 0, SEG_CODEC_ZSTD = 1 };
 
+#define SEG_EXTENT 1u /* flag: begun by the lane (extent.h) */
 struct seg_header {
+    uint16_t flags;
     uint32_t gid;
     uint32_t gen;
     uint64_t segno;

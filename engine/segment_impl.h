@@ -10,6 +10,7 @@
 #define SEG_PATH_MAX 4352u
 /* What goes past the page cache in one transfer. */
 #define SEG_BULK_BYTES ((size_t)2 * MIB)
+#define SEG_EXTENT_BYTES ((size_t)16 * MIB) /* the same for the lane */
 /* A block that stores more than this holds one large message. */
 #define SEG_LARGE_BLOCK ((uint32_t)LIM_BLOCK_BYTES_TARGET)
 
@@ -57,7 +58,9 @@ struct segs {
     size_t doomed_pinned;    /* doomed files that still have references; guarded by: mutex */
     struct seg_dir *dirs;    /* owned; open addressing by gid, 0 = free; guarded by: mutex */
     size_t dirs_cap, dirs_n;
-    atomic_size_t files;         /* seg_file objects alive */
+    atomic_size_t files;           /* seg_file objects alive */
+    atomic_size_t extents;         /* writers of extents alive */
+    uint8_t *_Atomic extent_pages; /* likewise, of SEG_EXTENT_BYTES */
     uint8_t *_Atomic bulk_pages; /* owned; of SEG_BULK_BYTES; for the next writer that wants them */
 };
 
@@ -72,6 +75,7 @@ void segs_gid_entry(struct segs *s, uint32_t gid);
 struct seg_file *seg_file_create(struct segs *s, uint32_t gid, uint64_t segno, uint32_t gen,
                                  const uint8_t uuid[16]);
 struct seg_file *seg_file_acquire(struct seg_file *f);
+void seg_file_doom(struct seg_file *f); /* unlinked by segs_reap when nobody holds it any more */
 void seg_file_release(struct seg_file *f);
 /* Opens (or finds open) the descriptor and pins it until unpin. ST_NOTFOUND, ST_IO. */
 MUST_USE enum st seg_file_pin(struct seg_file *f, struct env_file **rf_out, struct err *err);
@@ -205,6 +209,7 @@ struct seg_writer_opts {
     uint32_t block_raw_bytes;
     uint64_t segment_bytes;
     bool no_compress;
+    bool extent; /* counts among segs.extents */
 };
 /* A file being written. Begin with a new file or a continued view; add messages; end writes section
  * or footer and syncs. After any error only destroy may follow. */
@@ -218,6 +223,17 @@ MUST_USE enum st seg_writer_continue(struct segs *s, const struct seg_writer_opt
 /* ST_FULL: the message belongs into the next segment; nothing was added. */
 MUST_USE enum st seg_writer_add(struct seg_writer *w, const struct seg_src *src, struct err *err);
 void seg_writer_removed(struct seg_writer *w, uint64_t floor, const struct seq_runs *runs);
+/* Makes durable all that was added (to a new file): what follows begins on a page of its own. From
+ * here on the file stays on disk, also after a failure or seg_writer_destroy. */
+MUST_USE enum st seg_writer_cut(struct seg_writer *w, struct err *err);
+/* Which block has, or will have, the message added last; where it stands, once cut (data_len is
+ * left to the caller). */
+size_t seg_writer_block(const struct seg_writer *w);
+void seg_writer_extent(const struct seg_writer *w, size_t block, struct msg_extent *x);
+struct seg_file *seg_writer_file(const struct seg_writer *w); /* a reference, yours */
+/* Whether bytes spread over it are as many-valued as noise: what two of them have in common tells
+ * text, base64 and the like from it. At least 1 KiB. */
+bool seg_looks_random(const uint8_t *raw, size_t len);
 /* The size at which it should be sealed has been reached. */
 bool seg_writer_full(const struct seg_writer *w);
 /* Writes what is left, the index, seals if asked, fdatasyncs. *bytes_out is added to. */

@@ -41,6 +41,9 @@ struct seg_writer {
     uint32_t ndata_before;
     struct segidx idx; /* of this flush */
     uint64_t bytes;
+    uint64_t cut_at; /* up to where the file has been made durable by a cut */
+    bool
+        referred; /* something else tells of what was cut: the file stays, whatever becomes of it */
     bool ended;
 };
 
@@ -84,17 +87,29 @@ static enum st out_put(struct seg_writer *w, const void *p, size_t n, struct err
     return st;
 }
 
+/* The lane waits for what it writes: larger transfers keep the device busier. */
+static size_t bulk_bytes(const struct seg_writer *w)
+{
+    return w->o.extent ? SEG_EXTENT_BYTES : SEG_BULK_BYTES;
+}
+
+/* The pages kept for the next writer that wants them. */
+static uint8_t *_Atomic *kept_pages(struct seg_writer *w)
+{
+    return w->o.extent ? &w->segs->extent_pages : &w->segs->bulk_pages;
+}
+
 /* Large messages are read once in a while and by few, so the page cache would cost more than the
  * device: from here on they go past it. */
 static void out_bulk(struct seg_writer *w)
 {
     if (!w->bulk) {
-        uint8_t *pages = atomic_exchange(&w->segs->bulk_pages, NULL);
-        pages = pages != NULL ? pages : base_pages(SEG_BULK_BYTES);
+        uint8_t *pages = atomic_exchange(kept_pages(w), NULL);
+        pages = pages != NULL ? pages : base_pages(bulk_bytes(w));
         memcpy(pages, w->out, w->out_len);
         base_free(w->out);
         w->out = pages;
-        w->out_cap = SEG_BULK_BYTES;
+        w->out_cap = bulk_bytes(w);
         w->bulk = true;
     }
 }
@@ -102,7 +117,7 @@ static void out_bulk(struct seg_writer *w)
 static void out_free(struct seg_writer *w)
 {
     if (w->bulk) { /* kept for the next one: its pages are there already */
-        base_pages_free(atomic_exchange(&w->segs->bulk_pages, w->out), SEG_BULK_BYTES);
+        base_pages_free(atomic_exchange(kept_pages(w), w->out), bulk_bytes(w));
     } else {
         base_free(w->out);
     }
@@ -121,6 +136,9 @@ static struct seg_writer *writer_new(struct segs *s, const struct seg_writer_opt
     struct seg_writer *w = base_calloc(1, sizeof(*w));
     w->segs = s;
     w->o = *o;
+    if (o->extent) {
+        atomic_fetch_add(&s->extents, 1);
+    }
     if (w->o.block_raw_bytes == 0) {
         w->o.block_raw_bytes = RAW_BLOCK_DEFAULT;
     }
@@ -145,7 +163,7 @@ void seg_writer_destroy(struct seg_writer *w)
         (void)st;
     }
     env_close(w->segs->env, w->file);
-    if (w->file != NULL && w->old == NULL && !w->ended) {
+    if (w->file != NULL && w->old == NULL && !w->ended && !w->referred) {
         /* nothing refers to it; on a full disk its bytes are needed */
         char path[SEG_PATH_MAX];
         segs_path_file(w->segs, w->row.gid, w->row.segno, w->row.gen, path);
@@ -154,6 +172,9 @@ void seg_writer_destroy(struct seg_writer *w)
     }
     if (w->sf != NULL) {
         seg_file_release(w->sf);
+    }
+    if (w->o.extent) {
+        atomic_fetch_sub(&w->segs->extents, 1);
     }
     segidx_fini(&w->idx);
     ZSTD_freeCCtx(w->cctx);
@@ -173,6 +194,7 @@ static void head_name(char *out, uint16_t *len_out, const char *s)
 static void head_fill(struct seg_writer *w)
 {
     w->head = (struct seg_header){
+        .flags = w->o.extent ? SEG_EXTENT : 0,
         .gid = w->row.gid,
         .gen = w->row.gen,
         .segno = w->row.segno,
@@ -282,9 +304,7 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o,
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
-/* Whether bytes spread over it are as many-valued as noise: what two of them have in common tells
- * text, base64 and the like from it. */
-static bool looks_random(const uint8_t *raw, size_t len)
+bool seg_looks_random(const uint8_t *raw, size_t len)
 {
     enum { PIECES = 4, PIECE = 256, N = PIECES * PIECE };
     uint16_t seen[256] = {0};
@@ -302,7 +322,7 @@ enum { DENSE_MIN = 8, DENSE_TRY = 8 };
 static bool worth_packing(const struct seg_writer *w, size_t raw_len, const uint8_t *raw)
 {
     return raw_len <= SEG_LARGE_BLOCK || w->dense < DENSE_MIN || w->dense % DENSE_TRY == 0 ||
-           !looks_random(raw, raw_len);
+           !seg_looks_random(raw, raw_len);
 }
 
 /* Compresses into w->packed when that saves more than 12 %; gives what is to be stored. */
@@ -460,6 +480,41 @@ enum st seg_writer_add(struct seg_writer *w, const struct seg_src *src, struct e
     memcpy(w->raw + w->raw_len, src->msg, src->len);
     w->raw_len += src->len;
     return ST_OK;
+}
+
+enum st seg_writer_cut(struct seg_writer *w, struct err *err)
+{
+    ASSERT(w->old == NULL);
+    enum st st = w->open.nmsgs != 0 ? put_data(w, w->raw, w->raw_len, err) : ST_OK;
+    if (st == ST_OK) {
+        st = out_pad(w, SEG_PAGE, err);
+    }
+    if (st == ST_OK && out_at(w) != w->cut_at) {
+        st = out_flush(w, err);
+        st = st == ST_OK ? env_datasync(w->segs->env, w->file, err) : st;
+    }
+    if (st == ST_OK) {
+        w->cut_at = out_at(w);
+        w->referred = true;
+    }
+    return st;
+}
+
+size_t seg_writer_block(const struct seg_writer *w)
+{
+    return w->open.nmsgs != 0 ? w->idx.nblocks : w->idx.nblocks - 1;
+}
+
+void seg_writer_extent(const struct seg_writer *w, size_t block, struct msg_extent *x)
+{
+    const struct seg_bidx_disk *b = &w->idx.blocks[block];
+    *x = (struct msg_extent){.segno = w->row.segno, .off = b->off, .stored_len = b->stored_len};
+    memcpy(x->uuid, w->row.seg_uuid, sizeof x->uuid);
+}
+
+struct seg_file *seg_writer_file(const struct seg_writer *w)
+{
+    return seg_file_acquire(w->sf);
 }
 
 void seg_writer_removed(struct seg_writer *w, uint64_t floor, const struct seq_runs *runs)

@@ -6,6 +6,7 @@
  * liveset, message map and subject index, and in the tail or below flushed_seq. 3. Every change but
  * visibility is a record first. */
 #include "engine/eng.h"
+#include "engine/extent.h"
 
 #include <stdio.h>
 
@@ -98,6 +99,27 @@ void stream_gut(struct store_stream *s)
     schedset_clear(&s->scheds);
 }
 
+void stream_make_extents(struct store_stream *s)
+{
+    const struct eng_opts *o = &s->eng->opts;
+    if (s->extents != NULL) {
+        return;
+    }
+    struct extents_opts xo = {
+        .gid = s->gid,
+        .account = s->cfg.account,
+        .name = s->cfg.name,
+        .segment_bytes = o->segment_bytes,
+        .message_bytes = o->extent_message_bytes,
+        .begin_bytes = o->extent_begin_bytes,
+        .goon_bytes = o->extent_begin_bytes / 8,
+        .expires_ns = ckpt_expires_ns,
+    };
+    s->extents = extents_create(s->eng->segs, &xo);
+    extents_boundary(s->extents, 0, cat_generation(s->eng->cat) + 1,
+                     s->segs != NULL ? s->segs->next_segno : 1);
+}
+
 void stream_free(struct store_stream *s)
 {
     ASSERT(s->magic == STREAM_MAGIC);
@@ -122,6 +144,7 @@ void stream_free(struct store_stream *s)
     base_free(s->damage);
     seq_runs_fini(&s->ckpt_removed);
     seq_runs_fini(&s->erase);
+    extents_destroy(s->extents);
     liveset_fini(s->live);
     base_free(s->live);
     sidx_destroy(s->idx);

@@ -72,10 +72,11 @@ struct store_stream {
     struct schedset scheds;
     struct eng_account *account; /* borrowed; NULL while the stream has no name */
     struct tail tail;
-    uint64_t lap_at;       /* bytes of the tail that ask for a checkpoint; UINT64_MAX = asked */
-    uint64_t lap_bytes;    /* s->bytes as of the last one */
-    struct seg_set *segs;  /* owned; NULL until the first flush */
-    uint64_t reserved_seq; /* memory streams: highest sequence reserved by a SKIP */
+    uint64_t lap_at;         /* bytes of the tail that ask for a checkpoint; UINT64_MAX = asked */
+    uint64_t lap_bytes;      /* s->bytes as of the last one */
+    struct seg_set *segs;    /* owned; NULL until the first flush */
+    struct extents *extents; /* owned; NULL until the first large message */
+    uint64_t reserved_seq;   /* memory streams: highest sequence reserved by a SKIP */
     uint64_t reserved_done_seq; /* ... by a durable one */
     struct jr_chunk
         *mem_chunk; /* owned reference: where the next message of a memory stream goes */

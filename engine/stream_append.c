@@ -417,6 +417,17 @@ static enum st reserve(struct store_stream *s, size_t len, bool urgent, uint8_t 
     return ST_OK;
 }
 
+/* What the lane is to know of the stream to write the message elsewhere; NULL = nothing. */
+static struct extents *bulk_of(struct store_stream *s, size_t msg_bytes)
+{
+    const struct eng_opts *o = &s->eng->opts;
+    if (msg_bytes > o->extent_message_bytes && o->extent_begin_bytes != UINT64_MAX &&
+        s->durability == DURABILITY_DURABLE) {
+        stream_make_extents(s);
+    }
+    return s->extents;
+}
+
 static enum st write_append(struct store_stream *s, const struct store_append *a,
                             const struct evict *ev, uint8_t rec_flags, bool urgent, struct msg *m)
 {
@@ -473,7 +484,8 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
                            .removed = ev->runs.n > 0 ? &ev->runs : NULL,
                            .type = REC_APPEND,
                            .flags = rec_flags,
-                           .sync = s->durability == DURABILITY_DURABLE};
+                           .sync = s->durability == DURABILITY_DURABLE,
+                           .bulk = bulk_of(s, body)};
         s->ticket = jw_commit(s->eng->jw, &r, len);
         s->ckpt_dirty = true;
         if (ev->floor != 0) {

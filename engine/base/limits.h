@@ -55,6 +55,7 @@
 #define LIM_JOURNAL_LARGE_CHUNK_BYTES (2 * MIB)     /* for records above LIM_JOURNAL_LARGE_BYTES: one huge page holds many */
 #define LIM_JOURNAL_LARGE_BYTES (64 * KIB)
 #define LIM_JOURNAL_GATHER_BYTES_MAX (4 * MIB)      /* a group; more would delay its first ack past one sync */
+#define LIM_JOURNAL_GATHER_PLACED_BYTES_MAX (16 * MIB) /* the same where large messages are written to segments at once */
 #define LIM_JOURNAL_FILE_BYTES_MIN (4 * MIB)        /* the first file: a fresh store stays under 16 MiB */
 #define LIM_JOURNAL_FILE_BYTES_MAX (64 * MIB)       /* bounds what a recovery reads past the checkpoint per file */
 #define LIM_JOURNAL_WINDOW_BYTES_DEFAULT (256 * MIB) /* not yet checkpointed; beyond 95 %: publishers wait */

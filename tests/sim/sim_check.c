@@ -11,6 +11,7 @@
 #include "engine/compact.h"
 #include "engine/consumer_impl.h"
 #include "engine/eng.h"
+#include "engine/extent.h"
 
 struct fit {
     uint64_t gmin, gmax; /* the cut lies in [gmin, gmax): events with gidx < cut were recovered */
@@ -402,7 +403,7 @@ struct files {
     struct eng *e;
 };
 
-/* I9: every segment file belongs to a row; quarantine is empty. */
+/* I9: every segment file belongs to a row, or the journal refers to it; quarantine is empty. */
 static void on_file(void *arg, const char *path, uint64_t size)
 {
     struct files *f = arg;
@@ -419,7 +420,8 @@ static void on_file(void *arg, const char *path, uint64_t size)
     } else if (strncmp(p, "s/", 2) == 0 &&
                sscanf(p + 2, "%8x/%llu.%u.seg", &gid, &segno, &gen) == 3) {
         struct store_stream *s = eng_stream_by_gid(f->e, gid);
-        bool known = s != NULL && s->dropped;
+        bool known = s != NULL && (s->dropped || (s->extents != NULL && gen == 0 &&
+                                                  extents_refers_to(s->extents, segno)));
         for (size_t i = 0; s != NULL && s->segs != NULL && i < s->segs->n; i++) {
             known = known || (s->segs->v[i]->row.segno == segno && s->segs->v[i]->row.gen == gen);
         }

@@ -141,12 +141,12 @@ void sw_init(struct world *w, uint64_t seed)
     static const uint64_t segments[] = {0, 16 * KIB, 32 * KIB, 128 * KIB};
     static const uint64_t windows[] = {512 * KIB, MIB, 4 * MIB};
     static const uint64_t tails[] = {0, 4 * KIB, 24 * KIB, 100 * KIB};
+    static const uint64_t extents[] = {UINT64_MAX, 1, 600, 4 * KIB}, larges[] = {1, 40, 300, 2000};
     memset(w, 0, sizeof *w);
     w->seed = seed;
     w->rnd.state = prng_mix(seed * 2 + 1);
     w->sim = env_sim_create(prng_next(&w->rnd));
-    w->next_uid = w->next_id = 1;
-    w->big_max = 70 * 1024;
+    w->next_uid = w->next_id = 1, w->big_max = 70 * 1024;
     env_sim_set_real_ns(w->sim, 1800000000 * NS_PER_S);
     uint64_t min = (32 * KIB) << prng_below(&w->rnd, 3);
     w->opts = (struct eng_opts){
@@ -160,6 +160,8 @@ void sw_init(struct world *w, uint64_t seed)
         .block_cache_bytes = 256 * KIB,
         .compact_bytes_per_s = UINT64_MAX,
         .tail_bytes = tails[prng_mix(seed + 1) % ARRAY_LEN(tails)],
+        .extent_begin_bytes = extents[prng_mix(seed + 2) % ARRAY_LEN(extents)],
+        .extent_message_bytes = larges[prng_mix(seed + 3) % ARRAY_LEN(larges)],
         .segment_bytes = segments[prng_mix(seed) % ARRAY_LEN(segments)],
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
         .evict_bytes = seed % 2 == 0 ? 16 : 0,
