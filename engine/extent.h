@@ -77,8 +77,8 @@ void extents_referred(struct extents *x, uint64_t segno, const uint8_t uuid[16])
 /* ... and so the judge leaves it where it is. */
 bool extents_refers_to(const struct extents *x, uint64_t segno);
 
-/* Gives back the memory kept for the next file, when none is open. Any thread; every few seconds.
- */
+/* Gives back the memory kept for the next transfer, if there was none since the last call. Any
+ * thread; every few seconds. */
 void segs_trim(struct segs *s);
 /* Start-up; blocking. The file was begun by extents_place (path as segs_list gives it). */
 bool segs_is_extent(struct segs *s, const char *path);

@@ -7,8 +7,8 @@
 /* Numbers rise with sequences, and the flusher may write others before this file: it finds so many
  * numbers free below. */
 #define SEGNO_GAP 4096u
-/* Files open at once, of all streams: each has its buffer of SEG_EXTENT_BYTES. */
-#define EXTENTS_MAX 4u
+/* Files open at once, of all streams: each has the index of what is in it. */
+#define EXTENTS_MAX 16u
 
 struct extents {
     struct segs *segs; /* borrowed */
@@ -346,7 +346,7 @@ bool extents_refers_to(const struct extents *x, uint64_t segno)
 
 void segs_trim(struct segs *s)
 {
-    if (atomic_load(&s->extents) == 0) {
+    if (!atomic_exchange(&s->extent_pages_used, false)) {
         base_pages_free(atomic_exchange(&s->extent_pages, NULL), SEG_EXTENT_BYTES);
     }
 }

@@ -60,6 +60,7 @@ struct segs {
     size_t dirs_cap, dirs_n;
     atomic_size_t files;           /* seg_file objects alive */
     atomic_size_t extents;         /* writers of extents alive */
+    atomic_bool extent_pages_used; /* since the last segs_trim */
     uint8_t *_Atomic extent_pages; /* likewise, of SEG_EXTENT_BYTES */
     uint8_t *_Atomic bulk_pages; /* owned; of SEG_BULK_BYTES; for the next writer that wants them */
 };

@@ -72,10 +72,19 @@ static uint64_t out_at(const struct seg_writer *w)
     return w->off + w->out_len;
 }
 
+static void out_begin(struct seg_writer *w)
+{
+    w->out_cap = OUT_BYTES;
+    w->out = base_malloc(w->out_cap);
+}
+
 static enum st out_put(struct seg_writer *w, const void *p, size_t n, struct err *err)
 {
     const uint8_t *in = p;
     enum st st = ST_OK;
+    if (w->out == NULL) {
+        out_begin(w);
+    }
     while (n != 0 && st == ST_OK) {
         size_t some = (size_t)u64_min(n, w->out_cap - w->out_len);
         memcpy(w->out + w->out_len, in, some);
@@ -106,7 +115,10 @@ static void out_bulk(struct seg_writer *w)
     if (!w->bulk) {
         uint8_t *pages = atomic_exchange(kept_pages(w), NULL);
         pages = pages != NULL ? pages : base_pages(bulk_bytes(w));
-        memcpy(pages, w->out, w->out_len);
+        atomic_store(&w->segs->extent_pages_used, true);
+        if (w->out_len > 0) {
+            memcpy(pages, w->out, w->out_len);
+        }
         base_free(w->out);
         w->out = pages;
         w->out_cap = bulk_bytes(w);
@@ -121,6 +133,9 @@ static void out_free(struct seg_writer *w)
     } else {
         base_free(w->out);
     }
+    w->out = NULL;
+    w->out_cap = 0;
+    w->bulk = false;
 }
 
 static enum st out_pad(struct seg_writer *w, uint32_t to, struct err *err)
@@ -145,8 +160,7 @@ static struct seg_writer *writer_new(struct segs *s, const struct seg_writer_opt
     if (w->o.segment_bytes == 0) {
         w->o.segment_bytes = SEGMENT_DEFAULT;
     }
-    w->out_cap = OUT_BYTES;
-    w->out = base_malloc(w->out_cap);
+    out_begin(w);
     w->raw = base_malloc(w->o.block_raw_bytes);
     return w;
 }
@@ -496,6 +510,7 @@ enum st seg_writer_cut(struct seg_writer *w, struct err *err)
     if (st == ST_OK) {
         w->cut_at = out_at(w);
         w->referred = true;
+        out_free(w); /* it may be long until more comes */
     }
     return st;
 }
