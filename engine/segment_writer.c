@@ -82,7 +82,7 @@ static enum st out_put(struct seg_writer *w, const void *p, size_t n, struct err
 {
     const uint8_t *in = p;
     enum st st = ST_OK;
-    if (w->out == NULL) {
+    if (w->out == NULL && n != 0) {
         out_begin(w);
     }
     while (n != 0 && st == ST_OK) {
