@@ -320,13 +320,19 @@ enum st seg_writer_continue(struct segs *s, const struct seg_writer_opts *o,
 
 bool seg_looks_random(const uint8_t *raw, size_t len)
 {
-    enum { PIECES = 4, PIECE = 256, N = PIECES * PIECE };
-    uint16_t seen[256] = {0};
-    uint32_t pairs = 0; /* N * (N - 1) / 512 of random bytes, give or take a few percent */
-    for (size_t i = 0; i < N; i++) {
-        pairs += seen[raw[(len - PIECE) / (PIECES - 1) * (i / PIECE) + i % PIECE]]++;
+    enum { PIECES = 4, PIECE = 256 };
+    for (size_t i = 0; i < PIECES; i++) {
+        const uint8_t *p = raw + (len - PIECE) / (PIECES - 1) * i;
+        uint8_t seen[256] = {0};
+        uint32_t pairs = 0; /* 127 of random bytes, 190 at the most; above 400 of base64 */
+        for (size_t k = 0; k < PIECE; k++) {
+            pairs += seen[p[k]]++;
+        }
+        if (pairs >= PIECE * (PIECE - 1) / 512 * 8 / 5) {
+            return false;
+        }
     }
-    return pairs < N * (N - 1) / 512 * 6 / 5;
+    return true;
 }
 
 enum { DENSE_MIN = 8, DENSE_TRY = 8 };
