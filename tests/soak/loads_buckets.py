@@ -39,7 +39,7 @@ class Kv(Load):
         """A write whose answer was lost happened or did not."""
         for key, n in list(self.maybe.items()):
             rev, got = self.get(c, key)
-            if got == n and (rev, got) != self.model.get(key):
+            if got == n and (rev, got) != self.model.get(key, (0, None)):  # a lost delete of a key that never was leaves none
                 self.model[key] = (rev, got)
             del self.maybe[key]
 
