@@ -52,16 +52,11 @@ static uint64_t slot_end(const struct liveset_slot *s)
     return (s->group + s->count) << GROUP_BITS;
 }
 
-/* Index of the slot that holds a sequence's group. */
-static size_t find(const struct liveset *l, uint64_t seq)
+/* Index of the slot that holds a group, which is not in the last one. */
+static size_t search(const struct liveset *l, uint64_t group)
 {
-    uint64_t group = group_of(seq);
-    size_t lo = 0, hi = l->nslots;
+    size_t lo = 0, hi = l->nslots - 1;
     ASSERT(hi > 0 && group >= l->slot[0].group);
-    if (group >= l->slot[hi - 1].group) {
-        ASSERT(group - l->slot[hi - 1].group < l->slot[hi - 1].count);
-        return hi - 1;
-    }
     while (hi - lo > 1) {
         size_t mid = lo + (hi - lo) / 2;
         if (l->slot[mid].group <= group) {
@@ -73,7 +68,19 @@ static size_t find(const struct liveset *l, uint64_t seq)
     return lo;
 }
 
-static const struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
+/* Index of the slot that holds a sequence's group. */
+static inline size_t find(const struct liveset *l, uint64_t seq)
+{
+    ASSERT(l->nslots > 0);
+    const struct liveset_slot *tail = &l->slot[l->nslots - 1];
+    if (group_of(seq) < tail->group) {
+        return search(l, group_of(seq));
+    }
+    ASSERT(group_of(seq) - tail->group < tail->count);
+    return l->nslots - 1;
+}
+
+static inline const struct liveset_slot *slot_of(const struct liveset *l, uint64_t seq)
 {
     return &l->slot[find(l, seq)];
 }
@@ -371,10 +378,18 @@ void liveset_tidy(struct liveset *l)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+static bool no_holes(const struct liveset *l)
+{
+    return l->msgs == l->last + 1 - l->first;
+}
+
 bool liveset_is_live(const struct liveset *l, uint64_t seq)
 {
     if (seq < l->first || seq > l->last) {
         return false;
+    }
+    if (no_holes(l)) {
+        return true;
     }
     const struct liveset_slot *s = slot_of(l, seq);
     if (s->g == NULL) {
@@ -432,8 +447,8 @@ uint64_t liveset_rank(const struct liveset *l, uint64_t a, uint64_t b)
     if (a >= b) {
         return 0;
     }
-    if (l->msgs == l->last + 1 - l->first) {
-        return b - a; /* no holes */
+    if (no_holes(l)) {
+        return b - a;
     }
     uint64_t rank = 0;
     for (const struct liveset_slot *s = slot_of(l, a); a < b; s++) {
@@ -466,6 +481,9 @@ static size_t find_in_page(const struct liveset_group *g, size_t p, size_t from,
 static uint64_t find_from(const struct liveset *l, uint64_t seq, bool dead)
 {
     seq = u64_max(seq, l->first);
+    if (no_holes(l)) {
+        return dead || seq > l->last ? 0 : seq;
+    }
     const struct liveset_slot *s = seq <= l->last ? slot_of(l, seq) : NULL;
     while (seq <= l->last) {
         s += seq == slot_end(s);

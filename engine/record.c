@@ -85,7 +85,7 @@ size_t msg_put(uint8_t *out, const struct msg *m, uint32_t crc_seed)
 }
 
 /* Head and bounds of either form; *m_out has the place where the payload, or the reference, is. */
-static enum st get_head(const uint8_t *in, size_t len, struct msg *m_out)
+static inline enum st get_head(const uint8_t *in, size_t len, struct msg *m_out)
 {
     if (len < MSG_HEAD_SIZE) {
         return ST_CORRUPT;
@@ -118,15 +118,12 @@ static enum st get_head(const uint8_t *in, size_t len, struct msg *m_out)
 
 enum st msg_get(const uint8_t *in, size_t len, struct msg *m_out)
 {
-    struct msg m;
-    enum st st = get_head(in, len, &m);
-    if (st == ST_OK && (m.flags & MSG_EXTENT_REF) != 0) {
-        st = ST_UNSUPPORTED;
+    if (len >= MSG_HEAD_SIZE && (get_u16le(in + MSG_OFF_FLAGS) & MSG_EXTENT_REF) != 0) {
+        struct msg m;
+        enum st st = get_head(in, len, &m);
+        return st == ST_OK ? ST_UNSUPPORTED : st;
     }
-    if (st == ST_OK) {
-        *m_out = m;
-    }
-    return st;
+    return get_head(in, len, m_out);
 }
 
 /* --- messages that stand elsewhere ------------------------------------------------------------ */

@@ -684,10 +684,9 @@ static void release_block(void *block)
     block_release(block);
 }
 
-struct msg_keep stream_keep(const struct store_stream *s, const struct msg *m)
+struct msg_keep stream_keep_large(const struct store_stream *s, const struct msg *m)
 {
-    void *b = m->data_len >= MSG_KEEP_BYTES_MIN ? block_of(s, m) : NULL;
-    return (struct msg_keep){b, acquire_block, release_block};
+    return (struct msg_keep){block_of(s, m), acquire_block, release_block};
 }
 
 static struct block *held_block(struct store_stream *s, uint64_t file_id, uint32_t block_no)

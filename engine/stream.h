@@ -206,7 +206,11 @@ enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_seq
                              struct msg *m_out, stream_read_fn fn, void *arg);
 /* How the bytes of what stream_read just gave are kept beyond the turn: large messages that stand
  * in a block. Those in the tail are not; they would hold a chunk of the journal. */
-struct msg_keep stream_keep(const struct store_stream *s, const struct msg *m);
+struct msg_keep stream_keep_large(const struct store_stream *s, const struct msg *m);
+static inline struct msg_keep stream_keep(const struct store_stream *s, const struct msg *m)
+{
+    return m->data_len >= MSG_KEEP_BYTES_MIN ? stream_keep_large(s, m) : (struct msg_keep){0};
+}
 /* Forgets a pending read's callback (the consumer goes away). */
 void stream_read_cancel(struct store_stream *s, stream_read_fn fn, void *arg);
 
