@@ -232,8 +232,8 @@ MUST_USE enum st seg_writer_cut(struct seg_writer *w, struct err *err);
 size_t seg_writer_block(const struct seg_writer *w);
 void seg_writer_extent(const struct seg_writer *w, size_t block, struct msg_extent *x);
 struct seg_file *seg_writer_file(const struct seg_writer *w); /* a reference, yours */
-/* Whether bytes spread over it are as many-valued as noise: what two of them have in common tells
- * text, base64 and the like from it. At least 1 KiB. */
+/* Whether bytes spread over it, its head apart, are as many-valued as noise: how often two are
+ * equal tells text, base64 and the like from it. At least 1 KiB. */
 bool seg_looks_random(const uint8_t *raw, size_t len);
 /* The size at which it should be sealed has been reached. */
 bool seg_writer_full(const struct seg_writer *w);

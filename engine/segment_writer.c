@@ -322,7 +322,7 @@ bool seg_looks_random(const uint8_t *raw, size_t len)
 {
     enum { PIECES = 4, PIECE = 256 };
     for (size_t i = 0; i < PIECES; i++) {
-        const uint8_t *p = raw + (len - PIECE) / (PIECES - 1) * i;
+        const uint8_t *p = raw + (len - PIECE) / PIECES * (i + 1); /* past the head */
         uint8_t seen[256] = {0};
         uint32_t pairs = 0; /* 127 of random bytes, 190 at the most; above 400 of base64 */
         for (size_t k = 0; k < PIECE; k++) {

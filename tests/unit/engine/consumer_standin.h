@@ -245,7 +245,7 @@ enum stream_read stream_read(struct store_stream *st, uint64_t seq, bool hint, s
     *m = (struct msg){.seq = seq, .ts_ns = (int64_t)seq};
     return STREAM_READ_OK;
 }
-struct msg_keep stream_keep(const struct store_stream *st, const struct msg *m)
+struct msg_keep stream_keep_large(const struct store_stream *st, const struct msg *m)
 {
     (void)st, (void)m;
     return (struct msg_keep){0};
