@@ -150,6 +150,9 @@ enum st eng_backup(struct store *store, const struct eng_backup_opts *o,
     if (head.streams == 0 && o->stream != NULL) {
         return err_set(err, ST_NOTFOUND, 0, "there is no stream \"%s\"", o->stream);
     }
+    if (head.streams == 0 && o->account != NULL) { /* most likely the name is wrong */
+        return err_set(err, ST_NOTFOUND, 0, "there is no stream of account \"%s\"", o->account);
+    }
     env_random(k.e->env, head.archive_uuid, 16);
     memcpy(head.store_uuid, k.e->ident.store_uuid, 16);
     memcpy(out->archive_uuid, head.archive_uuid, 16);

@@ -21,8 +21,8 @@ struct eng_backup_report {
     int64_t created_ns;
 };
 /* Writes all streams of a store (opened with read_only_check) as they are, syncs, names the
- * archive. ST_EXISTS; ST_NOTFOUND: no such stream; ST_CORRUPT: a message is damaged, named in err,
- * and nothing is left behind; ST_NOSPACE, ST_IO. */
+ * archive. ST_EXISTS; ST_NOTFOUND: no such stream, or none of the account; ST_CORRUPT: a message is
+ * damaged, named in err, and nothing is left behind; ST_NOSPACE, ST_IO. */
 MUST_USE enum st eng_backup(struct store *store, const struct eng_backup_opts *o,
                             struct eng_backup_report *out, struct err *err);
 

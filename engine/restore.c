@@ -384,6 +384,10 @@ enum st eng_restore(struct store *store, const struct eng_restore_opts *o,
     if (st == ST_OK && k.n == 0 && o->stream != NULL) {
         st = err_set(err, ST_NOTFOUND, 0, "the archive has no stream \"%s\"", o->stream);
     }
+    if (st == ST_OK && k.n == 0 && o->account != NULL) {
+        st =
+            err_set(err, ST_NOTFOUND, 0, "the archive has no stream of account \"%s\"", o->account);
+    }
     if (st == ST_OK && k.n > 1 && o->to_stream != NULL) {
         st = err_set(err, ST_INVALID, 0, "%zu streams cannot have the same name", k.n);
     }

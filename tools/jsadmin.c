@@ -2,6 +2,7 @@
  * could not do it, 2 wrong usage, 3 damage was found. */
 #include "tools/jsadmin.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,36 +13,6 @@
 #include "tools/jsadmin_place.h"
 
 #define BAR_NAME_MAX 30u /* characters before a progress bar, of 80 */
-
-static const char usage_text[] =
-    "usage: jsadmin [--json] <command> [options] DIR\n"
-    "\n"
-    "Looks after the store of a server that is not running. DIR is what the server was given with\n"
-    "-sd or store_dir, or the folder \"millrace\" in it (what it prints as Store Directory).\n"
-    "\n"
-    "  info DIR     streams, consumers, segments and journal\n"
-    "  check DIR    verifies every checksum; exit code 3 when damage was found\n"
-    "  compact DIR  rewrites segments without their removed messages\n"
-    "  quarantine DIR              what was set aside as damaged or unknown; --empty removes it\n"
-    "  backup DIR --to ARCHIVE     all streams and consumers into one file\n"
-    "      --account A, --stream S   only these\n"
-    "      --replace                 an archive of that name is replaced\n"
-    "  verify ARCHIVE              reads an archive and every checksum in it\n"
-    "  restore DIR --from ARCHIVE  verifies, then puts its streams into the store (made when "
-    "missing)\n"
-    "      --account A, --stream S   only these\n"
-    "      --as-account B, --as-stream T   under another name\n"
-    "      --replace                 streams of these names are replaced; else nothing is done\n"
-    "\n"
-    "  kv, object   buckets, on a store or through a server: jsadmin kv --help\n"
-    "\n"
-    "  --json       one JSON document instead of tables\n"
-    "  -h, --help   this text\n"
-    "  -v, --version\n"
-    "\n"
-    "info and check change no message. A damaged second copy of STORE or of the catalogue is "
-    "written\n"
-    "again from the good one, as at any start.\n";
 
 static const struct command {
     const char *name;
@@ -99,6 +70,15 @@ const char *ja_count(uint64_t n, char *buf, size_t len)
 void ja_complain(struct ja_ctx *x, const char *command, const char *text)
 {
     fprintf(stderr, "jsadmin: %s %s: %s\n", command, x->dir, text);
+}
+
+int ja_printed(int code)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return code;
+    }
+    fprintf(stderr, "jsadmin: could not write what was found: %s\n", strerror(errno));
+    return code == JA_OK ? JA_FAILED : code;
 }
 
 int ja_usage(const char *how)
@@ -249,15 +229,15 @@ static int run(struct ja_ctx *x, const struct command *c)
         json_out_begin(&x->out);
     }
     code = c->run(x);
-    if (x->json) {
+    if (x->json && (code == JA_OK || code == JA_DAMAGE)) { /* else it holds half of the answer */
         json_out_end(&x->out);
         printf("%.*s\n", (int)x->out.len, x->out.buf);
-        json_out_fini(&x->out);
     }
+    json_out_fini(&x->out);
     if (x->store != NULL) {
         eng_close(x->store);
     }
-    return code;
+    return ja_printed(code);
 }
 
 static const struct command *find(const char *name)
@@ -329,51 +309,89 @@ static bool takes(const struct command *command, const bool seen[256])
     return true;
 }
 
-int main(int argc, char **argv)
+/* Options into x; -1 where a command follows, else the exit code. */
+static int parse(struct ja_ctx *x, int argc, char **argv, bool seen[256])
 {
-    struct ja_ctx x = {.mutex = BASE_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
-    bool seen[256] = {0};
     int c;
-    if (argc > 1 && place_family(argv[1]) != NULL) {
-        place_family_fn family = place_family(argv[1]);
-        argv[1] = argv[0]; /* getopt's complaints begin with it */
-        return family(argc - 1, argv + 1);
-    }
     while ((c = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
-        if (c == 'h') {
-            fputs(usage_text, stdout);
-            return JA_OK;
-        }
         if (c == 'v') {
             printf("jsadmin of Millrace %s\n", MILLRACE_VERSION);
-            return JA_OK;
+            return ja_printed(JA_OK);
         }
         seen[c & 0xff] = true;
-        if (!option(&x, c)) {
+        if (c != 'h' && !option(x, c)) {
             return ja_usage("--help");
         }
     }
+    if (seen['h']) { /* only now the command stands before all that are none */
+        fputs(ja_help(argv[optind]), stdout);
+        return ja_printed(JA_OK);
+    }
     if (optind == argc) {
-        fputs(usage_text, stderr);
+        fputs(ja_help(NULL), stderr);
         return JA_USAGE;
     }
+    return -1;
+}
+
+/* The command that the operands ask for; NULL: said why not. */
+static const struct command *chosen(int argc, char **argv, const bool seen[256])
+{
     const struct command *command = find(argv[optind]);
     if (command == NULL) {
         fprintf(stderr, "jsadmin: there is no command \"%s\"\n", argv[optind]);
-        return ja_usage("--help");
+        (void)ja_usage("--help");
+        return NULL;
     }
     if (optind + 2 != argc) {
         fprintf(stderr, "jsadmin: %s takes one %s\n", command->name,
                 command->run == ja_verify ? "archive" : "store directory");
-        return ja_usage("--help");
+    } else if (takes(command, seen)) {
+        return command;
     }
-    if (!takes(command, seen)) {
-        return ja_usage("--help");
+    char how[32];
+    (void)snprintf(how, sizeof how, "%s --help", command->name);
+    (void)ja_usage(how);
+    return NULL;
+}
+
+/* The main of kv and object, when the first word is one of these; --json may stand before it. The
+ * word is taken out of argv. */
+static place_family_fn family(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && strcmp(argv[at], "--json") == 0) {
+        at++;
+    }
+    place_family_fn fn = at < argc ? place_family(argv[at]) : NULL;
+    for (; fn != NULL && at > 0; at--) {
+        argv[at] = argv[at - 1];
+    }
+    return fn;
+}
+
+int main(int argc, char **argv)
+{
+    static char name[] = "jsadmin"; /* what getopt's complaints begin with, as ours */
+    struct ja_ctx x = {.mutex = BASE_MUTEX_INITIALIZER, .rings = PTHREAD_COND_INITIALIZER};
+    bool seen[256] = {0};
+    argv[0] = name;
+    place_family_fn other = family(argc, argv);
+    if (other != NULL) {
+        return other(argc - 1, argv + 1);
+    }
+    int code = parse(&x, argc, argv, seen);
+    if (code >= 0) {
+        return code;
+    }
+    const struct command *command = chosen(argc, argv, seen);
+    if (command == NULL) {
+        return JA_USAGE;
     }
     x.dir = argv[optind + 1];
     log_set_level(false, false);
     x.env = env_real_create();
-    int code = run(&x, command);
+    code = run(&x, command);
     env_real_destroy(x.env);
     return code;
 }

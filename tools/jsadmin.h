@@ -56,7 +56,12 @@ const char *ja_bytes(uint64_t n, char *buf, size_t len);
 const char *ja_count(uint64_t n, char *buf, size_t len);
 /* "1 stream", "2,000 streams". */
 const char *ja_things(uint64_t n, const char *thing, char *buf, size_t len);
-/* Says where help is; returns JA_USAGE. how: "--help", "kv --help". */
+/* Says where help is; returns JA_USAGE. how: "--help", "backup --help". */
 int ja_usage(const char *how);
+/* What a command does and takes; of NULL, or of a word that is none, all commands. Static. */
+const char *ja_help(const char *command);
+/* The exit code when all output is out: code, or JA_FAILED, said why, where stdout could not be
+ * written. */
+int ja_printed(int code);
 
 #endif

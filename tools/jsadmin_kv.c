@@ -20,19 +20,19 @@ static const char usage_text[] =
     "                                      --max-value, --storage file|memory, --compress,\n"
     "                                      --marker-ttl 1h (keys may have a TTL), --description,\n"
     "                                      --metadata key=value ...\n"
-    "  edit PLACE BUCKET                   changes it: the same, but --storage\n"
-    "  status PLACE BUCKET\n"
+    "  edit PLACE BUCKET                   changes it: the same options but --storage\n"
+    "  status PLACE BUCKET                 what it holds and how it was made\n"
     "  rm PLACE BUCKET                     deletes the bucket with everything in it\n"
     "\n"
     "  get PLACE BUCKET KEY                prints the value as it is; --revision N: that one\n"
     "  put PLACE BUCKET KEY [VALUE]        without VALUE from standard input\n"
     "  create PLACE BUCKET KEY [VALUE]     only where the key has no value; --ttl 1h\n"
-    "  update PLACE BUCKET KEY VALUE       only where --revision N is the newest\n"
+    "  update PLACE BUCKET KEY [VALUE]     only where --revision N is the newest\n"
     "  del PLACE BUCKET KEY                leaves a marker; --revision N: only where it is the "
     "newest\n"
-    "  purge PLACE BUCKET KEY              and removes the history; --revision N, --ttl 1h of the\n"
-    "                                      marker\n"
-    "  history PLACE BUCKET KEY\n"
+    "  purge PLACE BUCKET KEY              the same, and removes the history; --ttl 1h of the "
+    "marker\n"
+    "  history PLACE BUCKET KEY            every revision that is kept\n"
     "  keys PLACE BUCKET [FILTER ...]      keys that have a value; a filter is a key in which "
     "whole\n"
     "                                      tokens may be * and the last >\n"
@@ -365,6 +365,10 @@ static int cmd_create(struct place *p, int argc, char **argv)
 
 static int cmd_update(struct place *p, int argc, char **argv)
 {
+    if (p->o.revision == 0) { /* no key is at that; `create` is for those that are not there */
+        fprintf(stderr, "jsadmin: kv update needs --revision\n");
+        return ja_usage(p->help);
+    }
     return write_value(p, argc, argv, UPDATE);
 }
 

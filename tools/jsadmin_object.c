@@ -15,7 +15,7 @@ static const char usage_text[] =
     "  add PLACE BUCKET               makes a bucket: --ttl 1h, --max-bytes, --storage "
     "file|memory,\n"
     "                                 --compress, --description, --metadata key=value ...\n"
-    "  status PLACE BUCKET\n"
+    "  status PLACE BUCKET            what it holds and how it was made\n"
     "  seal PLACE BUCKET              nothing can be changed in it any more, for good\n"
     "  rm-bucket PLACE BUCKET         deletes the bucket with everything in it\n"
     "\n"
@@ -26,11 +26,11 @@ static const char usage_text[] =
     "an\n"
     "                                 earlier get stopped, after verifying what is there;\n"
     "                                 --offset, --length: only these bytes\n"
-    "  info PLACE BUCKET NAME\n"
+    "  info PLACE BUCKET NAME         size, digest, time, metadata\n"
     "  edit PLACE BUCKET NAME         --name (renames), --description, --metadata\n"
-    "  rm PLACE BUCKET NAME\n"
-    "  link PLACE BUCKET NAME TARGET  NAME becomes a link to the object TARGET; --bucket: in that\n"
-    "  link PLACE BUCKET NAME         bucket; without TARGET a link to --bucket itself\n"
+    "  rm PLACE BUCKET NAME           removes it; its marker stays\n"
+    "  link PLACE BUCKET NAME TARGET  NAME becomes a link to the object TARGET; --bucket B: in B\n"
+    "  link PLACE BUCKET NAME         NAME becomes a link to the bucket --bucket B\n"
     "  watch PLACE BUCKET             what is there, and on a server what comes, until ^C:\n"
     "                                 --updates-only, --ignore-deletes, --count N (then ends)\n"
     "\n"
@@ -112,7 +112,8 @@ void object_print(struct place *p, const struct obj_info *i)
                     i->link_name != NULL ? i->link_name : "", "");
     } else {
         printf("Size           %s", ja_bytes(i->size, b, sizeof b));
-        printf(" (%" PRIu64 " bytes in %" PRIu64 " chunks)\n", i->size, i->chunks);
+        printf(" (%" PRIu64 " bytes in %" PRIu64 " chunk%s)\n", i->size, i->chunks,
+               i->chunks == 1 ? "" : "s");
         place_print("Digest", i->digest == NULL ? "-" : i->digest, "", "", "");
     }
     printf("Modified       %s UTC\n", place_time(i->mtime_ns, b, sizeof b));

@@ -186,11 +186,11 @@ static bool parse(struct place_opts *o, struct seen *seen, int argc, char **argv
     return true;
 }
 
-static bool allowed(const struct place_command *c, const struct seen *seen)
+static bool allowed(const char *family, const struct place_command *c, const struct seen *seen)
 {
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (seen->row[i] && !listed(always, rows[i].name) && !listed(c->options, rows[i].name)) {
-            fprintf(stderr, "jsadmin: %s does not take --%s\n", c->verb, rows[i].name);
+            fprintf(stderr, "jsadmin: %s %s does not take --%s\n", family, c->verb, rows[i].name);
             return false;
         }
     }
@@ -286,11 +286,7 @@ static int run(struct place *p, const struct place_command *c, int argc, char **
     place_close(p);
     json_out_fini(&p->ja.out);
     env_real_destroy(p->ja.env);
-    if (fflush(stdout) != 0 && code == JA_OK) {
-        fprintf(stderr, "jsadmin: could not write what was found\n");
-        code = JA_FAILED;
-    }
-    return code;
+    return ja_printed(code);
 }
 
 int place_main(const char *family, const char *usage, const struct place_command *commands,
@@ -307,7 +303,7 @@ int place_main(const char *family, const char *usage, const struct place_command
         if (help) {
             fputs(usage, stdout);
         }
-        code = help ? JA_OK : ja_usage(p.help);
+        code = help ? ja_printed(JA_OK) : ja_usage(p.help);
     } else if (argc == optind) {
         fputs(usage, stderr);
     } else {
@@ -318,7 +314,7 @@ int place_main(const char *family, const char *usage, const struct place_command
         } else if (n - 1 < (int)c->args_min || n - 1 > (int)c->args_max) {
             fprintf(stderr, "jsadmin: too %s arguments for %s %s\n",
                     n - 1 < (int)c->args_min ? "few" : "many", family, c->verb);
-        } else if (allowed(c, &seen)) {
+        } else if (allowed(family, c, &seen)) {
             p.verb = c->verb;
             code = run(&p, c, n, argv + optind + 1);
         }

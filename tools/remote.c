@@ -83,9 +83,14 @@ static enum st nats_err(natsStatus s, const char *what, struct err *err)
                  : s == NATS_NOT_PERMITTED || s == NATS_CONNECTION_AUTH_FAILED ? ST_DENIED
                  : s == NATS_INVALID_ARG                                       ? ST_INVALID
                                                                                : ST_IO;
-    const char *more = nats_GetLastError(NULL);
-    return err_set(err, st, 0, "%s: %s%s%.120s", what, natsStatus_GetText(s),
-                   more != NULL && *more != 0 ? ": " : "", more == NULL ? "" : more);
+    const char *text = natsStatus_GetText(s), *more = nats_GetLastError(NULL);
+    if (more != NULL && *more == '(' && strstr(more, "): ") != NULL) {
+        more = strstr(more, "): ") + 3; /* libnats's own file and line */
+    }
+    if (more == NULL || *more == 0 || strcmp(more, text) == 0) {
+        return err_set(err, st, 0, "%s: %s", what, text);
+    }
+    return err_set(err, st, 0, "%s: %s: %.120s", what, text, more);
 }
 
 static void complete(struct remote *r, struct remote_req *q, natsMsg *m, const struct err *err)
@@ -584,8 +589,8 @@ static natsStatus put_options(natsOptions *o, const struct remote_opts *opts)
     if (s == NATS_OK) {
         s = natsOptions_SetTimeout(o, 5000);
     }
-    if (s ==
-        NATS_OK) { /* a server may start again; one that does not is told (remote_cons_timer) */
+    if (s == NATS_OK) {
+        /* a server may start again; one that does not is told (remote_cons_timer) */
         s = natsOptions_SetMaxReconnect(o, RECONNECTS_MAX);
     }
     if (s == NATS_OK) {
@@ -644,7 +649,11 @@ enum st remote_open(struct env *env, const struct remote_opts *opts, struct stor
     }
     natsOptions_Destroy(o);
     if (s != NATS_OK) {
-        enum st st = nats_err(s, "could not connect", err);
+        const char *secret_end = strrchr(opts->url, '@'); /* user and password stand before it */
+        char what[300];
+        (void)snprintf(what, sizeof what, "could not connect to %.250s",
+                       secret_end == NULL ? opts->url : secret_end + 1);
+        enum st st = nats_err(s, what, err);
         remote_close(&r->base);
         return st;
     }

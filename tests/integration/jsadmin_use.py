@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""jsadmin as a person meets it: what wrong words get, the folders it accepts, tables on a terminal of 80 columns and of 60 with
+"""jsadmin as a person meets it: what wrong words get, help, the folders it accepts, tables on a terminal of 80 columns and of 60 with
 no, one and fifty streams, the same as JSON, the progress bar of a large object."""
 import fcntl
 import json
@@ -54,17 +54,38 @@ def wrong_words():
                        (["info", store, "--to", "x"], "info does not take --to"), (["--bogus"], "unrecognized option"),
                        (["backup", store], "backup needs --to"), (["restore", store], "restore needs --from"),
                        (["restore", store, "--from", "x", "--as-stream", "a.b"], '"a.b" cannot be the name'),
+                       (["info", store, "--to", "x"], "info --help tells more"),
+                       (["kv", "edit", store, "B", "--storage", "file"], "kv edit does not take --storage"),
+                       (["kv", "update", store, "B", "k", "v"], "kv update needs --revision"),
                        (["kv", "frob"], 'no command "kv frob"'), (["kv", "ls"], "too few arguments for kv ls"),
                        (["object", "ls", store, "B", "x"], "too many arguments for object ls"),
                        (["object", "--bogus"], "unrecognized option")):
         out, err = jsadmin(*args, code=2)
         assert out == "" and says in err and err.count("\n") <= 2, (args, err)
-    for args in (["--help"], ["kv", "--help"], ["object", "-h"]):
+    commands = ("info", "check", "compact", "quarantine", "backup", "verify", "restore")
+    for args in (["--help"], ["kv", "--help"], ["object", "-h"], *([c, "--help"] for c in commands)):
         out, err = jsadmin(*args)
         assert out.startswith("usage: jsadmin") and err == "" and max(map(len, out.splitlines())) <= 100, out
+        assert args[0] not in commands or out.startswith("usage: jsadmin [--json] %s " % args[0]), out
+    for args, says in ((["backup", store, "--to", store + "/a", "--account", "NONE"], 'no stream of account "NONE"'),
+                       (["kv", "ls", "nats://u:secret@127.0.0.1:1"], "could not connect to 127.0.0.1:1: "),
+                       (["--json", "verify", store + "/none"], "could not open")):
+        out, err = jsadmin(*args, code=1)
+        assert out == "" and says in err and "secret" not in err and err.count("\n") == 1, (args, out, err)
+    assert jsadmin("--json", "kv", "ls", store)[0] == '{"buckets":[]}\n'
     assert re.fullmatch(r"jsadmin of Millrace \d+\.\d+\.\d+\n", jsadmin("--version")[0])
     for args in ([], ["kv"]):
         assert jsadmin(*args, code=2)[1].startswith("usage: jsadmin")
+
+
+def full_disk():
+    """What cannot be printed is not done."""
+    store = server.scratch()
+    server.Server(store=store).stop()
+    for args in (["--help"], ["info", store], ["--json", "check", store], ["kv", "ls", store]):
+        with open("/dev/full", "w") as full:
+            p = subprocess.run([JSADMIN, *args], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert p.returncode == 1 and "could not write what was found: No space left" in p.stderr, (args, p)
 
 
 def folders():
@@ -147,7 +168,7 @@ def bars():
 
 def main():
     passed = failed = 0
-    for test in (wrong_words, folders, tables, bars):
+    for test in (wrong_words, full_disk, folders, tables, bars):
         try:
             test()
             passed += 1
