@@ -405,6 +405,42 @@ void js_req_answer_all(struct js_req *r)
     }
 }
 
+static void learnt(void *arg, enum st st, uint64_t n, const struct err *err)
+{
+    struct js_req *r = arg;
+    (void)st; /* the answer has a barrier of its own */
+    (void)n;
+    (void)err;
+    if (--r->pending > 0) {
+        return;
+    }
+    if (r->stream != NULL) {
+        js_stream_unref(r->stream);
+        r->stream = NULL;
+    }
+    r->again(r);
+}
+
+bool js_req_learn_first(struct js_req *r, struct store_stream *const *v, size_t n,
+                        void (*again)(struct js_req *))
+{
+    enum { TIMES = 4 }; /* meanwhile another may have become the first */
+    if (r->learnt == TIMES) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct stream_state st;
+        r->js->ops->stream_state(v[i], &st);
+        if (st.msgs > 0 && st.first_ts_ns == 0) {
+            r->pending++;
+            r->js->ops->stream_barrier(v[i], learnt, r);
+        }
+    }
+    r->learnt++;
+    r->again = again;
+    return r->pending > 0;
+}
+
 void js_req_answer_durable(struct js_req *r, struct js_stream *s)
 {
     js_req_barrier(r, s);

@@ -203,7 +203,7 @@ void js_h_stream_info(struct js_req *r)
     } else {
         s = js_req_stream(r);
     }
-    if (s == NULL) {
+    if (s == NULL || js_req_learn_first(r, &s->ss, 1, js_h_stream_info)) {
         base_free(b.subjects_filter);
         return;
     }
@@ -355,6 +355,11 @@ void js_h_stream_list(struct js_req *r)
         return;
     }
     size_t to = n - from < JS_LIST_PAGE ? n : from + JS_LIST_PAGE;
+    if (js_req_learn_first(r, v + from, to - from, js_h_stream_list)) {
+        base_free(v);
+        json_out_reset(&r->out);
+        return;
+    }
     json_out_array(&r->out, "streams");
     for (size_t i = from; i < to; i++) {
         if (offline(r->js, v[i]) != NULL) {

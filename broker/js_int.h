@@ -300,6 +300,8 @@ struct js_req {
     size_t size;                         /* counted in js->request_bytes */
     bool level_too_high;                 /* asks for an API level we do not have */
     uint32_t pending;                    /* barriers still open */
+    uint32_t learnt;                     /* times that js_req_learn_first made it wait */
+    void (*again)(struct js_req *);      /* what then runs */
     struct js_stream *stream;            /* counted; set by js_req_stream */
     struct js_consumer *consumer;        /* counted */
     uint64_t number;                     /* handler's */
@@ -331,6 +333,10 @@ void js_req_answer_durable(struct js_req *r, struct js_stream *s);
 /* One of several barriers; js_req_answer_all ends the list. */
 void js_req_barrier(struct js_req *r, struct js_stream *s);
 void js_req_answer_all(struct js_req *r);
+/* Called before an answer with the states of v is begun. True: the time of some first message has
+ * to be read from the disk; again(r), the handler, runs when it is known. */
+bool js_req_learn_first(struct js_req *r, struct store_stream *const *v, size_t n,
+                        void (*again)(struct js_req *));
 /* Sends r->err. */
 void js_req_fail(struct js_req *r);
 void js_req_fail_with(struct js_req *r, enum api_err id);

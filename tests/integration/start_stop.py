@@ -5,6 +5,7 @@ beside our data is never touched.
 
     START_STOPS=200 (default 20; 200 ms each)   START_SLACK=n: times are multiplied by it (sanitizers, slow machines)"""
 import hashlib
+import json
 import os
 import re
 import signal
@@ -109,6 +110,27 @@ def in_a_row():
     assert disk_bytes(store) < 24 * MIB, "the store grew to %d bytes of disk" % disk_bytes(store)
 
 
+def first_times():
+    """info and list know the first message's time, which only a segment holds after a restart"""
+    store = server.scratch()
+    names = ["A", "B", "C"]
+    with server.Server(store) as srv:
+        with natsraw.Conn(port=srv.port) as c:
+            for n in names:
+                c.api("STREAM.CREATE." + n, json.dumps({"name": n, "subjects": [n]}))
+                for _ in range(3):
+                    c.request(n, os.urandom(200000))
+            want = {n: c.api("STREAM.INFO." + n)["state"] for n in names}
+        for listed in (False, True):
+            srv.restart(kill=False)
+            with natsraw.Conn(port=srv.port) as c:
+                if listed:
+                    got = {s["config"]["name"]: s["state"] for s in c.api("STREAM.LIST")["streams"]}
+                else:
+                    got = {n: c.api("STREAM.INFO." + n)["state"] for n in names}
+            assert got == want, (got, want)
+
+
 def tree(folder):
     out = {}
     for top, dirs, files in os.walk(folder):
@@ -149,7 +171,7 @@ def neighbour():
 
 def main():
     passed = failed = 0
-    for test in (fresh_store, in_a_row, neighbour):
+    for test in (fresh_store, in_a_row, first_times, neighbour):
         try:
             test()
             passed += 1
