@@ -220,18 +220,20 @@ static void made(void *arg, enum st st, struct store_cons *sc, const struct err 
 static void changed(void *arg, enum st st, struct store_cons *sc, const struct err *err)
 {
     struct js_req *r = arg;
+    struct js_consumer *c = r->consumer;
     (void)sc;
+    c->held = false;
     if (r->ja->stopped) {
         js_req_fail_with(r, API_CLUSTER_NOT_AVAIL);
         return;
     }
-    if (st != ST_OK) {
-        js_req_fail_st(r, API_CONSUMER_CREATE, st, err);
-        return;
-    }
-    struct js_consumer *c = r->consumer;
     if (c->gone) {
         js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+        return;
+    }
+    if (st != ST_OK) {
+        js_consumer_queue_run(c);
+        js_req_fail_st(r, API_CONSUMER_CREATE, st, err);
         return;
     }
     js_consumer_reload(c);
@@ -385,6 +387,7 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
     } else if (!check_unique(r, s, &q->cfg)) {
         js_req_fail(r);
     } else {
+        old->held = true;
         ops->cons_update(old->sc, &q->cfg, changed, r);
     }
 }

@@ -279,7 +279,7 @@ void js_consumer_queue_run(struct js_consumer *c)
 
 static bool run(struct js_consumer *c, unsigned budget)
 {
-    if (c->gone || c->stream->ja->stopped) {
+    if (c->gone || c->held || c->stream->ja->stopped) {
         return false;
     }
     if (js_paused(c)) {

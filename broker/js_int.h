@@ -153,6 +153,7 @@ struct js_consumer {
     bool gone;
     bool push, headers_only, ephemeral_timer;
     bool in_run_list;
+    bool held; /* an update waits to be durable: its answer shows what was before it delivers */
     struct js_consumer *run_next;
     /* pull */
     struct brk_sub *next_sub; /* owned: CONSUMER.MSG.NEXT */

@@ -493,6 +493,26 @@ def c_limits(r):
         r.api("CONSUMER.DELETE.L.f", quiet=True)
 
 
+def c_update(r):
+    """The answer to an update that lets more through shows the numbers before any of it is delivered."""
+    r.make("U")
+    r.publish("u.a", 6)
+    dlv = r.c.sub("dlv")
+    waiting = None
+    for name, cfg in (("push", {"deliver_subject": "dlv"}), ("pull", {})):
+        r.cons("U", name, max_ack_pending=2, **cfg)
+        if name == "push":
+            r.shown(name, dlv, 2)
+        else:
+            r.get("U", name, 2)
+            waiting = r.ask("U", name, {"batch": 10, "expires": 30 * S})
+        for most in (3, 5):
+            a = r.cons("U", name, max_ack_pending=most, **cfg)
+            r.say(name, most, a["delivered"]["stream_seq"], a["num_ack_pending"], a["num_waiting"], a["num_pending"])
+            r.shown(name, dlv if name == "push" else waiting, 1 if most == 3 else 2)
+        r.numbers("U", name, name)
+
+
 def c_audit(r):
     """The audit of API requests: which are told of, and how."""
     r.api("STREAM.DELETE.S", quiet=True)
@@ -523,5 +543,5 @@ def wrapped(fn):
 
 if __name__ == "__main__":
     jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits,
-                                     c_audit)]
+                                     c_update, c_audit)]
     sys.exit(jt.main())
