@@ -235,7 +235,7 @@ static void on_deliver(void *arg, const struct brk_msg *m)
 
 struct answer {
     int64_t err_code, code;
-    char *description, *name, *durable, *ack; /* owned */
+    char *description, *name, *durable, *ack, *deliver; /* owned */
     bool has_config, has_error;
     uint64_t sseq, cseq;
 };
@@ -255,6 +255,7 @@ static const struct json_schema delivered_schema = {"SequenceInfo", "server.Sequ
 static const struct json_field config_fields[] = {
     {"durable_name", JSON_STRING, offsetof(struct answer, durable), NULL, NULL},
     {"ack_policy", JSON_STRING, offsetof(struct answer, ack), NULL, NULL},
+    {"deliver_subject", JSON_STRING, offsetof(struct answer, deliver), NULL, NULL},
 };
 static const struct json_schema config_schema = {"ConsumerConfig", "server.ConsumerConfig",
                                                  config_fields, ARRAY_LEN(config_fields)};
@@ -331,13 +332,13 @@ static void not_json(struct js_copier *c)
     js_copier_again(c, c->mirror ? &e : NULL);
 }
 
-/* An answer that tells neither of a consumer nor of an error. */
-static void nothing_made(struct js_copier *c)
+/* An answer that tells neither of a consumer nor of an error, or of one that delivers nowhere. */
+static void nothing_made(struct js_copier *c, const char *why)
 {
     struct api_error e;
     api_error_set2(&e,
                    c->mirror ? API_MIRROR_CONSUMER_SETUP_FAILED : API_SOURCE_CONSUMER_SETUP_FAILED,
-                   "invalid consumer create response", NULL);
+                   why, NULL);
     js_copier_again(c, &e);
 }
 
@@ -363,7 +364,9 @@ static void on_answer(void *arg, const struct brk_msg *m)
     } else if (a.has_error) {
         refused(c, &a);
     } else if (!a.has_config) {
-        nothing_made(c);
+        nothing_made(c, "invalid consumer create response");
+    } else if (a.deliver == NULL || a.deliver[0] == '\0') {
+        nothing_made(c, "malformed subject");
     } else {
         accepted(c, &a);
     }
@@ -371,6 +374,7 @@ static void on_answer(void *arg, const struct brk_msg *m)
     base_free(a.name);
     base_free(a.durable);
     base_free(a.ack);
+    base_free(a.deliver);
 }
 
 static void put_start(struct js_copier *c, struct json_out *j)

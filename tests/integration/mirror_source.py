@@ -465,6 +465,8 @@ ODD_ANSWERS = [  # what answers where a consumer was asked for, and the error th
     ("{\"error\":{},\"config\":{\"name\":\"x\"},\"name\":\"x\"}", {"code": 0}),
     ("{\"error\":null}", {"code": 500, "err_code": 10045, "description": "invalid consumer create response"}),
     ("{}", {"code": 500, "err_code": 10045, "description": "invalid consumer create response"}),
+    ("{\"config\":{},\"name\":\"x\"}", {"code": 500, "err_code": 10045, "description": "malformed subject"}),
+    ("{\"error\":{\"code\":400},\"config\":{}}", {"code": 400}),
 ]
 
 
