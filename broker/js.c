@@ -205,17 +205,62 @@ void js_enable_account(struct js *js, struct brk_account *acc)
     }
 }
 
+/* Waiting requests are told nothing, as at nats-server. */
+static void put_streams_away(struct js_account *ja)
+{
+    struct htab_node *n, *k;
+    while ((n = htab_first(&ja->streams)) != NULL) {
+        struct js_stream *s = CONTAINER_OF(n, struct js_stream, by_name);
+        while ((k = htab_first(&s->consumers)) != NULL) {
+            js_consumer_detach(CONTAINER_OF(k, struct js_consumer, by_name), NULL);
+        }
+        js_stream_detach(s);
+    }
+    brk_isub_destroy(ja->ack_sub);
+    brk_isub_destroy(ja->fc_sub);
+    ja->ack_sub = NULL;
+    ja->fc_sub = NULL;
+    ja->going_off = false;
+}
+
+void js_accounts_settle(struct js *js)
+{
+    for (struct js_account *ja = js->accounts; ja != NULL; ja = ja->next) {
+        if (ja->going_off && ja->api_inflight == 0 && ja->changing == 0) {
+            put_streams_away(ja);
+        }
+    }
+}
+
+static void switch_account(struct js_account *ja, bool on)
+{
+    if (!on) {
+        ja->disabled = true;
+        ja->going_off = true;
+        brk_slice_kick(ja->js->api_slice);
+    } else if (ja->going_off) {
+        ja->disabled = false;
+        ja->going_off = false;
+    } else {
+        js_enable_account(ja->js, ja->acc);
+    }
+}
+
 void js_accounts_changed(struct js *js, struct brk_account *first)
 {
     for (struct brk_account *a = first; a != NULL; a = a->next) {
         if (a->system && js->system == NULL) {
             js_system_start(js, a);
         }
-        const struct js_account *ja = a->js;
-        if (a->system || (ja != NULL && !(ja->disabled && a->jetstream))) {
+        struct js_account *ja = a->js;
+        if (a->system) {
             continue;
         }
-        if (a->jetstream) {
+        if (ja != NULL) {
+            if (ja->disabled == a->jetstream) {
+                switch_account(ja, a->jetstream);
+            }
+        } else if (a->jetstream) {
             js_enable_account(js, a);
         } else {
             add_account(js, a)->disabled = true;

@@ -41,7 +41,8 @@ struct js_deps {
 struct js *js_create(const struct js_deps *deps);
 /* Enables JetStream for one account (its `jetstream` flag is set). */
 void js_enable_account(struct js *js, struct brk_account *acc);
-/* Takes in accounts that are new, or whose flag `jetstream` was set since. */
+/* Takes in accounts that are new, or whose flag `jetstream` was set or taken away since. What an
+ * account holds stays in the store while its JetStream is off. */
 void js_accounts_changed(struct js *js, struct brk_account *first);
 /* Enables the accounts of the list whose flag `jetstream` is set, and starts driving the store. */
 void js_start(struct js *js, struct brk_account *first);

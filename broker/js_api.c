@@ -221,6 +221,7 @@ static struct js_account *next_account(struct js *js)
 bool js_api_slice(void *arg)
 {
     struct js *js = arg;
+    js_accounts_settle(js);
     struct js_account *ja = next_account(js);
     if (ja == NULL) {
         if (js->dropped > 0 && js->accounts != NULL) {
@@ -341,7 +342,7 @@ bool js_change_begin(struct js_account *ja)
 void js_change_end(struct js_account *ja)
 {
     ja->changing--;
-    if (startable(ja)) {
+    if (startable(ja) || ja->going_off) {
         brk_slice_kick(ja->js->api_slice);
     }
 }
@@ -357,7 +358,7 @@ static void finish(struct js_req *r)
     release(r);
     if (changed) {
         js_change_end(ja);
-    } else if (startable(ja)) {
+    } else if (startable(ja) || ja->going_off) {
         brk_slice_kick(ja->js->api_slice);
     }
 }

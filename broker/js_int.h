@@ -85,6 +85,7 @@ struct js_account {
     uint64_t api_total, api_errors, api_inflight;
     bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing
                       else is served */
+    bool going_off; /* disabled; its streams leave when no request is under way */
     bool stopped;
 };
 
@@ -390,6 +391,8 @@ void js_stream_reload(struct js_stream *s);
  * handle stays.
  */
 void js_stream_detach(struct js_stream *s);
+/* Puts away the streams of accounts that were switched off and have no request under way. */
+void js_accounts_settle(struct js *js);
 /* Says that it and its consumers are deleted. */
 void js_stream_advise_deleted(struct js_stream *s);
 /* Drops subscriptions only (at the server's stop). */

@@ -529,6 +529,10 @@ static bool remove_some(struct js_restore *s)
 static void put_into_place(struct js_restore *s)
 {
     struct js *js = s->ja->js;
+    if (s->ja->disabled) {
+        fail(s, "JetStream not enabled for account");
+        return;
+    }
     if (!js_change_begin(s->ja)) {
         s->full = true;
         brk_timer_start(s->timer, RETRY_MS, 0);

@@ -180,19 +180,6 @@ static bool accounts_same(const struct brk_opts *a, const struct brk_opts *b)
     return same;
 }
 
-/* Streams of a running account cannot be put away. */
-static enum st check_jetstream_off(const struct brk_opts *now, const struct brk_opts *next,
-                                   const char *account, struct err *err)
-{
-    if (brk_opts_account_jetstream(now, account) && !brk_opts_account_jetstream(next, account)) {
-        return err_set(err, ST_UNSUPPORTED, 0,
-                       "config reload not supported for jetstream of account \"%s\": restart to "
-                       "switch it off",
-                       account);
-    }
-    return ST_OK;
-}
-
 enum st brk_reload_check(const struct brk_opts *now, const struct brk_opts *next, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
@@ -205,13 +192,7 @@ enum st brk_reload_check(const struct brk_opts *now, const struct brk_opts *next
                            is);
         }
     }
-    enum st st = check_jetstream_off(now, next, BRK_ACC_GLOBAL, err);
-    for (size_t i = 0; st == ST_OK && i < now->accounts_count; i++) {
-        if (brk_opts_account(next, now->accounts[i].name) != NULL) {
-            st = check_jetstream_off(now, next, now->accounts[i].name, err);
-        }
-    }
-    return st;
+    return ST_OK;
 }
 
 /* --- logins ------------------------------------------------------------------------------------
@@ -290,7 +271,9 @@ static void new_accounts(struct brk_server *s, const struct brk_opts *now)
         (void)brk_account_get(s, (struct brk_str){name, strlen(name)});
     }
     for (struct brk_account *a = s->accounts_first; a != NULL; a = a->next) {
-        a->jetstream |= !a->system && s->jetstream && brk_opts_account_jetstream(now, a->name);
+        if (brk_opts_account(now, a->name) != NULL || strcmp(a->name, BRK_ACC_GLOBAL) == 0) {
+            a->jetstream = !a->system && s->jetstream && brk_opts_account_jetstream(now, a->name);
+        }
         a->js_limits = brk_opts_account_limits(now, a->name);
     }
 }

@@ -34,7 +34,7 @@ class Client:
         self.sock = socket.create_connection(("127.0.0.1", s.port), 10)
         self.file = self.sock.makefile("rb")
         self.info = json.loads(self.file.readline()[5:])
-        self.send("CONNECT " + json.dumps(dict({"verbose": False, "protocol": 1}, **login)))
+        self.send("CONNECT " + json.dumps(dict({"verbose": False, "protocol": 1, "headers": True, "no_responders": True}, **login)))
 
     def send(self, text):
         self.sock.sendall(text.encode() + b"\r\n")
@@ -58,10 +58,17 @@ class Client:
             pass
         return self.line()
 
-    def api(self, what, body=""):
-        self.send("SUB in 9\r\nUNSUB 9 1\r\nPUB $JS.API.%s in %d\r\n%s" % (what, len(body), body))
+    def ask(self, subject, body, raw=False):
+        """The answer's JSON, or as text ("503": nobody is there)."""
+        self.send("SUB in 9\r\nUNSUB 9 1\r\nPUB %s in %d\r\n%s" % (subject, len(body), body))
         head = self.line().split()
-        return json.loads(self.file.read(int(head[-1]) + 2))
+        text = self.file.read(int(head[-1]) + 2)
+        if head[0] == "HMSG" and text.startswith(b"NATS/1.0 503"):
+            return "503"
+        return text.decode().rstrip("\r\n") if raw else json.loads(text)
+
+    def api(self, what, body=""):
+        return self.ask("$JS.API." + what, body)
 
 
 def start(text, jetstream=False):
@@ -129,10 +136,49 @@ def accounts():
         assert c.api("INFO")["error"]["err_code"] == 10039
         c.send("SUB x 1")
         assert c.pong() == "PONG"
-        log = reload(s, ONE, "Failed to reload") if not PEER else ""
-        assert PEER or 'jetstream of account "B": restart to switch it off' in log, log
         reload(s, TWO.replace("user: c", "user: d"))
         assert c.line() in ("-ERR 'Authorization Violation'", "")
+
+
+def switched_off():
+    """JetStream of one account goes off and comes back, with what its file streams held; the other account notices nothing."""
+    on = TWO.replace("{ max_streams: 1 }", ": enabled")
+    off = on.replace("B { jetstream: enabled,", "B {")
+    with start(on, jetstream=True) as s:
+        a, b = Client(s, user="a", **{"pass": "a"}), Client(s, user="b", **{"pass": "b"})
+        waiting, push = Client(s, user="b", **{"pass": "b"}), Client(s, user="b", **{"pass": "b"})
+        for c in (a, b):
+            assert "config" in c.api("STREAM.CREATE.S", json.dumps({"name": "S", "subjects": ["s"], "allow_direct": True}))
+            assert "config" in c.api("STREAM.CREATE.M", json.dumps({"name": "M", "mirror": {"name": "S"}}))
+            for name, cfg in (("c", {"durable_name": "c", "ack_policy": "explicit"}), ("p", {"deliver_subject": "dlv"})):
+                assert "config" in c.api("CONSUMER.CREATE.S." + name, json.dumps({"stream_name": "S", "config": dict(cfg, name=name)}))
+        push.send("SUB dlv 1")
+        for seq in (1, 2, 3):
+            assert a.ask("s", "x")["seq"] == b.ask("s", "x")["seq"] == seq
+        assert b.ask("$JS.API.CONSUMER.MSG.NEXT.S.c", "1", raw=True) == "x"
+        waiting.send("SUB w 1\r\nPUB $JS.API.CONSUMER.MSG.NEXT.S.c w 33\r\n{\"batch\":9,\"expires\":30000000000}")
+        assert waiting.line().startswith("MSG s 1 $JS.ACK.S.c.1.2.2.")
+        for _ in range(2):
+            reload(s, off)
+            e = b.api("STREAM.INFO.S")["error"]
+            while e["err_code"] != 10039:
+                e = b.api("STREAM.INFO.S")["error"]
+            assert b.api("INFO")["error"]["err_code"] == 10039
+            assert b.ask("s", "lost", raw=True) == b.ask("$JS.API.DIRECT.GET.S", '{"seq":1}', raw=True) == "503"
+            assert a.ask("s", "x")["seq"] > 3
+            reload(s, on)
+            st = b.api("STREAM.INFO.S")["state"]
+            assert st["consumer_count"] == 2 and st["last_seq"] == st["messages"] >= 3, st
+        assert b.api("CONSUMER.INFO.S.c")["num_ack_pending"] == 3
+        assert b.ask("s", "again")["seq"] == 4
+        assert b.ask("$JS.API.CONSUMER.MSG.NEXT.S.c", "1", raw=True) == "again"
+        push.send("PING")
+        while "again" not in push.line():
+            pass
+        end = time.monotonic() + 20
+        while b.api("STREAM.INFO.M")["state"]["messages"] != 4:
+            assert time.monotonic() < end
+        assert a.api("STREAM.INFO.S")["state"]["messages"] == 5
 
 
 def limits():
@@ -228,7 +274,7 @@ def empty_file():
 
 
 def main():
-    tests = [users, accounts, limits, logging_and_files, signal_flag, lame_duck, empty_file]
+    tests = [users, accounts, switched_off, limits, logging_and_files, signal_flag, lame_duck, empty_file]
     for test in [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]:
         test()
     print("%d passed, 0 failed" % len(tests))
