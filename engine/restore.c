@@ -146,6 +146,28 @@ static bool shares_subjects(const struct stream_cfg *a, const struct stream_cfg 
     return false;
 }
 
+/* Nor by another of the archive's, which one --as-account brings together. */
+static enum st check_apart(const struct restore *k, const struct stream_cfg *cfg, struct err *err)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        const struct stream_cfg *c = &k->v[i].cfg;
+        if (c == cfg || strcmp(c->account, cfg->account) != 0) {
+            continue;
+        }
+        if (strcmp(c->name, cfg->name) == 0) {
+            return err_set(err, ST_INVALID, 0,
+                           "two streams of the archive would be \"%s\" of account \"%s\"", c->name,
+                           c->account);
+        }
+        if (shares_subjects(c, cfg)) {
+            return err_set(err, ST_INVALID, 0,
+                           "streams \"%s\" and \"%s\" would share subjects in account \"%s\"",
+                           c->name, cfg->name, c->account);
+        }
+    }
+    return ST_OK;
+}
+
 /* Name and subjects are taken by nobody, or by the stream that is replaced. */
 static enum st check_free(struct restore *k, const struct stream_cfg *cfg, struct err *err)
 {
@@ -204,6 +226,7 @@ static enum st begin_stream(void *arg, const struct arc_stream *s, struct err *e
     rename_text(&t->cfg.account, k->o->to_account);
     rename_text(&t->cfg.name, k->o->to_stream);
     enum st st = check_free(k, &t->cfg, err);
+    st = st == ST_OK ? check_apart(k, &t->cfg, err) : st;
     if (st != ST_OK) {
         return st;
     }

@@ -154,6 +154,18 @@ static bool name_valid(const char *s)
     return n > 0 && n <= 255;
 }
 
+/* What a config file may call an account. */
+static bool account_valid(const char *s)
+{
+    size_t n = 0;
+    for (; s[n] != 0; n++) {
+        if ((unsigned char)s[n] < ' ' || s[n] == 0x7f) {
+            return false;
+        }
+    }
+    return n > 0 && n <= 255;
+}
+
 int ja_restore(struct ja_ctx *x)
 {
     struct backup_run r = {.x = x, .what = "Verifying"};
@@ -164,6 +176,10 @@ int ja_restore(struct ja_ctx *x)
     }
     if (x->as_stream != NULL && !name_valid(x->as_stream)) {
         fprintf(stderr, "jsadmin: \"%s\" cannot be the name of a stream\n", x->as_stream);
+        return JA_USAGE;
+    }
+    if (x->as_account != NULL && !account_valid(x->as_account)) {
+        fprintf(stderr, "jsadmin: \"%s\" cannot be the name of an account\n", x->as_account);
         return JA_USAGE;
     }
     enum st st = eng_archive_verify(x->env, x->from, NULL, progress, &r, &rep, &err);

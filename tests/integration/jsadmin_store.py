@@ -2,6 +2,7 @@
 """jsadmin on what a server left: compact makes a store smaller and changes nothing a client can see."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -199,8 +200,38 @@ def quarantine():
         assert json.loads(jsadmin("--json", "quarantine", s.store)[0])["files"] == []
 
 
+def accounts_into_one():
+    """Streams of several accounts that --as-account would make one, or of one name: refused, and none is restored."""
+    store = server.scratch()
+    with open(store + ".conf", "w", encoding="ascii") as f:
+        f.write("accounts { A { jetstream: enabled, users: [{user: a, password: p}] }, "
+                "B { jetstream: enabled, users: [{user: b, password: p}] } }")
+    archive = store + ".archive"
+    for second, subject, why in (("S", "b.>", 'two streams of the archive would be "S"'),
+                                 ("T", "a.*", '"S" and "T" would share subjects'), ("T", "b.>", None)):
+        with server.Server(store=store, config=store + ".conf") as s:
+            for user, name, subj in (("a", "S", "a.>"), ("b", second, subject)):
+                with natsraw.Conn(port=s.port, connect={"user": user, "pass": "p"}) as c:
+                    create(c, name, subj)
+                    c.request(subj[:2] + "x", user)
+            s.stop()
+        jsadmin("backup", store, "--to", archive, "--replace")
+        fresh = server.scratch()
+        for more in ((), ("--replace",)):
+            if why is not None:
+                _, text = jsadmin("restore", fresh, "--from", archive, "--as-account", "C", *more, code=1)
+                assert why in text, text
+                assert info(fresh) == {}, info(fresh)
+            else:
+                jsadmin("restore", fresh, "--from", archive, "--as-account", "C", *more)
+                assert sorted(info(fresh)) == [("C", "S"), ("C", "T")], info(fresh)
+        jsadmin("restore", fresh, "--from", archive, "--as-account", "", code=2)
+        jsadmin("restore", fresh, "--from", archive, "--as-account", "\001import", code=2)
+        shutil.rmtree(store)
+
+
 def main():
-    for test in (compact, backup_and_restore, quarantine):
+    for test in (compact, backup_and_restore, accounts_into_one, quarantine):
         try:
             test()
         except Exception:  # noqa: BLE001

@@ -54,6 +54,7 @@ def wrong_words():
                        (["info", store, "--to", "x"], "info does not take --to"), (["--bogus"], "unrecognized option"),
                        (["backup", store], "backup needs --to"), (["restore", store], "restore needs --from"),
                        (["restore", store, "--from", "x", "--as-stream", "a.b"], '"a.b" cannot be the name'),
+                       (["restore", store, "--from", "x", "--as-account", ""], 'cannot be the name of an account'),
                        (["info", store, "--to", "x"], "info --help tells more"),
                        (["kv", "edit", store, "B", "--storage", "file"], "kv edit does not take --storage"),
                        (["kv", "update", store, "B", "k", "v"], "kv update needs --revision"),
