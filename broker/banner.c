@@ -6,6 +6,7 @@
 
 #include "broker/server.h"
 #include "engine/base/base.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/base/version.h"
 
@@ -75,7 +76,7 @@ void brk_banner_start(const struct brk_opts *o, const char *name, const char *id
     if (o->config_file != NULL) {
         log_inf("Using configuration file: %s", o->config_file);
     }
-    if (o->max_payload > (int64_t)(8 * MIB)) {
+    if (o->max_payload > (int64_t)LIM_PAYLOAD_BYTES_WARN) {
         log_wrn("Maximum payloads over 8.00 MB are generally discouraged and could lead to poor "
                 "performance");
     }

@@ -60,7 +60,7 @@ void js_send(struct js_account *ja, struct brk_str to, const void *hdr, size_t h
 void js_send_status(struct js_account *ja, struct brk_str to, const char *status,
                     const char *headers)
 {
-    char buf[512 + 2 * JS_NAME_MAX];
+    char buf[512 + 2 * LIM_NAME_BYTES_MAX];
     int n =
         snprintf(buf, sizeof buf, "NATS/1.0 %s\r\n%s\r\n", status, headers != NULL ? headers : "");
     if (n <= 0 || (size_t)n >= sizeof buf) {

@@ -8,7 +8,7 @@
 
 struct adv {
     struct json_out j;
-    char subject[64 + 2 * (JS_NAME_MAX + 1)];
+    char subject[64 + 2 * (LIM_NAME_BYTES_MAX + 1)];
     size_t subject_len;
 };
 

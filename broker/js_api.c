@@ -500,8 +500,8 @@ struct js_stream *js_req_stream(struct js_req *r)
 /* True: the consumer itself is why its stream is offline; answered. */
 static bool consumer_offline(struct js_req *r, const struct js_stream *s)
 {
-    char name[JS_NAME_MAX + 1];
-    if (s->offline == NULL || r->token[1].n > JS_NAME_MAX) {
+    char name[LIM_NAME_BYTES_MAX + 1];
+    if (s->offline == NULL || r->token[1].n > LIM_NAME_BYTES_MAX) {
         return false;
     }
     (void)snprintf(name, sizeof name, "%.*s", (int)r->token[1].n, r->token[1].p);

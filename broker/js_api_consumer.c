@@ -144,12 +144,12 @@ static void list(struct js_req *r, size_t page, bool names)
 
 void js_h_consumer_list(struct js_req *r)
 {
-    list(r, JS_LIST_PAGE, false);
+    list(r, LIM_LIST_PAGE, false);
 }
 
 void js_h_consumer_names(struct js_req *r)
 {
-    list(r, JS_NAMES_PAGE, true);
+    list(r, LIM_NAMES_PAGE, true);
 }
 
 /* --- delete ----------------------------------------------------------------------------------- */
@@ -267,8 +267,8 @@ static bool check_name(struct js_req *r, const char *name)
                        "consumer name can not contain '.', '*', '>', '\\', '/'", NULL);
         return false;
     }
-    if (strlen(name) > JS_NAME_MAX) {
-        api_error_setf(&r->err, API_CONSUMER_NAME_TOO_LONG, "%u", JS_NAME_MAX);
+    if (strlen(name) > LIM_NAME_BYTES_MAX) {
+        api_error_setf(&r->err, API_CONSUMER_NAME_TOO_LONG, "%u", LIM_NAME_BYTES_MAX);
         return false;
     }
     return true;

@@ -59,7 +59,7 @@ static void subjects_fini(struct subject_list *l)
 static void put_deleted(struct js *js, struct json_out *j, struct store_stream *ss)
 {
     struct seq_runs runs = {0};
-    js->ops->stream_deleted(ss, &runs, JS_SUBJECTS_PAGE);
+    js->ops->stream_deleted(ss, &runs, LIM_SUBJECT_DETAILS_PAGE);
     json_out_array(j, "deleted");
     for (size_t i = 0; i < runs.n; i++) {
         for (uint64_t k = 0; k < runs.v[i].count; k++) {
@@ -106,7 +106,7 @@ static void put_state(struct js *js, struct json_out *j, struct store_stream *ss
     }
     if (subjects != NULL && subjects->n > from) {
         json_out_open(j, "subjects");
-        for (size_t i = from; i < subjects->n && i < from + JS_SUBJECTS_PAGE; i++) {
+        for (size_t i = from; i < subjects->n && i < from + LIM_SUBJECT_DETAILS_PAGE; i++) {
             json_out_key_escaped(j, subjects->v[i].name, strlen(subjects->v[i].name));
             json_out_val_u64(j, subjects->v[i].count);
         }
@@ -221,7 +221,7 @@ void js_h_stream_info(struct js_req *r)
     struct json_out *j = js_req_begin(r);
     json_out_u64(j, "total", subjects.n);
     json_out_u64(j, "offset", subjects.n > 0 && b.offset > 0 ? (uint64_t)b.offset : 0);
-    json_out_u64(j, "limit", subjects.n > 0 ? JS_SUBJECTS_PAGE : 0);
+    json_out_u64(j, "limit", subjects.n > 0 ? LIM_SUBJECT_DETAILS_PAGE : 0);
     put_config(r->js, j, s->ss, true);
     put_state(r->js, j, s->ss, details ? &subjects : NULL, from, b.deleted_details);
     js_domain_put(r->js, j);
@@ -351,10 +351,10 @@ void js_h_stream_list(struct js_req *r)
 {
     struct store_stream **v;
     size_t n, from;
-    if (!list_begin(r, &list_schema, &v, &n, &from, JS_LIST_PAGE)) {
+    if (!list_begin(r, &list_schema, &v, &n, &from, LIM_LIST_PAGE)) {
         return;
     }
-    size_t to = n - from < JS_LIST_PAGE ? n : from + JS_LIST_PAGE;
+    size_t to = n - from < LIM_LIST_PAGE ? n : from + LIM_LIST_PAGE;
     if (js_req_learn_first(r, v + from, to - from, js_h_stream_list)) {
         base_free(v);
         json_out_reset(&r->out);
@@ -382,10 +382,10 @@ void js_h_stream_names(struct js_req *r)
 {
     struct store_stream **v;
     size_t n, from;
-    if (!list_begin(r, &names_schema, &v, &n, &from, JS_NAMES_PAGE)) {
+    if (!list_begin(r, &names_schema, &v, &n, &from, LIM_NAMES_PAGE)) {
         return;
     }
-    size_t to = n - from < JS_NAMES_PAGE ? n : from + JS_NAMES_PAGE;
+    size_t to = n - from < LIM_NAMES_PAGE ? n : from + LIM_NAMES_PAGE;
     if (from == to) {
         json_out_key(&r->out, "streams");
         json_out_val_null(&r->out);

@@ -24,7 +24,7 @@ struct js_batch {
     int64_t last_ms;
     struct js_batch_msg *first, *last;
     size_t id_len;
-    char id[JS_BATCH_ID_MAX];
+    char id[LIM_BATCH_ID_BYTES_MAX];
 };
 
 /* --- batches ---------------------------------------------------------------------------------- */
@@ -80,14 +80,14 @@ static void timeout(void *arg)
     int64_t now = js_now_ms(s->ja->js), next = INT64_MAX;
     for (struct js_batch *b = s->batches, *after; b != NULL; b = after) {
         after = b->next;
-        if (now - b->last_ms >= JS_BATCH_TIMEOUT_MS) {
+        if (now - b->last_ms >= LIM_BATCH_IDLE_MS_MAX) {
             abandon(s, b, "timeout");
         } else {
             next = i64_max(b->last_ms, 0) < next ? b->last_ms : next;
         }
     }
     if (s->batches != NULL) {
-        brk_timer_start(s->batch_timer, (uint64_t)(next + JS_BATCH_TIMEOUT_MS - now), 0);
+        brk_timer_start(s->batch_timer, (uint64_t)(next + LIM_BATCH_IDLE_MS_MAX - now), 0);
     }
 }
 
@@ -109,7 +109,7 @@ static struct js_batch *open_batch(struct js_stream *s, struct brk_str id)
         s->batch_timer = brk_timer_create(js->d.loop, timeout, s);
     }
     if (!brk_timer_active(s->batch_timer)) {
-        brk_timer_start(s->batch_timer, JS_BATCH_TIMEOUT_MS, 0);
+        brk_timer_start(s->batch_timer, LIM_BATCH_IDLE_MS_MAX, 0);
     }
     return b;
 }
@@ -409,8 +409,8 @@ static struct js_batch *place(struct js_stream *s, struct brk_str id, uint64_t s
     } else if (seq == 1 && eob) {
         js_adv_batch(s, id.p, id.n, "incomplete");
     } else if (seq == 1) {
-        if (s->batch_count < JS_BATCHES_STREAM_MAX &&
-            s->ja->js->batch_count < JS_BATCHES_SERVER_MAX) {
+        if (s->batch_count < LIM_BATCH_OPEN_PER_STREAM &&
+            s->ja->js->batch_count < LIM_BATCH_OPEN_TOTAL) {
             return open_batch(s, id);
         }
         off = API_ATOMIC_PUBLISH_TOO_MANY_INFLIGHT;
@@ -434,7 +434,7 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
     if (cfg->max_msg_size >= 0 && m->hdr_len + m->payload_len > (size_t)cfg->max_msg_size) {
         return refuse(s, m->reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);
     }
-    if (id.n > JS_BATCH_ID_MAX) {
+    if (id.n > LIM_BATCH_ID_BYTES_MAX) {
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_INVALID_BATCH_ID);
     }
     if (!js_hdr_has(h, JS_HDR_BATCH_SEQ) || !js_parse_u64(h->value[JS_HDR_BATCH_SEQ], &seq)) {
@@ -449,7 +449,7 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
         return refuse(s, m->reply, API_REQUIRED_API_LEVEL);
     }
     int commits = read_commit(h);
-    bool late = b == NULL && (seq == 0 || (seq > 1 && seq <= JS_BATCH_MSGS_MAX));
+    bool late = b == NULL && (seq == 0 || (seq > 1 && seq <= LIM_BATCH_MSGS_MAX));
     if (commits < 0 && !late) {
         if (b != NULL) {
             drop(s, b);
@@ -457,7 +457,7 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_INVALID_BATCH_COMMIT);
     }
     bool gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
-    if (!gap && seq > JS_BATCH_MSGS_MAX + (commits == 2)) {
+    if (!gap && seq > LIM_BATCH_MSGS_MAX + (commits == 2)) {
         return refuse_large(s, b, m->reply, "1000");
     }
     b = place(s, id, seq, commits == 2, m->reply);

@@ -101,7 +101,7 @@ static bool check_stream_name(const struct stream_cfg *c, bool create, struct ap
     if (!js_name_valid(c->name)) {
         return fail_cfg(e, "stream name is required and can not contain '.', '*', '>', '\\', '/'");
     }
-    if (strlen(c->name) > JS_NAME_MAX) {
+    if (strlen(c->name) > LIM_NAME_BYTES_MAX) {
         return fail_cfg(e, "stream name is too long, maximum allowed is 255");
     }
     return true;
@@ -150,8 +150,8 @@ static bool check_window(struct js_stream_req *r, const struct js_limits *lim, s
     }
     if (c->duplicates_ns == 0) {
         int64_t most =
-            lim->duplicate_window_ns > 0 ? lim->duplicate_window_ns : JS_DUP_WINDOW_DEFAULT_NS;
-        c->duplicates_ns = most < JS_DUP_WINDOW_DEFAULT_NS ? most : JS_DUP_WINDOW_DEFAULT_NS;
+            lim->duplicate_window_ns > 0 ? lim->duplicate_window_ns : LIM_DUP_WINDOW_NS_DEFAULT;
+        c->duplicates_ns = most < LIM_DUP_WINDOW_NS_DEFAULT ? most : LIM_DUP_WINDOW_NS_DEFAULT;
         if (c->max_age_ns != 0 && c->max_age_ns < c->duplicates_ns) {
             if (r->pedantic) {
                 api_error_set2(e, API_PEDANTIC, "duplicate window cannot be bigger than max age",
@@ -280,16 +280,16 @@ static bool check_new(const struct js_stream_req *r, struct api_error *e)
 static bool check_sizes(const struct js_stream_req *r, struct api_error *e)
 {
     const struct stream_cfg *c = &r->cfg;
-    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
+    if (c->description != NULL && strlen(c->description) > LIM_DESCRIPTION_BYTES_MAX) {
         return fail_cfg(e, "stream description is too long, maximum allowed is 4096");
     }
-    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
+    if (metadata_bytes(c->metadata, c->nmetadata) > LIM_METADATA_BYTES_MAX) {
         return fail_cfg(e, "stream metadata exceeds maximum size of 131072 bytes");
     }
     if (c->replicas == UINT32_MAX) {
         return fail(e, API_REPLICAS_COUNT_CANNOT_BE_NEGATIVE);
     }
-    if (c->replicas > JS_REPLICAS_MAX) {
+    if (c->replicas > LIM_REPLICAS_MAX) {
         return fail_cfg(e, "maximum replicas is 5");
     }
     return !r->pedantic || check_unlimited(c, e);
@@ -619,8 +619,8 @@ static int64_t default_ack_pending(const struct js_limits *server, const struct 
     if (lim->max_ack_pending != 0) {
         return lim->max_ack_pending;
     }
-    bool low = server->max_ack_pending > 0 && server->max_ack_pending < JS_MAX_ACK_PENDING_DEFAULT;
-    return low ? server->max_ack_pending : JS_MAX_ACK_PENDING_DEFAULT;
+    bool low = server->max_ack_pending > 0 && server->max_ack_pending < LIM_ACK_PENDING_DEFAULT;
+    return low ? server->max_ack_pending : LIM_ACK_PENDING_DEFAULT;
 }
 
 static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
@@ -630,7 +630,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
         c->ack_wait_ns = c->backoff_ns[0];
     }
     if (c->ack != ACK_NONE && c->ack != ACK_FLOW_CONTROL && c->ack_wait_ns == 0) {
-        c->ack_wait_ns = JS_ACK_WAIT_DEFAULT_NS;
+        c->ack_wait_ns = LIM_ACK_WAIT_NS_DEFAULT;
     }
     if (c->max_deliver <= 0) {
         c->max_deliver = -1;
@@ -642,7 +642,7 @@ static void cons_defaults(struct cons_cfg *c, const struct js_limits *server,
         c->max_ack_pending = default_ack_pending(server, lim);
     }
     if (c->deliver_subject == NULL && c->max_waiting <= 0) {
-        c->max_waiting = JS_MAX_WAITING_DEFAULT;
+        c->max_waiting = LIM_PULL_WAITING_DEFAULT;
     }
     c->max_waiting = i64_max(c->max_waiting, 0);
     c->priority_timeout_ns = i64_max(c->priority_timeout_ns, 0);
@@ -788,8 +788,8 @@ static bool check_cons_values(const struct cons_cfg *c, struct api_error *e)
 
 static bool check_description(const struct cons_cfg *c, struct api_error *e)
 {
-    if (c->description != NULL && strlen(c->description) > JS_DESCRIPTION_MAX) {
-        api_error_setf(e, API_CONSUMER_DESCRIPTION_TOO_LONG, "%u", JS_DESCRIPTION_MAX);
+    if (c->description != NULL && strlen(c->description) > LIM_DESCRIPTION_BYTES_MAX) {
+        api_error_setf(e, API_CONSUMER_DESCRIPTION_TOO_LONG, "%u", LIM_DESCRIPTION_BYTES_MAX);
         return false;
     }
     return true;
@@ -797,7 +797,7 @@ static bool check_description(const struct cons_cfg *c, struct api_error *e)
 
 static bool check_metadata(const struct cons_cfg *c, struct api_error *e)
 {
-    if (metadata_bytes(c->metadata, c->nmetadata) > JS_METADATA_MAX) {
+    if (metadata_bytes(c->metadata, c->nmetadata) > LIM_METADATA_BYTES_MAX) {
         api_error_set2(e, API_CONSUMER_METADATA_LENGTH, "128KB", NULL);
         return false;
     }
@@ -810,7 +810,7 @@ static bool check_pedantic(const struct cons_cfg *c, int64_t heartbeat_ns,
 {
     const char *wrong = NULL;
     bool waits = c->ack != ACK_NONE && c->ack != ACK_FLOW_CONTROL;
-    int64_t ack_wait_ns = c->ack_wait_ns == 0 && waits ? JS_ACK_WAIT_DEFAULT_NS : c->ack_wait_ns;
+    int64_t ack_wait_ns = c->ack_wait_ns == 0 && waits ? LIM_ACK_WAIT_NS_DEFAULT : c->ack_wait_ns;
     if (c->max_deliver < -1) {
         wrong = "max_deliver must be set to -1";
     } else if (c->max_waiting < 0) {

@@ -12,16 +12,9 @@
 #include "broker/js_extra.h"
 #include "broker/js_origin.h"
 #include "broker/json_out.h"
+#include "engine/base/limits.h"
 #include "engine/store.h"
 
-#define JS_NAME_MAX 255u                     /* bytes of a stream or consumer name */
-#define JS_DESCRIPTION_MAX 4096u             /* bytes */
-#define JS_METADATA_MAX ((size_t)128 * 1024) /* bytes of all names and values */
-#define JS_REPLICAS_MAX 5u
-#define JS_DUP_WINDOW_DEFAULT_NS (120 * NS_PER_S)
-#define JS_ACK_WAIT_DEFAULT_NS (30 * NS_PER_S)
-#define JS_MAX_ACK_PENDING_DEFAULT 1000
-#define JS_MAX_WAITING_DEFAULT 512
 #define JS_INACTIVE_DEFAULT_NS (5 * NS_PER_S)
 #define JS_GROUP_NAME_MAX 16u /* bytes of a priority group's name */
 #define JS_PINNED_TIMEOUT_NS (120 * NS_PER_S)

@@ -181,7 +181,7 @@ static void take_names(struct js_consumer *c, const char *name, size_t n)
     const struct js_stream *s = c->stream;
     memcpy(c->name, name, n);
     c->name_len = n;
-    char part[JS_NAME_MAX + 16];
+    char part[LIM_NAME_BYTES_MAX + 16];
     js_v2_part(s->ja, part, sizeof part);
     c->ack_head_len = 8 + strlen(part) + s->name_len + 1 + n + 1;
     c->ack_head = base_malloc(c->ack_head_len + 1);
@@ -202,7 +202,7 @@ struct js_consumer *js_consumer_attach(struct js_stream *s, struct store_cons *s
     htab_add(&s->consumers, &c->by_name, js_name_hash(c->name, n));
     js->ops->cons_set_user(sc, c);
     c->timer = brk_timer_create(js->d.loop, tick, c);
-    char buf[64 + 2 * (JS_NAME_MAX + 1)];
+    char buf[64 + 2 * (LIM_NAME_BYTES_MAX + 1)];
     int len = snprintf(buf, sizeof buf, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", s->name, c->name);
     c->next_sub = brk_isub_create(s->ja->acc, (struct brk_str){buf, (size_t)len},
                                   (struct brk_str){0}, js_pull_request_cb, c);

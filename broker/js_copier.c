@@ -80,7 +80,7 @@ static void unsubscribe(struct js_copier *c)
 /* The consumer is of no use any more; the origin need not wait until it is idle. */
 static void delete_consumer(struct js_copier *c)
 {
-    char subject[512 + 2 * JS_NAME_MAX];
+    char subject[512 + 2 * LIM_NAME_BYTES_MAX];
     if (c->consumer[0] == '\0') {
         return;
     }
@@ -310,7 +310,7 @@ static void accepted(struct js_copier *c, const struct answer *a)
         return;
     }
     if (a->name != NULL && !given) { /* else it is not ours to delete */
-        (void)snprintf(c->consumer, sizeof c->consumer, "%.*s", (int)JS_NAME_MAX, a->name);
+        (void)snprintf(c->consumer, sizeof c->consumer, "%.*s", (int)LIM_NAME_BYTES_MAX, a->name);
     }
     c->durable = a->durable != NULL && a->durable[0] != '\0';
     brk_isub_destroy(c->reply_sub);
@@ -482,7 +482,7 @@ static void send(struct js_copier *c, const char *subject, int len, const char *
  */
 static void start(struct js_copier *c)
 {
-    char name[JS_NAME_MAX + 1], deliver[512], reply[64], subject[1024];
+    char name[LIM_NAME_BYTES_MAX + 1], deliver[512], reply[64], subject[1024];
     const struct js_origin_consumer *k = js_origin_consumer(&c->origin);
     const char *filter = only_filter(c);
     struct json_out j = {0};

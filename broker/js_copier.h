@@ -62,7 +62,7 @@ struct js_copier {
     enum copier_state state;
     struct brk_timer *timer; /* owned: next start, answer's timeout, or look for life */
     struct brk_sub *reply_sub, *deliver_sub; /* owned */
-    char consumer[JS_NAME_MAX + 1];          /* as the origin calls it; "" = none */
+    char consumer[LIM_NAME_BYTES_MAX + 1];   /* as the origin calls it; "" = none */
     bool durable;   /* it keeps for us what is not acknowledged (work queue, interest) */
     unsigned fails; /* starts without a message or heartbeat since */
     struct api_error err;

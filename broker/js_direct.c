@@ -17,7 +17,6 @@
 
 #define DIRECT_WINDOW 64u         /* messages being read for one request */
 #define DIRECT_AHEAD 256u         /* sequences of a batch that are looked up at a time */
-#define DIRECT_SUBJECTS_MAX 1024u /* results of multi_last; beyond: 413 */
 #define DIRECT_REQUESTS_MAX 1024u /* batches under way; beyond: 429 */
 #define DIRECT_BYTES_MAX ((int64_t)32 * 1024 * 1024)
 
@@ -363,10 +362,10 @@ static void plan_multi(struct js_direct *d)
         end_status(d, NO_RESULTS);
         return;
     }
-    d->seqs = base_malloc(DIRECT_SUBJECTS_MAX * sizeof *d->seqs);
+    d->seqs = base_malloc(LIM_MULTI_LAST_SUBJECTS_MAX * sizeof *d->seqs);
     n = d->js->ops->stream_lasts(ss, d->b.multi.v, d->b.multi.n, d->upto, d->seqs,
-                                 DIRECT_SUBJECTS_MAX);
-    if (n > DIRECT_SUBJECTS_MAX) {
+                                 LIM_MULTI_LAST_SUBJECTS_MAX);
+    if (n > LIM_MULTI_LAST_SUBJECTS_MAX) {
         end_status(d, "413 Too Many Results");
         return;
     }

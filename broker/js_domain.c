@@ -7,7 +7,7 @@
 
 #include "engine/base/base.h"
 
-_Static_assert(BRK_DOMAIN_MAX <= JS_NAME_MAX, "it stands where names of streams have room");
+_Static_assert(BRK_DOMAIN_MAX <= LIM_NAME_BYTES_MAX, "it stands where names of streams have room");
 
 static bool starts(struct brk_str s, const char *with)
 {

@@ -26,7 +26,7 @@ struct js_fast {
     uint32_t flow, flow_max;
     int64_t last_ms;
     size_t id_len;
-    char id[JS_BATCH_ID_MAX];
+    char id[LIM_BATCH_ID_BYTES_MAX];
 };
 
 struct fast_reply {
@@ -148,13 +148,13 @@ static void timeout(void *arg)
     for (struct htab_node *n = htab_first(&s->fasts), *next; n != NULL; n = next) {
         struct js_fast *b = CONTAINER_OF(n, struct js_fast, by_id);
         next = htab_next(&s->fasts, n);
-        if (now - b->last_ms >= JS_BATCH_TIMEOUT_MS) {
+        if (now - b->last_ms >= LIM_BATCH_IDLE_MS_MAX) {
             close_batch(s->ja->js, b);
             next = htab_first(&s->fasts); /* the table may have moved */
         }
     }
     if (s->fasts.count > 0) {
-        brk_timer_start(s->fast_timer, JS_BATCH_TIMEOUT_MS / 10, 0);
+        brk_timer_start(s->fast_timer, LIM_BATCH_IDLE_MS_MAX / 10, 0);
     }
 }
 
@@ -182,7 +182,7 @@ static struct js_fast *open_batch(struct js_stream *s, const struct fast_reply *
         s->fast_timer = brk_timer_create(js->d.loop, timeout, s);
     }
     if (!brk_timer_active(s->fast_timer)) {
-        brk_timer_start(s->fast_timer, JS_BATCH_TIMEOUT_MS / 10, 0);
+        brk_timer_start(s->fast_timer, LIM_BATCH_IDLE_MS_MAX / 10, 0);
     }
     return b;
 }
@@ -445,7 +445,7 @@ bool js_fast_publish(struct js_stream *s, const struct brk_msg *m)
     if (!parse(m->reply, &f)) {
         return refuse(s, m->reply, API_BATCH_PUBLISH_INVALID_PATTERN);
     }
-    if (f.id.n > JS_BATCH_ID_MAX) {
+    if (f.id.n > LIM_BATCH_ID_BYTES_MAX) {
         return refuse(s, m->reply, API_BATCH_PUBLISH_INVALID_BATCH_ID);
     }
     if (cfg->max_msg_size >= 0 && m->hdr_len + m->payload_len > (size_t)cfg->max_msg_size) {

@@ -17,6 +17,7 @@
 #include "broker/js_header.h"
 #include "broker/js_level.h"
 #include "broker/json_out.h"
+#include "engine/base/limits.h"
 #include "engine/store.h"
 
 #define JS_REQUESTS_MAX 10000u /* API requests that wait, without an option; beyond: 10023 */
@@ -38,15 +39,6 @@
 #define JS_FC_WINDOW_MIN (64u * 1024u)
 #define JS_FC_WINDOW_START ((uint64_t)2 * 1024 * 1024)
 #define JS_FC_WINDOW_MAX ((uint64_t)32 * 1024 * 1024)
-#define JS_LIST_PAGE 256u
-#define JS_NAMES_PAGE 1024u
-#define JS_SUBJECTS_PAGE 100000u
-#define JS_HEADER_MAX 65535u /* bytes of a header block; beyond: 10097 */
-#define JS_BATCH_ID_MAX 64u
-#define JS_BATCH_MSGS_MAX 1000u   /* of an atomic batch; beyond: 10199 */
-#define JS_BATCHES_STREAM_MAX 50u /* atomic batches open; beyond: 10210 */
-#define JS_BATCHES_SERVER_MAX 1000u
-#define JS_BATCH_TIMEOUT_MS 10000
 #define JS_FAST_STREAM_MAX 1000u /* fast-ingest batches open; beyond: 10211 */
 #define JS_FAST_SERVER_MAX 50000u
 #define JS_FAST_FLOW_DEFAULT 10u
@@ -173,7 +165,7 @@ struct js_consumer {
     bool flow_control;
     uint64_t fc_window, fc_bytes,
         fc_sent_bytes; /* window; bytes out; of those, before the open request */
-    char fc_reply[64 + 3 * (JS_NAME_MAX + 1)]; /* the open request; "" = none */
+    char fc_reply[64 + 3 * (LIM_NAME_BYTES_MAX + 1)]; /* the open request; "" = none */
     uint32_t fc_next;
     uint64_t fc_asked_cseq; /* ack policy flow_control: what was out when a full one last asked */
     /* pace (js_pace.c) */
@@ -511,7 +503,7 @@ size_t js_consumer_msg_size(const struct js_consumer *c, const struct cons_peek 
 void js_consumer_reply(const struct js_consumer *c, const struct cons_peek *p, char *out,
                        size_t *len_out);
 #define JS_PIN_LEN 22u
-#define JS_ACK_SUBJECT_MAX (3 * (JS_NAME_MAX + 1) + 8 + 9 + 5 * 21)
+#define JS_ACK_SUBJECT_MAX (3 * (LIM_NAME_BYTES_MAX + 1) + 8 + 9 + 5 * 21)
 
 /* --- pull (js_pull.c) --- */
 void js_pull_request_cb(void *arg, const struct brk_msg *msg);

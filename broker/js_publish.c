@@ -151,7 +151,7 @@ static void answer_text(struct js_stream *s, struct brk_str reply, enum api_err 
 
 static void answer_ok(struct js_stream *s, struct brk_str reply, uint64_t seq, bool duplicate)
 {
-    char buf[96 + 6 * (JS_NAME_MAX + BRK_DOMAIN_MAX)];
+    char buf[96 + 6 * (LIM_NAME_BYTES_MAX + BRK_DOMAIN_MAX)];
     ASSERT(s->ack_head_len + 48 <= sizeof buf);
     memcpy(buf, s->ack_head, s->ack_head_len);
     char *p = js_put_u64(buf + s->ack_head_len, seq);
@@ -457,7 +457,7 @@ static bool append(struct js_stream *s, const struct brk_msg *m)
         answer_id(s, m->reply, API_STREAM_SEALED);
         return true;
     }
-    if (m->hdr_len > JS_HEADER_MAX) {
+    if (m->hdr_len > LIM_HEADER_BYTES_MAX) {
         answer_id(s, m->reply, API_STREAM_HEADER_EXCEEDS_MAXIMUM);
         return true;
     }

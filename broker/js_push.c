@@ -67,7 +67,7 @@ static bool stalled(const struct js_consumer *c)
 
 static void ask_flow(struct js_consumer *c)
 {
-    char part[JS_NAME_MAX + 16];
+    char part[LIM_NAME_BYTES_MAX + 16];
     js_v2_part(c->stream->ja, part, sizeof part);
     int n = snprintf(c->fc_reply, sizeof c->fc_reply, "$JS.FC.%s%s.%s.%x", part, c->stream->name,
                      c->name, ++c->fc_next);

@@ -586,7 +586,7 @@ static void imported(void *arg, enum st st, struct store_stream *ss, const struc
     struct js_restore *s = arg;
     struct js *js = s->ja->js;
     struct js_req *r = s->req;
-    char subject[JS_NAME_MAX + 60];
+    char subject[LIM_NAME_BYTES_MAX + 60];
     s->pending--;
     s->req = NULL;
     if (s->stopped || s->ja->stopped) {

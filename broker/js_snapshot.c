@@ -222,7 +222,7 @@ static void stalled(void *arg)
 
 static void send_chunk(struct js_snapshot *s, const uint8_t *p, size_t n, bool last)
 {
-    char reply[JS_NAME_MAX + 100];
+    char reply[LIM_NAME_BYTES_MAX + 100];
     struct brk_msg m = {.subject = to(s), .payload = p, .payload_len = n};
     if (!last) {
         int len = snprintf(reply, sizeof reply, "$JS.SNAPSHOT.ACK.%s.%s.%zu.%llu", s->stream, s->id,
@@ -387,7 +387,7 @@ static void opened(void *arg, enum st st, struct store_snap *snap)
 {
     struct js_snapshot *s = arg;
     struct js *js = s->ja->js;
-    char subject[JS_NAME_MAX + 60];
+    char subject[LIM_NAME_BYTES_MAX + 60];
     struct err err = {0};
     s->snap = snap;
     if (st == ST_OK && s->ja->stopped) {

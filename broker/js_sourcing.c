@@ -64,7 +64,7 @@ static void make_durable(struct js_cons_req *q, bool workqueue)
     c->ack_wait_ns = 0;
     c->max_deliver = -1;
     c->inactive_threshold_ns = 0;
-    c->max_ack_pending = JS_MAX_ACK_PENDING_DEFAULT;
+    c->max_ack_pending = LIM_ACK_PENDING_DEFAULT;
     c->mem_storage = false;
     if (workqueue) { /* has everything to give; the copier knows what it has */
         c->deliver = DELIVER_ALL;

@@ -91,9 +91,9 @@ static void take_subjects(struct js_stream *s, const struct stream_cfg *c)
 static void subscribe_direct(struct js_stream *s, const char *name, size_t len,
                              struct brk_sub **subs)
 {
-    char buf[32 + JS_NAME_MAX];
+    char buf[32 + LIM_NAME_BYTES_MAX];
     size_t n = sizeof "$JS.API.DIRECT.GET." - 1;
-    if (subs[0] != NULL || len > JS_NAME_MAX) {
+    if (subs[0] != NULL || len > LIM_NAME_BYTES_MAX) {
         return;
     }
     memcpy(buf, "$JS.API.DIRECT.GET.", n);

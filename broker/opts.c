@@ -1,7 +1,7 @@
 /* Options: defaults, ownership, and what must hold between them. */
 #include "broker/opts.h"
 
-#include "engine/base/base.h"
+#include "engine/base/limits.h"
 
 static void default_to(int64_t *limit, int64_t value)
 {
@@ -34,13 +34,13 @@ static void fix_base_path(char **path)
 
 void brk_opts_baseline(struct brk_opts *o)
 {
-    default_to(&o->max_payload, (int64_t)MIB);
-    default_to(&o->max_control_line, 4096);
-    default_to(&o->max_pending, (int64_t)(64 * MIB));
-    default_to(&o->max_connections, 65536);
-    default_to(&o->max_closed_clients, 10000);
+    default_to(&o->max_payload, (int64_t)LIM_PAYLOAD_BYTES_DEFAULT);
+    default_to(&o->max_control_line, (int64_t)LIM_CONTROL_LINE_BYTES_DEFAULT);
+    default_to(&o->max_pending, (int64_t)LIM_PENDING_BYTES_DEFAULT);
+    default_to(&o->max_connections, LIM_CONNECTIONS_DEFAULT);
+    default_to(&o->max_closed_clients, LIM_CLOSED_CLIENTS_DEFAULT);
     default_to(&o->ping_interval_ns, 120 * NS_PER_S);
-    default_to(&o->ping_max, 2);
+    default_to(&o->ping_max, LIM_PINGS_OUT_DEFAULT);
     default_to(&o->write_deadline_ns, 10 * NS_PER_S);
     default_to(&o->auth_timeout_ns, 2 * NS_PER_S);
     default_to(&o->lame_duck_duration_ns, 120 * NS_PER_S);

@@ -1,6 +1,7 @@
 #include "engine/ballast.h"
 
 #include "engine/base/base.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/quarantine.h"
 
@@ -61,7 +62,7 @@ bool ballast_release(struct ballast *b)
 void ballast_grow(struct ballast *b, uint64_t want)
 {
     uint64_t avail = 0, total = 0;
-    want = align_up(u64_max(want, BALLAST_MIN), BASE_PAGE);
+    want = align_up(u64_max(want, LIM_BALLAST_BYTES_MIN), BASE_PAGE);
     base_mutex_lock(&b->lock);
     if (b->path != NULL && (!b->known || b->held < want) &&
         env_space(b->env, b->root, &avail, &total, NULL) == ST_OK &&

@@ -11,8 +11,6 @@
 #include "engine/base/env.h"
 #include "engine/base/mutex.h"
 
-#define BALLAST_MIN (1ull << 20)
-
 struct ballast {
     struct env *env;
     char *root, *path;      /* owned */
@@ -25,8 +23,8 @@ void ballast_init(struct ballast *b, struct env *env, const char *root);
 void ballast_fini(struct ballast *b);
 /* Removes the file. True when that freed anything. */
 bool ballast_release(struct ballast *b);
-/* Grows the file to `want` bytes (at least BALLAST_MIN) when the disk has room for that and a
- * margin. */
+/* Grows the file to `want` bytes (at least LIM_BALLAST_BYTES_MIN) when the disk has room for that
+ * and a margin. */
 void ballast_grow(struct ballast *b, uint64_t want);
 
 #endif

@@ -2,8 +2,8 @@
 #include "engine/blockcache.h"
 
 #include "engine/base/mutex.h"
+#include "engine/base/limits.h"
 
-#define BYTES_DEFAULT ((uint64_t)64 * MIB)
 #define NONE UINT32_MAX
 
 struct slot {
@@ -51,7 +51,7 @@ static void unlock(struct blockcache *c)
 struct blockcache *blockcache_create(uint64_t bytes_max)
 {
     struct blockcache *c = base_calloc(1, sizeof(*c));
-    c->bytes_max = bytes_max != 0 ? bytes_max : BYTES_DEFAULT;
+    c->bytes_max = bytes_max != 0 ? bytes_max : LIM_BLOCK_CACHE_BYTES_DEFAULT;
     c->free_head = NONE;
     base_mutex_init(&c->mutex);
     return c;

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "engine/base/base.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/catalogue_priv.h"
 #include "engine/migrations.h"
@@ -594,7 +595,7 @@ enum st cat_open(struct env *env, const struct cat_opts *opts, struct cat **cat_
     memcpy(cat->ident.store_uuid, opts->store_uuid, 16);
     cat->read_only = opts->read_only;
     cat->wal_bytes_max = opts->wal_bytes_max != 0 ? opts->wal_bytes_max : CAT_WAL_BYTES_MAX;
-    cat->log_bytes_min = opts->log_bytes_min != 0 ? opts->log_bytes_min : CAT_LOG_BYTES_MIN;
+    cat->log_bytes_min = opts->log_bytes_min != 0 ? opts->log_bytes_min : LIM_ROW_LOG_BYTES_MIN;
     base_mutex_init(&cat->incident_lock);
     base_mutex_init(&cat->queue_lock);
     ballast_init(&cat->ballast, env, cat->root);

@@ -13,7 +13,6 @@
 
 #define CAT_MAGIC 0x5f746143u
 #define CAT_WAL_BYTES_MAX (4u << 20) /* beyond, the WAL is folded into meta.db */
-#define CAT_LOG_BYTES_MIN (4u << 20) /* a row log below this is not compacted */
 #define CAT_OLD_LOGS_MAX 8u
 #define CAT_MERGE_MAX 16u /* queued transactions that may share a generation */
 

@@ -1008,7 +1008,9 @@ static uint64_t flusher_step(void *arg)
     }
     uint64_t free_bytes, total_bytes;
     if (env_space(e->env, e->root, &free_bytes, &total_bytes, NULL) == ST_OK) {
-        uint64_t low = u64_min(u64_max(GIB, total_bytes / 100 * 3), total_bytes / 10);
+        uint64_t low =
+            u64_min(u64_max(LIM_LOW_WATER_BYTES, total_bytes / 100 * LIM_LOW_WATER_PERCENT),
+                    total_bytes / 100 * LIM_LOW_WATER_PERCENT_MAX);
         bool is_low = free_bytes < low;
         atomic_store(&k->space_free, free_bytes);
         if (is_low != atomic_load(&k->space_low)) {

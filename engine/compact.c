@@ -123,7 +123,8 @@ static bool is_bulky(const struct seg_view *v)
  * or still being filled. */
 static bool mergeable(const struct eng *e, const struct store_stream *s, size_t i)
 {
-    uint64_t half = (e->opts.segment_bytes != 0 ? e->opts.segment_bytes : 64 * MIB) / 2;
+    uint64_t half =
+        (e->opts.segment_bytes != 0 ? e->opts.segment_bytes : LIM_SEGMENT_BYTES_TARGET) / 2;
     const struct seg_view *a = s->segs->v[i], *b = i + 1 < s->segs->n ? s->segs->v[i + 1] : NULL;
     return b != NULL && !a->keep && !b->keep && a->row.first_seq != 0 && b->row.first_seq != 0 &&
            a->row.state != SEG_ACTIVE && b->row.state != SEG_ACTIVE && a->row.durable_len < half &&

@@ -569,11 +569,12 @@ static void destroy(struct eng *e)
 
 static void defaults(struct eng_opts *o)
 {
-    o->journal_window_bytes = o->journal_window_bytes != 0 ? o->journal_window_bytes : 256 * MIB;
+    o->journal_window_bytes =
+        o->journal_window_bytes != 0 ? o->journal_window_bytes : LIM_JOURNAL_WINDOW_BYTES_DEFAULT;
     o->journal_file_min_bytes =
-        o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : 4 * MIB;
+        o->journal_file_min_bytes != 0 ? o->journal_file_min_bytes : LIM_JOURNAL_FILE_BYTES_MIN;
     o->journal_file_max_bytes =
-        o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : 64 * MIB;
+        o->journal_file_max_bytes != 0 ? o->journal_file_max_bytes : LIM_JOURNAL_FILE_BYTES_MAX;
     o->tail_bytes = o->tail_bytes != 0 ? o->tail_bytes : LIM_TAIL_STREAM_BYTES;
     o->compact_bytes_per_s = o->compact_bytes_per_s != 0 ? o->compact_bytes_per_s : 32 * MIB;
     o->block_cache_bytes =

@@ -12,7 +12,6 @@
 
 #define OUT_BYTES ((size_t)1 * MIB)
 #define RAW_BLOCK_DEFAULT ((uint32_t)(64 * KIB))
-#define SEGMENT_DEFAULT ((uint64_t)64 * MIB)
 #define ZSTD_LEVEL 1
 
 struct seg_writer {
@@ -158,7 +157,7 @@ static struct seg_writer *writer_new(struct segs *s, const struct seg_writer_opt
         w->o.block_raw_bytes = RAW_BLOCK_DEFAULT;
     }
     if (w->o.segment_bytes == 0) {
-        w->o.segment_bytes = SEGMENT_DEFAULT;
+        w->o.segment_bytes = LIM_SEGMENT_BYTES_TARGET;
     }
     out_begin(w);
     w->raw = base_malloc(w->o.block_raw_bytes);
