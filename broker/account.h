@@ -15,7 +15,6 @@ struct brk_conn;
 struct brk_watch;
 
 #define BRK_ACCOUNT_GLOBAL "$G"
-#define BRK_ACCOUNT_SYSTEM "$SYS"
 
 /* Rewrites the subject of a publish before interest is looked up: where mappings, imports/exports
  * and transforms sit. Returns the subject to use: the given one, a part of it, or what was written
@@ -38,7 +37,6 @@ struct brk_account {
     struct brk_interest interest;
     struct brk_conn *conns; /* client connections, by conn->acc_next; borrowed */
     uint64_t conns_count;
-    uint64_t conns_total; /* ever */
     struct brk_flow flow;
     uint64_t slow_consumers;
     struct htab watches;                    /* brk_watch by subject */

@@ -102,7 +102,6 @@ enum st boot_jetstream(struct boot *b, struct brk_server *server, struct err *er
                            .env = server->env,
                            .opts = o,
                            .server_name = server->name,
-                           .server_id = server->id,
                            .max_pending = server->opts->max_pending,
                            .max_memory_bytes = b->max_memory_bytes,
                            .max_file_bytes = b->max_file_bytes};

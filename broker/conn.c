@@ -410,7 +410,6 @@ void brk_conn_set_account(struct brk_conn *c, struct brk_account *acc)
         }
         acc->conns = c;
         acc->conns_count++;
-        acc->conns_total++;
     }
 }
 
@@ -440,7 +439,6 @@ static struct brk_conn *conn_create(struct brk_server *s, struct brk_transport *
     struct brk_impl *im = brk_impl_of(s);
     struct brk_conn *c = base_calloc(1, sizeof *c);
     c->magic = BRK_CONN_MAGIC;
-    c->kind = BRK_KIND_CLIENT;
     c->cid = ++s->last_cid;
     c->server = s;
     c->loop = s->loop;

@@ -27,7 +27,6 @@
 struct brk_connect;
 
 /* Later: route, leaf, gateway, mqtt. */
-enum brk_conn_kind { BRK_KIND_CLIENT, BRK_KIND_SYSTEM, BRK_KIND_INTERNAL };
 
 enum brk_conn_state { BRK_CONN_NEW, BRK_CONN_AUTH, BRK_CONN_OPEN, BRK_CONN_CLOSING };
 
@@ -64,7 +63,6 @@ const char *brk_close_text(enum brk_close_reason reason);
 
 struct brk_conn {
     uint32_t magic;
-    enum brk_conn_kind kind;
     enum brk_conn_state state;
     enum brk_close_reason close_reason;
     uint64_t cid;

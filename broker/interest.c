@@ -466,7 +466,6 @@ void brk_interest_match(struct brk_interest *in, struct brk_str subject, struct 
 {
     m->count = 0;
     m->more = NULL;
-    in->matches++;
     if (in->literals.count == 0 && in->root == NULL) {
         return;
     }

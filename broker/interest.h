@@ -92,7 +92,7 @@ struct brk_interest {
     uint64_t generation;              /* of wildcard leaves */
     uint64_t seed;                    /* of the hash; random, since clients choose the keys */
     uint64_t count;                   /* live subscriptions */
-    uint64_t inserts, removes, matches, cache_hits;
+    uint64_t inserts, removes, cache_hits;
     uint32_t held;                     /* depth of running deliveries */
     struct brk_sub *dead;              /* removed while held */
     void (*release)(struct brk_sub *); /* frees a removed subscription */

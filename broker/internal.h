@@ -51,9 +51,6 @@ size_t brk_deliver_iov(struct brk_account *acc, struct brk_str to, const struct 
 
 /* True when somebody is subscribed to the literal subject (internal subscriptions count). */
 bool brk_account_has_interest(struct brk_account *acc, struct brk_str subject);
-/* True when queue group `queue` has a member on a subject that matches. */
-bool brk_account_has_queue_interest(struct brk_account *acc, struct brk_str subject,
-                                    struct brk_str queue);
 
 /* Tells at the end of a turn that interest in a literal subject came or went (several changes in a
  * turn count as one; none if they cancel out). With a queue name: interest of that queue group;

@@ -32,7 +32,6 @@ struct js_deps {
     struct env *env;                /* borrowed until js_destroy */
     const struct brk_js_opts *opts; /* borrowed until js_destroy */
     const char *server_name;        /* borrowed until js_destroy */
-    const char *server_id;          /* borrowed until js_destroy; may be NULL */
     int64_t max_pending;            /* of a client's buffer, bytes; 0 = large enough */
     int64_t max_memory_bytes,
         max_file_bytes; /* what max_bytes of all streams together may reserve; 0 = no limit */

@@ -36,7 +36,6 @@
 #define JS_CHECK_BYTES                                                                             \
     ((size_t)256 * 1024) /* delivered bytes between two looks at the client's buffer */
 #define JS_RETRY_MS 5u   /* rest of a consumer whose client is slow */
-#define JS_FC_WINDOW_MIN (64u * 1024u)
 #define JS_FC_WINDOW_START ((uint64_t)2 * 1024 * 1024)
 #define JS_FC_WINDOW_MAX ((uint64_t)32 * 1024 * 1024)
 #define JS_FAST_STREAM_MAX 1000u /* fast-ingest batches open; beyond: 10211 */
@@ -144,7 +143,7 @@ struct js_consumer {
     struct store_cons *sc;    /* borrowed; NULL once deleted */
     uint32_t refs;
     bool gone;
-    bool push, headers_only, ephemeral_timer;
+    bool push, headers_only;
     bool in_run_list;
     bool held; /* an update waits to be durable: its answer shows what was before it delivers */
     struct js_consumer *run_next;
@@ -193,7 +192,6 @@ struct js_consumer {
     struct brk_timer *idle;  /* owned: inactive_threshold */
     int64_t idle_ms;         /* 0: never removed */
     int64_t last_use_ms;
-    bool deleting;
     char *ack_head; /* owned: $JS.ACK.<stream>.<consumer>. */
     size_t ack_head_len;
     size_t name_len;

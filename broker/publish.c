@@ -406,12 +406,6 @@ bool brk_account_has_interest(struct brk_account *acc, struct brk_str subject)
     return brk_interest_any(&acc->interest, subject, (struct brk_str){NULL, 0});
 }
 
-bool brk_account_has_queue_interest(struct brk_account *acc, struct brk_str subject,
-                                    struct brk_str queue)
-{
-    return brk_interest_any(&acc->interest, subject, queue);
-}
-
 static size_t pending_of(struct brk_sub *const *subs, uint32_t count, size_t most)
 {
     for (uint32_t i = 0; i < count; i++) {

@@ -124,7 +124,7 @@ enum st brk_server_create(const struct brk_opts *opts, struct env *env,
     s->magic = BRK_SERVER_MAGIC;
     s->opts = opts;
     s->env = env;
-    s->loop = s->loops[0] = loop;
+    s->loop = loop;
     s->impl = impl_create(opts, env);
     s->accounts_tail = &s->accounts_first;
     s->start_real_ns = env_real_ns(env);
@@ -218,11 +218,6 @@ void brk_server_destroy(struct brk_server *s)
     base_free(im);
     s->magic = 0;
     base_free(s);
-}
-
-void brk_server_on_turn(struct brk_server *s, brk_hook_fn fn, void *arg)
-{
-    brk_loop_on_turn(s->loop, fn, arg);
 }
 
 struct brk_conn *brk_server_conn(struct brk_server *s, uint64_t cid)

@@ -25,7 +25,6 @@ struct brk_listener;
 struct brk_auth;
 
 #define BRK_PROTO 1
-#define BRK_LOOPS_MAX 1u
 
 struct brk_counters {
     struct brk_flow flow;       /* clients; internal publishes count as out only */
@@ -50,12 +49,11 @@ struct brk_server {
     bool jetstream;       /* INFO says so; set before start */
     bool publishers_held; /* brk_publisher_hold */
     bool shutting_down;
-    bool lame_duck;                        /* no new clients; INFO says so */
-    bool auth_required;                    /* INFO says so: users or a token, and no no_auth_user */
-    struct brk_loop *loops[BRK_LOOPS_MAX]; /* owned; a connection belongs to one */
-    struct brk_loop *loop;                 /* loops[0] */
-    struct brk_listener *listener;         /* owned */
-    uint16_t port;                         /* bound; 0 before start */
+    bool lame_duck;                /* no new clients; INFO says so */
+    bool auth_required;            /* INFO says so: users or a token, and no no_auth_user */
+    struct brk_loop *loop;         /* owned */
+    struct brk_listener *listener; /* owned */
+    uint16_t port;                 /* bound; 0 before start */
     /* accounts */
     struct htab accounts; /* brk_account by name; owned */
     struct brk_account *accounts_first, **accounts_tail;
@@ -95,9 +93,6 @@ void brk_server_shutdown(struct brk_server *server);
  * slices and hooks of others must be gone by then; closing clients still runs turns. NULL is a
  * no-op. */
 void brk_server_destroy(struct brk_server *server);
-
-/* fn is called once at the end of every loop turn, before output is flushed (broker/loop.h). */
-void brk_server_on_turn(struct brk_server *server, brk_hook_fn fn, void *arg);
 
 /* The compiler of this binary, where INFO and /varz say `go`. */
 const char *brk_compiler(void);

@@ -224,15 +224,12 @@ void cat_put_lane(struct cat_txn *, const struct cat_lane *);
 void cat_put_damage(struct cat_txn *, const struct cat_damage *);
 /* Raises next_gid; a lower value than the catalogue's is ignored. */
 void cat_put_next_gid(struct cat_txn *, uint32_t next_gid);
-void cat_del_account(struct cat_txn *, uint32_t id);
 void cat_del_stream(struct cat_txn *, uint32_t gid);
 void cat_del_stream_ckpt(struct cat_txn *, uint32_t gid);
 void cat_del_consumer(struct cat_txn *, uint32_t gid, uint32_t sub);
 void cat_del_consumer_ckpt(struct cat_txn *, uint32_t gid, uint32_t sub);
 void cat_del_segment(struct cat_txn *, uint32_t gid, uint64_t segno);
 void cat_del_segdel(struct cat_txn *, uint32_t gid, uint64_t segno, uint32_t part);
-void cat_del_pending_purge(struct cat_txn *, uint32_t gid, uint64_t lsn);
-void cat_del_lane(struct cat_txn *, uint32_t id);
 void cat_del_damage(struct cat_txn *, uint32_t gid, uint64_t lo, uint64_t hi);
 
 /* Commits (C4): row-log batch and sync, then SQLite. Blocking; meta task, or the starting thread
@@ -277,7 +274,7 @@ bool cat_ballast_release(struct cat *cat);
 /* --- offline check ---------------------------------------------------------------------------- */
 struct cat_verify_sum {
     uint64_t meta_generation, log_generation; /* 0: unreadable */
-    uint64_t pages, wal_frames, batches, log_rows, rows;
+    uint64_t pages, wal_frames, batches, rows;
     uint64_t streams, consumers, segments, tombstones;
     uint64_t findings;
 };

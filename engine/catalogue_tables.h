@@ -48,8 +48,7 @@ struct cat_col {
 #define CAT_COLS_MAX 20u
 struct cat_table_def {
     const char *name;
-    size_t row_size; /* of the row's struct */
-    unsigned nkeys;  /* the first columns */
+    unsigned nkeys; /* the first columns */
     unsigned ncols;
     struct cat_col cols[CAT_COLS_MAX];
 };

@@ -63,10 +63,6 @@ void cat_put_next_gid(struct cat_txn *txn, uint32_t next_gid)
     add(txn, CAT_T_STORE, CAT_OP_PUT, &(struct cat_store_row){.id = 1, .next_gid = next_gid});
 }
 
-void cat_del_account(struct cat_txn *txn, uint32_t id)
-{
-    add(txn, CAT_T_ACCOUNT, CAT_OP_DEL, &(struct cat_account){.id = id});
-}
 void cat_del_stream(struct cat_txn *txn, uint32_t gid)
 {
     add(txn, CAT_T_STREAM, CAT_OP_DEL, &(struct cat_stream){.gid = gid});
@@ -91,14 +87,6 @@ void cat_del_segdel(struct cat_txn *txn, uint32_t gid, uint64_t segno, uint32_t 
 {
     add(txn, CAT_T_SEGDEL, CAT_OP_DEL,
         &(struct cat_segdel){.gid = gid, .segno = segno, .part = part});
-}
-void cat_del_pending_purge(struct cat_txn *txn, uint32_t gid, uint64_t lsn)
-{
-    add(txn, CAT_T_PENDING_PURGE, CAT_OP_DEL, &(struct cat_pending_purge){.gid = gid, .lsn = lsn});
-}
-void cat_del_lane(struct cat_txn *txn, uint32_t id)
-{
-    add(txn, CAT_T_LANE, CAT_OP_DEL, &(struct cat_lane){.id = id});
 }
 void cat_del_damage(struct cat_txn *txn, uint32_t gid, uint64_t lo, uint64_t hi)
 {

@@ -176,11 +176,6 @@ size_t dedup_expire(struct dedup *d, int64_t cutoff_ns)
     return gone;
 }
 
-int64_t dedup_oldest_ns(const struct dedup *d)
-{
-    return d->head == d->tail ? INT64_MAX : entry_at(d, d->head)->ts_ns;
-}
-
 size_t dedup_count(const struct dedup *d)
 {
     return d->slot_used;

@@ -42,8 +42,6 @@ void dedup_add(struct dedup *d, struct hash128 id, uint64_t seq, int64_t ts_ns);
 /* Forgets what arrived at or before cutoff_ns (= now - window). Amortised O(1) per id. Returns how
  * many went. */
 size_t dedup_expire(struct dedup *d, int64_t cutoff_ns);
-/* Arrival of the oldest one; INT64_MAX = the window is empty. */
-int64_t dedup_oldest_ns(const struct dedup *d);
 size_t dedup_count(const struct dedup *d);
 size_t dedup_memory_bytes(const struct dedup *d);
 

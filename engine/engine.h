@@ -107,8 +107,7 @@ struct eng_compact_progress {
 void eng_compact(struct store *store, store_done_fn done, void *arg);
 void eng_compact_progress(struct store *store, struct eng_compact_progress *out);
 
-/* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests and
- * backup. */
+/* Asks for a checkpoint of everything now; done runs on the owner when it is durable. For tests. */
 void eng_checkpoint(struct store *store, store_done_fn done, void *arg);
 
 #endif

@@ -383,51 +383,6 @@ bool posts_remove(struct sidx_entry *e, uint64_t seq, uint64_t *mem)
     return true;
 }
 
-uint64_t posts_drop_below(struct sidx_entry *e, uint64_t floor, uint64_t *mem)
-{
-    uint64_t before = sidx_count(e);
-    if (before == 0 || sidx_first(e) >= floor) {
-        return 0;
-    }
-    if (e->last < floor) {
-        posts_free(e, mem);
-        return before;
-    }
-    if (e->count <= 2) { /* two, and the first goes */
-        e->u.first = e->last;
-        e->count = 1;
-        return 1;
-    }
-    uint64_t gone = 0;
-    struct posts_dir *d = has_dir(e) ? dir_of(e) : NULL;
-    if (d != NULL) {
-        uint32_t at = dir_find(d, floor);
-        for (uint32_t i = 0; i < at; i++) {
-            gone += d->v[d->head].n;
-            dir_drop_slot(d, 0, mem);
-        }
-    }
-    struct posts_chunk *c = d == NULL ? chunk_of(e) : d->v[d->head].c;
-    size_t below = chunk_below(c, floor);
-    c->head = (uint16_t)(c->head + below);
-    c->n = (uint16_t)(c->n - below);
-    gone += below;
-    if (c->cap > 16 && c->n < c->cap / 4) {
-        c = chunk_resize(c, c->n + c->n / 2u + 4, mem);
-    }
-    if (d == NULL) {
-        e->u.ptr = (uintptr_t)c;
-    } else {
-        d->v[d->head].c = c;
-        d->v[d->head].n = c->n;
-        if (c->n == 0) {
-            dir_drop_slot(d, 0, mem);
-        }
-    }
-    settle(e, before - gone, mem);
-    return gone;
-}
-
 uint64_t sidx_count(const struct sidx_entry *e)
 {
     return e->count > 2 && has_dir(e) ? dir_of(e)->total : e->count;

@@ -18,7 +18,6 @@ struct load {
     struct eng *e;
     uint64_t checkpoint_lsn, end_lsn;
     struct store_stream *s; /* whose segments are being loaded */
-    bool tails_open;
 };
 
 /* --- rows ------------------------------------------------------------------------------------- */

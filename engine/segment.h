@@ -158,7 +158,6 @@ struct seg_flushed {
     struct seg_view
         *view; /* one reference, yours. row.live_* = those of `active` plus what was added */
     bool replaces_active; /* it is the grown `active` (same segno); else a new segment */
-    uint64_t added_msgs, added_bytes; /* logical bytes */
 };
 struct seg_flush_result {
     struct seg_flushed *v; /* owned: seg_flush_result_fini */
@@ -256,19 +255,15 @@ MUST_USE enum st seg_check(struct segs *s, const struct seg_row *row, const stru
                            struct seg_check_report *report, struct err *err);
 
 /* Writes the live messages of a sealed or closed segment to gen + 1, sealed and synced (name:
- * segs_sync_dirs). The caller commits the new row in place of the old, publishes, drops the old
- * view. Lost blocks make it ST_CORRUPT: a damaged file is evidence and stays. Nothing live: ST_OK
- * and out->n == 0, and the segment may be dropped. */
+ * segs_sync_dirs), in steps, so that the I/O can be paced. The caller commits the new row in place
+ * of the old, publishes, drops the old view. Lost blocks make it ST_CORRUPT: a damaged file is
+ * evidence and stays. Nothing live: ST_OK and out->n == 0, and the segment may be dropped.
+ *
+ * `next` (may be NULL): the segment behind it, which goes into the same file; the new one has the
+ * name of `old`, the row of `next` goes. `old`, account and name are borrowed until end or cancel;
+ * end frees, also on an error; after a failed step only cancel may follow. A file begun is unlinked
+ * by cancel. */
 typedef bool (*seg_live_fn)(void *arg, uint64_t seq);
-MUST_USE enum st seg_compact(struct segs *s, const struct seg_view *old,
-                             uint64_t created_generation, const char *account, const char *name,
-                             seg_live_fn live, void *arg, struct seg_flush_result *out,
-                             struct err *err);
-
-/* The same in steps, so that the I/O can be paced. `next` (may be NULL): the segment behind it,
- * which goes into the same file; the new one has the name of `old`, the row of `next` goes. `old`,
- * account and name are borrowed until end or cancel; end frees, also on an error; after a failed
- * step only cancel may follow. A file begun is unlinked by cancel. */
 struct seg_compaction;
 MUST_USE enum st seg_compact_begin(struct segs *s, const struct seg_view *old,
                                    const struct seg_view *next, uint64_t created_generation,

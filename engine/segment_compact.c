@@ -215,23 +215,3 @@ void seg_compact_cancel(struct seg_compaction *c)
         base_free(c);
     }
 }
-
-enum st seg_compact(struct segs *s, const struct seg_view *old, uint64_t created_generation,
-                    const char *account, const char *name, seg_live_fn live, void *arg,
-                    struct seg_flush_result *out, struct err *err)
-{
-    struct seg_compaction *c;
-    bool done;
-    *out = (struct seg_flush_result){0};
-    enum st st =
-        seg_compact_begin(s, old, NULL, created_generation, account, name, live, arg, &c, err);
-    if (st != ST_OK) {
-        return st;
-    }
-    st = seg_compact_step(c, UINT32_MAX, &done, err);
-    if (st != ST_OK) {
-        seg_compact_cancel(c);
-        return st;
-    }
-    return seg_compact_end(c, out, err);
-}

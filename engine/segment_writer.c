@@ -754,8 +754,6 @@ enum st seg_writer_end(struct seg_writer *w, bool seal, struct seg_flushed *out,
     *out = (struct seg_flushed){
         .view = make_view(w),
         .replaces_active = w->old != NULL,
-        .added_msgs = w->idx.totals.nmsgs,
-        .added_bytes = w->idx.totals.logical_bytes,
     };
     return ST_OK;
 }

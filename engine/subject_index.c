@@ -519,28 +519,6 @@ bool sidx_remove(struct sidx *x, const char *subj, size_t len, uint64_t seq)
     return e != NULL && sidx_remove_from(x, e, seq);
 }
 
-struct dropping {
-    struct sidx *x;
-    uint64_t floor, gone;
-};
-
-static void drop_below(void *arg, struct sidx_entry *e)
-{
-    struct dropping *d = arg;
-    d->gone += posts_drop_below(e, d->floor, &d->x->posts_bytes);
-    if (e->count == 0) {
-        drop_entry(d->x, e);
-    }
-}
-
-uint64_t sidx_drop_below(struct sidx *x, uint64_t floor)
-{
-    struct dropping d = {x, floor, 0};
-    each_entry(x, drop_below, &d);
-    x->msgs -= d.gone;
-    return d.gone;
-}
-
 const struct sidx_entry *sidx_find(const struct sidx *x, const char *subj, size_t len)
 {
     sidx_ref r = x->root;

@@ -48,9 +48,6 @@ const struct sidx_entry *sidx_load(struct sidx *x, const char *subj, size_t len,
 bool sidx_remove(struct sidx *x, const char *subj, size_t len, uint64_t seq);
 /* The same for an entry at hand; only the last removal has to look the subject up. */
 bool sidx_remove_from(struct sidx *x, const struct sidx_entry *e, uint64_t seq);
-/* Removes every sequence below `floor`, of all subjects: for floors that move far at once. Returns
- * how many went. O(subjects). */
-uint64_t sidx_drop_below(struct sidx *x, uint64_t floor);
 
 /* --- one subject ------------------------------------------------------------------------------ */
 /* NULL when no live message has this subject. */

@@ -46,7 +46,6 @@ struct sidx_entry {
 void posts_add(struct sidx_entry *e, uint64_t seq, uint64_t *mem);
 void posts_load(struct sidx_entry *e, const uint64_t *seqs, size_t n, uint64_t *mem);
 bool posts_remove(struct sidx_entry *e, uint64_t seq, uint64_t *mem);
-uint64_t posts_drop_below(struct sidx_entry *e, uint64_t floor, uint64_t *mem);
 void posts_free(struct sidx_entry *e, uint64_t *mem);
 bool posts_check(const struct sidx_entry *e);
 

@@ -74,13 +74,6 @@ void wheel_arm(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns)
     sift_up(w, w->n - 1, node);
 }
 
-void wheel_arm_earlier(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns)
-{
-    if (!wheel_armed(node) || at_boot_ns < node->at_boot_ns) {
-        wheel_arm(w, node, at_boot_ns);
-    }
-}
-
 void wheel_cancel(struct wheel *w, struct wheel_node *node)
 {
     if (node->index == 0) {

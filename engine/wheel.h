@@ -31,8 +31,6 @@ void wheel_init(struct wheel *w);
 void wheel_fini(struct wheel *w); /* nodes still armed are forgotten (disarmed) */
 /* Arms, or moves an armed node. WHEEL_NEVER cancels. */
 void wheel_arm(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns);
-/* Arms only when the node is not armed or armed for later. */
-void wheel_arm_earlier(struct wheel *w, struct wheel_node *node, int64_t at_boot_ns);
 void wheel_cancel(struct wheel *w, struct wheel_node *node); /* not armed: no-op */
 static inline bool wheel_armed(const struct wheel_node *node)
 {

@@ -9,7 +9,7 @@
 
 #define WRAPPED_MIN 12u /* a column is not wrapped narrower */
 
-char *plain_dup(const char *s)
+static char *plain_dup(const char *s)
 {
     size_t len = strlen(s), n = 1;
     char *out = base_strdup(s);

@@ -36,8 +36,8 @@ void table_print(struct table *t, FILE *out);
 void table_fini(struct table *t);
 
 /* What others wrote (names, descriptions), for a terminal: control characters, which would move its
- * cursor or more, and what is not UTF-8 are question marks. Cells of a table are made so. */
-char *plain_dup(const char *s); /* base_malloc'ed */
+ * cursor or more, and what is not UTF-8 are question marks. Cells of a table are printed so, too.
+ */
 void plain_put(FILE *out, const char *s);
 
 #endif

@@ -21,11 +21,6 @@ static inline bool list_empty(const struct list *l)
 {
     return l->head.next == &l->head;
 }
-static inline bool list_linked(const struct list_node *n)
-{
-    return n->next != NULL;
-}
-
 static inline void list_insert_before(struct list_node *at, struct list_node *n)
 {
     ASSERT(n->next == NULL);
@@ -58,19 +53,6 @@ static inline struct list_node *list_first(const struct list *l)
 {
     return list_empty(l) ? NULL : l->head.next;
 }
-static inline struct list_node *list_next(const struct list *l, const struct list_node *n)
-{
-    return n->next == &l->head ? NULL : n->next;
-}
-static inline struct list_node *list_pop_front(struct list *l)
-{
-    struct list_node *n = list_first(l);
-    if (n != NULL) {
-        list_remove(n);
-    }
-    return n;
-}
-
 /* Walks; the current node may be removed (or freed) in the body, no other. */
 #define LIST_EACH(l, n)                                                                            \
     for (struct list_node *n = (l)->head.next, *n##_next = n->next; n != &(l)->head;               \

@@ -73,7 +73,6 @@ void ct_abandon(struct ct *t)
 struct walk {
     struct cat_buf buf;
     uint64_t digest;
-    bool print;
     struct ct_counts n;
 };
 
@@ -83,13 +82,6 @@ static enum st walk_row(struct walk *w, enum cat_table table, const void *row)
     enum st st = cat_row_encode_struct(&w->buf, table, CAT_OP_PUT, row);
     assert_int_equal(st, ST_OK);
     w->digest = hash64(w->digest, w->buf.data, w->buf.len);
-    if (w->print) {
-        printf("%s", cat_table_def(table)->name);
-        for (size_t i = CAT_ROW_HEAD; i < w->buf.len && i < 60; i++) {
-            printf(" %02x", w->buf.data[i]);
-        }
-        printf("\n");
-    }
     return ST_OK;
 }
 
@@ -150,12 +142,6 @@ uint64_t ct_digest(struct cat *cat)
     struct walk w = {.digest = 1};
     walk(cat, &w);
     return w.digest;
-}
-
-void ct_print(struct cat *cat)
-{
-    struct walk w = {.print = true};
-    walk(cat, &w);
 }
 
 void ct_count(struct cat *cat, struct ct_counts *out)

@@ -31,8 +31,6 @@ void ct_abandon(struct ct *t);
 
 /* A digest of every row and of next_gid. */
 uint64_t ct_digest(struct cat *cat);
-/* Prints every row (for a failing test). */
-void ct_print(struct cat *cat);
 struct ct_counts {
     unsigned accounts, streams, stream_ckpts, consumers, consumer_ckpts, segments, segdels, purges,
         lanes, damages;

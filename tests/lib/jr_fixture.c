@@ -44,7 +44,7 @@ void jfx_init(struct jfx *x, struct env_sim *sim, uint64_t seed)
     memset(x->opts.store_uuid, 7, 16);
 }
 
-void jfx_kept_release(struct jfx *x)
+static void jfx_kept_release(struct jfx *x)
 {
     for (size_t i = 0; i < x->nkept; i++) {
         jr_chunk_release(x->kept[i]);

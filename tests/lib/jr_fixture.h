@@ -89,6 +89,5 @@ void jfx_crashed(struct jfx *x, bool power);
 void jfx_step(struct jfx *x);
 /* Fails the test when the model and the journal disagreed. */
 void jfx_check(struct jfx *x);
-void jfx_kept_release(struct jfx *x);
 
 #endif

@@ -62,13 +62,10 @@ struct world {
     size_t ninst;
     uint32_t next_uid, next_id;
     uint64_t next_gidx;
-    uint64_t op_floor;     /* operations below belong to earlier lives */
     struct sw_call *calls; /* owned list */
     size_t outstanding;
-    bool faulty;       /* the disk fails by order: refusals are fine */
-    bool checked_walk; /* compare all numbers after each step */
+    bool faulty; /* the disk fails by order: refusals are fine */
     bool stopping;
-    bool ages; /* clock may move far */
     uint64_t steps, published, acked, full;
     uint64_t refused;       /* deletes, purges, acks, configs that were not taken */
     uint64_t releases_owed; /* found cut short after a crash */

@@ -30,14 +30,14 @@ static void list_keeps_order(void **state)
         }
     }
     assert_int_equal(want, 4);
-    assert_false(list_linked(&it[1].link));
-    list_remove(&it[1].link);
-    assert_ptr_equal(list_next(&l, &it[0].link), &it[2].link);
-    assert_ptr_equal(list_pop_front(&l), &it[0].link);
-    assert_ptr_equal(list_pop_front(&l), &it[2].link);
-    assert_null(list_next(&l, &it[3].link));
-    assert_ptr_equal(list_pop_front(&l), &it[3].link);
-    assert_null(list_pop_front(&l));
+    list_remove(&it[1].link); /* again: nothing happens */
+    for (int left = 0; left < 4; left++) {
+        if (left != 1) {
+            assert_ptr_equal(list_first(&l), &it[left].link);
+            list_remove(&it[left].link);
+        }
+    }
+    assert_null(list_first(&l));
 }
 
 static void vec_grows_and_removes(void **state)

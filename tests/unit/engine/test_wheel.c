@@ -39,10 +39,6 @@ static void test_random_walk(void **state)
             at[i] = when;
             break;
         case 2:
-            wheel_arm_earlier(&w, &node[i], when);
-            at[i] = at[i] < when ? at[i] : when;
-            break;
-        case 3:
             wheel_cancel(&w, &node[i]);
             at[i] = WHEEL_NEVER;
             break;
