@@ -1,5 +1,5 @@
 /* STREAM.SNAPSHOT: a stream in nats-server's format, sent in chunks to the subject that the request
- * names (broker/snap_fmt.h; WIRE.md B).
+ * names (broker/snap_fmt.h).
  *
  *   request -> snap_open -> (jsck: everything is read once) -> answer -> chunks -> empty message
  *

@@ -1,6 +1,7 @@
 /* The ballast: a file of reserved space that is given up at the first full disk of a checkpoint, so
- * that deletes, acks and purges go on (STORAGE.md 12.5). A crash can leave it shorter or gone; it
- * is grown again. ballast_release on any thread; the rest on the meta task (or before it runs). */
+ * that deletes, acks and purges go on (RULES.md, "Full disk"). A crash can leave it shorter or
+ * gone; it is grown again. ballast_release on any thread; the rest on the meta task (or before it
+ * runs). */
 #ifndef ENGINE_BALLAST_H
 #define ENGINE_BALLAST_H
 

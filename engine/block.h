@@ -1,5 +1,4 @@
-/* A decoded data block: messages of a segment, in memory, immutable, shared by reference count
- * (STORAGE 5.4, 8).
+/* A decoded data block: messages of a segment, in memory, immutable, shared by reference count.
  *
  * Decoding has verified the header, the body's checksum, every bound, the order of sequences and
  * every message's content; a message with bad content is kept apart and found as ST_CORRUPT. Any

@@ -1,4 +1,4 @@
-/* Cache of decoded blocks, shared by all streams of a store, bounded in bytes (STORAGE 8, 16).
+/* Cache of decoded blocks, shared by all streams of a store, bounded in bytes.
  *
  * CLOCK: a block enters unreferenced and earns its second chance with its first hit, so a scan does
  * not push out what is read again. Of what a reader in order is through with, only the newest

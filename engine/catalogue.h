@@ -1,5 +1,5 @@
 /* The catalogue: which streams, consumers and segments there are, and up to where each one is
- * checkpointed (STORAGE.md 5.6, 7, 10; byte layouts in engine/FORMAT.md).
+ * checkpointed (RULES.md, "Checkpoint"; byte layouts in engine/FORMAT-catalogue.md).
  *
  * It is kept twice: in meta.db (SQLite on our own VFS, engine/meta_vfs.h) and in the row log
  * meta.<n>.log (engine/rowlog.h). A commit is one *generation*: first the row-log batch and its

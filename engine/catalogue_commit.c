@@ -1,4 +1,4 @@
-/* C4: one generation into both copies (STORAGE.md 7, 12.4, 12.5).
+/* C4: one generation into both copies (RULES.md, "Checkpoint").
  *
  *   BEGIN, rows, generation into SQLite's transaction     everything that can be refused is refused
  * here row-log batch, fdatasync                              C4a: from here on the rows may be

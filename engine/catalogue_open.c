@@ -1,5 +1,5 @@
 /* Opening the catalogue: look at both copies without altering anything, refuse what is not ours,
- * then make both whole and equal (STORAGE.md 10, 12.6, 14 step 2).
+ * then make both whole and equal (RULES.md, "Start", step 2).
  *
  *   s = generation of meta.db, l = last generation of the row log's unbroken chain
  *

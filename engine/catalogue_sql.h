@@ -1,4 +1,4 @@
-/* meta.db as rows: the only file that speaks SQL (STORAGE.md 10). Private to the catalogue.
+/* meta.db as rows: the only file that speaks SQL. Private to the catalogue.
  *
  * The connection is set up once: EXCLUSIVE locking, WAL, synchronous=FULL, no automatic
  * checkpoints, no mmap, defensive. A new database is built whole under the name meta.db.new,

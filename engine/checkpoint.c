@@ -1,4 +1,4 @@
-/* Checkpoints: how journal and memory become segments and catalogue rows (STORAGE 7).
+/* Checkpoints: how journal and memory become segments and catalogue rows (RULES.md, "Checkpoint").
  *
  *   owner            flusher task            meta task (catalogue)      owner
  *   C1 freeze  --->  C2 write, C3 sync  -->  (owner builds rows) C4 --> C5 publish, C6 release

@@ -1,5 +1,4 @@
-/* Compaction: sealed segments that are mostly dead are written anew without what was removed
- * (STORAGE 7, 11.2, 12.6).
+/* Compaction: sealed segments that are mostly dead are written anew without what was removed.
  *
  *   owner                   compactor task              meta task           owner
  *   choose, copy what  ---> seg_compact in steps,  ---> (owner builds  ---> new view in place of

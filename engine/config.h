@@ -1,5 +1,5 @@
 /* Configurations of streams and consumers as bytes: the payload of a CFG record and of the
- * catalogue's cfg column (STORAGE 5.3; engine/FORMAT.md).
+ * catalogue's cfg column (engine/FORMAT.md).
  *
  *   off 0 kind u8 (0 stream, 1 consumer) · 1 op u8 (0 create, 1 update) · 2 zero u16 · 4
  * cfg_version u32 off 8 created_ns i64 · 16 fields: { id u8, length varint, bytes }* ascending by

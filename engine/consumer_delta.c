@@ -5,7 +5,7 @@
  *   POSITION  delivered cseq, sseq; floor cseq, sseq; next sequence to look at; last_per_subject:
  * its resume sequence or 0 ACKED     runs of pending messages that are done with PENDING   i64le
  * base (store time), count, then ascending: sseq - the one before, cseq, dcount, flags, deadline:
- *             0 = none, else zigzag(deadline - base) + 1. Deadlines are store time (STORAGE 11.1)
+ *             0 = none, else zigzag(deadline - base) + 1. Deadlines are store time
  *   REMOVED   runs of messages that this record removes from the stream
  *   FULL      (flag only) a snapshot: replaces everything
  *   PLACED    (flag only, with POSITION) a reset chose the position, perhaps beyond the stream's

@@ -1,5 +1,5 @@
-/* Message ids of one stream, for the time of its duplicate window (STORAGE 11.2: dedup is stream
- * state, not message state: an id counts whatever became of its message).
+/* Message ids of one stream, for the time of its duplicate window (it is the stream's state, not
+ * the message's: an id counts whatever became of its message).
  *
  * An id is kept as its 128 bit hash with sequence and store time, in arrival order, so that expiry
  * takes from the front; about 40 B per id, chunks of 64. Of the newest message's id the string

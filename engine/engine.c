@@ -1,8 +1,8 @@
 /* The engine: opening, closing, the owner's turn, and the table behind engine/store.h.
  *
- * Opening is the order of STORAGE 14: lock, STORE, catalogue, segments, journal, check both against
- * each other, replay, new journal file, tasks. Nothing is written before the last refusal could
- * have come, but repairs of second copies. */
+ * Opening is the order of RULES.md, "Start": lock, STORE, catalogue, segments, journal, check both
+ * against each other, replay, new journal file, tasks. Nothing is written before the last refusal
+ * could have come, but repairs of second copies. */
 #include "engine/eng.h"
 #include "engine/extent.h"
 #include "engine/snapshot.h"

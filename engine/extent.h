@@ -1,4 +1,4 @@
-/* Extents: segment files that are written before the journal tells of them (STORAGE 5.5 as built).
+/* Extents: segment files that are written before the journal tells of them.
  *
  * Large messages that no compression makes smaller would be written twice, to the journal and then
  * to a segment. Where many of them come, the lane writes them to a new segment file of their stream

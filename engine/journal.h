@@ -1,5 +1,5 @@
-/* The journal: one log for all streams of a store, group-committed by the lane (STORAGE 5.1, 5.2,
- * 6, 12, 14).
+/* The journal: one log for all streams of a store, group-committed by the lane (RULES.md;
+ * FORMAT-journal.md).
  *
  *   owner (loop thread)                    lane task                         recovery (start-up)
  *   jw_reserve / jw_commit ... jw_seal --> gather, write, sync --> done  <-- jr_recover

@@ -1,4 +1,4 @@
-/* Replay's hand-over of records to the visitor: batches whole or not at all (STORAGE 5.3).
+/* Replay's hand-over of records to the visitor: batches whole or not at all.
  *
  * Records of one gid keep their order. Records of a batch wait for its last one, so between gids
  * the order of LSNs is not kept; nothing but the gid's own records changes a stream. */

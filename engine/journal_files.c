@@ -1,4 +1,4 @@
-/* The journal's directory: numbered files, spares, headers (STORAGE 5.1, 12.6).
+/* The journal's directory: numbered files, spares, headers (FORMAT-journal.md, "Files").
  *
  * A file becomes a journal file by its name: `spare-<n>` is never evidence, whatever it holds; a
  * numbered file has had both header pages synced before the rename that gave it the number, and the

@@ -1,8 +1,8 @@
-/* Bytes of the journal: file header, group header and trailer, group index (STORAGE 5.1, 5.2;
- * FORMAT-journal.md has the tables and an example). Pure functions, any thread; every structure is
- * written and read field by field, little-endian. Readers take hostile bytes: ST_CORRUPT where a
- * checksum or a bound fails, ST_VERSION or ST_UNSUPPORTED where the checksum is right and the
- * content is not ours to read. */
+/* Bytes of the journal: file header, group header and trailer, group index (FORMAT-journal.md has
+ * the tables and an example). Pure functions, any thread; every structure is written and read field
+ * by field, little-endian. Readers take hostile bytes: ST_CORRUPT where a checksum or a bound
+ * fails, ST_VERSION or ST_UNSUPPORTED where the checksum is right and the content is not ours to
+ * read. */
 #ifndef ENGINE_JOURNAL_FORMAT_H
 #define ENGINE_JOURNAL_FORMAT_H
 

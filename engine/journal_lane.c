@@ -1,5 +1,4 @@
-/* The lane: gathers sealed tickets into groups, writes and syncs them, says what is done (STORAGE
- * 6).
+/* The lane: gathers sealed tickets into groups, writes and syncs them, says what is done.
  *
  * One step does one thing that may block: write a group (and sync it), rotate to the next file,
  * sync relaxed groups, or write an IDLE group. Batching needs no timer: what owners seal while a

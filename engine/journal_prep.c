@@ -1,5 +1,4 @@
-/* The preparer: keeps one next file ready ahead of need and recycles what was released
- * (STORAGE 5.1, 12.5).
+/* The preparer: keeps one next file ready ahead of need and recycles what was released.
  *
  *   REST --no next file--> ZERO --all zeroed, or the lane waits--> NUMBER --> REST
  *

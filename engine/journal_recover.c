@@ -1,5 +1,5 @@
 /* Recovery: walks the groups from the checkpoint on, tells a torn tail from damage, salvages
- * (STORAGE 12.1, 14).
+ * (RULES.md, "Torn or rotten", "Start").
  *
  * Invariants: nothing here changes a file, so recovery killed at any step finds the same evidence
  * and comes to the same result (I11). What one recovery judged to be the end is final: the file
@@ -244,7 +244,8 @@ static enum st later_file_proves(struct jr_rd *rd, uint64_t lsn, bool *proves_ou
     return ST_OK;
 }
 
-/* The table of STORAGE 12.1. Completes fr from the trailer when only that can be read. */
+/* The table "Torn or rotten" of RULES.md. Completes fr from the trailer when only that can be read.
+ */
 static enum st classify(struct jr_rd *rd, struct jr_frame *fr, struct jr_scan *sc, bool *rotten_out)
 {
     uint64_t lsn = rd_lsn(rd, rd->fi, rd->off);

@@ -1,9 +1,9 @@
 /* Room for the first file of a start on a full disk.
  *
- * Recovery writes its own file (STORAGE 12.1), so each start wants one, and a server that is killed
- * on a full disk would not come up a second time. What the files of earlier lives hold behind the
- * end that recovery judged is final: never read again, not even as evidence (STORAGE 5.1). That
- * space is given back; headers and sizes stay as they are.
+ * Recovery writes its own file, so each start wants one, and a server that is killed on a full disk
+ * would not come up a second time. What the files of earlier lives hold behind the end that
+ * recovery judged is final: never read again, not even as evidence. That space is given back;
+ * headers and sizes stay as they are.
  *
  * What a crash can leave: zeros, in part, where nothing is read. A punched file that becomes a
  * spare is allocated anew before it is used (jr_spare_get). Start-up only, before the tasks run. */

@@ -1,4 +1,4 @@
-/* Salvage: what can be saved of a group that was durable and does not verify (STORAGE 12.1).
+/* Salvage: what can be saved of a group that was durable and does not verify (RULES.md).
  *
  * Records are taken one by one. A bad one is stepped over by trying each 8 B for a record whose CRC
  * fits and whose (gid, oseq) lies in the group's index: a record of the file's earlier life, there

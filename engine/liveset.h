@@ -1,5 +1,5 @@
 /* Which sequences of a stream are live: of [first..last] all, but those in the holes that interior
- * deletes left (STORAGE 9, "Deletes").
+ * deletes left.
  *
  * Bitmaps of 4096 sequences (bit set = dead) allocated when the first of them dies and freed when
  * all are dead, in groups of 512 pages (2 Mi sequences) with counts on both levels: rank over a

@@ -1,5 +1,5 @@
 /* SQLite's view of the disk: a VFS over env, so that the catalogue's file I/O is injected like all
- * other (STORAGE.md 10, 18), and the checksum of every page of meta.db.
+ * other, and the checksum of every page of meta.db.
  *
  * Each 4 KiB page ends with 64 reserved bytes:
  *   off 4032  crc u32: CRC-32C over the page number (u32), bytes 0..4031 and bytes 4040..4095

@@ -1,9 +1,9 @@
 /* quarantine/: where damaged or unknown files of the store are moved, kept until jsadmin says so
- * (STORAGE.md 12.2, 12.6). It has a bound, so that a disk that goes bad piece by piece does not
- * fill up with evidence of it: at each start, while there are more than QUARANTINE_FILES_MAX files
- * or QUARANTINE_BYTES_MAX bytes, the oldest goes, said in the log; the QUARANTINE_KEPT newest stay
- * whatever their size, and so does what has a name that is not ours. Also the one place that joins
- * paths of the store. */
+ * (RULES.md, "Order of directories"). It has a bound, so that a disk that goes bad piece by piece
+ * does not fill up with evidence of it: at each start, while there are more than
+ * QUARANTINE_FILES_MAX files or QUARANTINE_BYTES_MAX bytes, the oldest goes, said in the log; the
+ * QUARANTINE_KEPT newest stay whatever their size, and so does what has a name that is not ours.
+ * Also the one place that joins paths of the store. */
 #ifndef ENGINE_QUARANTINE_H
 #define ENGINE_QUARANTINE_H
 

@@ -1,4 +1,4 @@
-/* Reading blocks of segments off the owner's thread (STORAGE 4, 8).
+/* Reading blocks of segments off the owner's thread.
  *
  *   owner: reader_get (cache) -- miss --> reader_submit --> reader task: pread, decode, cache -->
  * doorbell owner: reader_poll --> damage fn, cb

@@ -1,5 +1,5 @@
-/* Records and messages: the bytes that journal, tail and segments share (STORAGE 5.3;
- * engine/FORMAT-journal.md).
+/* Records and messages: the bytes that journal, tail and segments share
+ * (engine/FORMAT-journal.md).
  *
  * A record is a 24 B header, an optional ext part, and a body; records start on 8 B. Every change
  * of a stream or of one of its consumers is exactly one record (or a batch of records) of the

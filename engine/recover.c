@@ -1,6 +1,6 @@
-/* Recovery (STORAGE 14, steps 2-6): catalogue rows and segment sections give the state of the last
- * checkpoint, the journal's tail brings it up to date through the same functions that wrote it, and
- * what had to be left out is reported.
+/* Recovery (RULES.md, "Start", steps 2-6): catalogue rows and segment sections give the state of
+ * the last checkpoint, the journal's tail brings it up to date through the same functions that
+ * wrote it, and what had to be left out is reported.
  *
  * Nothing here deletes or resets anything because something else is missing: what cannot be read is
  * damage of the stream it belongs to. */

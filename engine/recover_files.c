@@ -1,4 +1,4 @@
-/* Recovery, step 7 (STORAGE 12.6, 14): files of segments that the catalogue does not know are
+/* Recovery, step 7 (RULES.md, "Start"): files of segments that the catalogue does not know are
  * judged once the journal has been replayed.
  *
  * Made for a generation above the catalogue's: an unfinished flush; replay has the messages, the

@@ -1,4 +1,4 @@
-/* The row log meta.<n>.log: the catalogue's rows outside SQLite (STORAGE.md 5.6, 10).
+/* The row log meta.<n>.log: the catalogue's rows outside SQLite (FORMAT-catalogue.md).
  *
  * Header page: 0 magic "MRWL" · 4 version u32 · 8 store_uuid 16 · 24 n u64 · 32 base_generation u64
  * · 40 schema_version u32 · 44 cipher u8, 0 (3) · 48 key_id u32 · 52 0 (4) · 56 wrapped_dek 72 ·

@@ -1,19 +1,19 @@
-/* Segments: the immutable files that hold a stream's flushed messages (STORAGE 5.4, 7, 8, 12;
- * engine/FORMAT.md).
+/* Segments: the immutable files that hold a stream's flushed messages (engine/FORMAT-segment.md).
  *
- *   flusher task: seg_flush (blocks + index section, fdatasync) -> segs_sync_dirs -> [catalogue
- * commits the row] owner thread: swaps the new seg_view in (C5); seq -> view -> block ->
- * blockcache/reader start-up:     seg_open (sections only) per row; visitor gives subjects,
- * removals, expiries, damage
+ *   flusher task  seg_flush (blocks, index section, fdatasync) -> segs_sync_dirs -> the catalogue
+ *                 commits the row
+ *   owner thread  swaps the new seg_view in; a sequence -> view -> block -> blockcache or reader
+ *   start-up      seg_open (sections only) for each row; a visitor is told subjects, removals,
+ *                 expiries, damage
  *
  * Invariants
  * 1. Bytes below a row's durable_len are never rewritten; a sealed file is never written again.
  * 2. A seg_view is immutable. A flush makes a new one and leaves the old as it is; both share the
- * seg_file.
+ *    seg_file.
  * 3. A file is unlinked only after seg_view_drop and when the last reference to its seg_file has
- * gone (segs_reap).
+ *    gone (segs_reap).
  * 4. A sequence that lies in a damaged or lost block is an error on read (ST_CORRUPT), never "not
- * found".
+ *    found".
  *
  * A crash can leave: bytes past durable_len (ignored, overwritten by the next flush), files no row
  * names (judged by the owner of the store after replay), half-removed `.dropped` directories

@@ -1,4 +1,4 @@
-/* Rewriting a segment without its removed messages (segment.h; STORAGE 11.2).
+/* Rewriting a segment without its removed messages (segment.h).
  *
  * The new file is gen + 1 of the same number, sealed and synced before anything refers to it; the
  * old one is not touched. A crash leaves a file no row names. A segment with damage is not

@@ -1,5 +1,4 @@
-/* Directories of segments: dropped streams, files nobody knows, quarantine (segment.h; STORAGE
- * 10, 12.6).
+/* Directories of segments: dropped streams, files nobody knows, quarantine (segment.h).
  *
  * A drop is a rename (synced), then unlinks, then the directory: whatever a crash leaves of that is
  * finished by doing it again. Nothing here decides what is garbage; the owner of the store does,

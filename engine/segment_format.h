@@ -1,5 +1,4 @@
-/* The bytes of a segment file: header page, blocks, index sections, trailer (STORAGE 5.4; FORMAT.md
- * "Segments").
+/* The bytes of a segment file: header page, blocks, index sections, trailer (FORMAT-segment.md).
  *
  * Pure functions, any thread. Decoders take hostile bytes: they return ST_CORRUPT and never read
  * past what they are given; reserved fields that are set under a good checksum give ST_UNSUPPORTED,

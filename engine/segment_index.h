@@ -1,5 +1,5 @@
 /* The content of an index section or footer: gathered (struct segidx), encoded, and read again
- * (struct seg_sect) (STORAGE 5.4, 9; FORMAT.md "Segments").
+ * (struct seg_sect) (FORMAT-segment.md).
  *
  * The gathered form serves three: a flush (from its messages), a footer (from the sections before
  * it), a rebuild (from the blocks). Messages must come in ascending sequence. One thread at a time.

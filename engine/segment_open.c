@@ -1,4 +1,4 @@
-/* Opening a segment of the catalogue (segment.h; STORAGE 12, 14).
+/* Opening a segment of the catalogue (segment.h).
  *
  * What is read: header page, last page of a sealed file, footer or chain of sections. The row is
  * the authority: what disagrees with it is damage. Anything wrong with an index means a rebuild

@@ -1,5 +1,4 @@
-/* Rebuilding a segment's index from its blocks when a section or the footer is damaged
- * (STORAGE 5.4, 12.1).
+/* Rebuilding a segment's index from its blocks when a section or the footer is damaged.
  *
  * All blocks are read. What cannot be read is marked lost in the view, so that reads of it are
  * errors; what can be read is served as before. Nothing is written: the file is evidence. */

@@ -1,5 +1,5 @@
 /* Reading a segment file that no row names, to judge whether anything in it is missing elsewhere
- * (segment.h; STORAGE 12.6). Start-up only; blocking. Nothing is written. */
+ * (segment.h). Start-up only; blocking. Nothing is written. */
 #include "engine/block_decode.h"
 
 struct unknown {

@@ -1,5 +1,4 @@
-/* Going through a segment without its index: for rebuilds and for the check (segment_impl.h;
- * STORAGE 12.1).
+/* Going through a segment without its index: for rebuilds and for the check (segment_impl.h).
  *
  * Blocks follow each other on 8 B, sections on 4 KiB, zeros between. Where no header verifies, the
  * next one is looked for in 8 B steps: its checksum covers file and place, so bytes of a payload

@@ -1,4 +1,4 @@
-/* STORE and STORE.2: the store's identity, one 4 KiB page kept in two files (STORAGE.md 5).
+/* STORE and STORE.2: the store's identity, one 4 KiB page kept in two files (FORMAT-catalogue.md).
  *
  *   off  0  magic "MLRSTORE"            off 40  lanes u16 (1)
  *   off  8  version u32, 12 flags u32   off 42  reserved u16, off 44 crc_seed u32

@@ -1,5 +1,5 @@
-/* Store time T (STORAGE 11.4): unix ns that never goes back and does not believe sudden jumps of
- * the wall clock.
+/* Store time T (RULES.md, "Store time"): unix ns that never goes back and does not believe sudden
+ * jumps of the wall clock.
  *
  * T = boot clock + offset. While the wall is within 60 s of T the offset follows it (T waits for a
  * wall that is behind); a wall further ahead is believed only after it stayed put for hold_ns; a

@@ -6,8 +6,7 @@
  * What may be *seen* is gated: every reply, delivery and event waits until the ticket of the newest
  * record it rests on is done (s->ticket against the writer's done ticket; eng_wait). A crash
  * forgets what was not done, and nobody was told. A poisoned lane never lets anything out any more.
- * That is STORAGE 0.3 with the projections made the state: no second copy of index and counters, no
- * undo.
+ * So there is no second copy of index and counters, and no undo.
  *
  * Replay applies the same records with the same functions (stream_apply_*), so I10 holds by
  * construction: a change that is not a record cannot happen.

@@ -181,7 +181,7 @@ static enum st put_marker(struct store_stream *s, uint64_t seq, const struct sid
 }
 
 /* What expired while the server was down, or by a clock that stepped, goes at a pace an operator
- * can still react to: max(10,000 messages, 1 %) a second and stream (STORAGE 11.4). */
+ * can still react to: max(10,000 messages, 1 %) a second and stream (RULES.md, "Store time"). */
 static bool paced_out(struct store_stream *s, int64_t due_ns)
 {
     if (due_ns >= s->eng->pace_before_ns) {

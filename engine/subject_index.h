@@ -1,4 +1,4 @@
-/* Subject index of one stream: which subjects live in it and at which sequences (STORAGE 9, I12).
+/* Subject index of one stream: which subjects live in it and at which sequences.
  *
  * An adaptive radix tree over the bytes of the subject; one entry per subject that has messages. An
  * entry knows count, first and last and its postings: every live sequence of the subject,

@@ -1,4 +1,4 @@
-/* Deadlines in boot_ns: ack_wait, redelivery delays, expiry checks, flush of acks (STORAGE 11.4).
+/* Deadlines in boot_ns: ack_wait, redelivery delays, expiry checks, flush of acks.
  *
  * A 4-ary heap of pointers to nodes that lie in their owners: arm and cancel O(log n), next O(1), 8
  * B per armed node plus the node. Many deadlines of one kind share a node (a consumer arms the

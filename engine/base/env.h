@@ -1,6 +1,6 @@
 /* The world outside: clock, disk, randomness, tasks. Everything above is built on this and nothing
- * else, so that tests own time and disk (STYLE 73). Two implementations: env_real.c (the only
- * caller of open(), time() & co) and env_sim.c (deterministic; faults; power loss; see
+ * else, so that tests own time and disk. Two implementations: env_real.c (the only caller of
+ * open(), time() & co) and env_sim.c (deterministic; faults; power loss; see
  * engine/base/env_sim.h).
  *
  * Disk calls block; only engine tasks (lane, flusher, readers, meta) and start-up may make them. */

@@ -1,4 +1,4 @@
-/* An error that a human may read: code, the system's errno, one line of text (STYLE 30).
+/* An error that a human may read: code, the system's errno, one line of text.
  *
  * Lower layers set, upper layers prefix: `recover stream "ORDERS": segment 17: short read at 4096`.
  * Text is lower case, without a full stop, names the object and never holds a secret. */

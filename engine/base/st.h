@@ -1,4 +1,4 @@
-/* Status codes: the one list of what can go wrong below the API (STYLE 29).
+/* Status codes: the one list of what can go wrong below the API.
  *
  * Every fallible function returns `enum st`. The table gives each code a text and an advice, so
  * that a layer that only passes an error on can still say whether a retry makes sense. */

@@ -1,4 +1,4 @@
-/* I/O errors and full disks (STORAGE 12.4, 12.5).
+/* I/O errors and full disks (engine/RULES.md).
  *
  * Errors: a life is run once to count its disk operations; then again with each of them failing in
  * turn, in each way a write or a sync can fail. Full disk: a life meets a disk that has a little

@@ -1,4 +1,4 @@
-/* The recovered store against the model (I1-I3, I8-I11, I14, I15, I18, I19 of STORAGE 17).
+/* The recovered store against the model (I1-I3, I8-I11, I14, I15, I18, I19 of engine/RULES.md).
  *
  * One lane writes the records of all streams in one order, so what survives is a prefix of all
  * events. Each stream is matched with a prefix of its own history that reaches at least to the last

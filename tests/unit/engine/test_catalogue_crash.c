@@ -1,4 +1,4 @@
-/* The catalogue against power loss and rot (STORAGE.md 15, rows 11-13, 32-34, 39).
+/* The catalogue against power loss and rot.
  *
  * Crash: a scripted life (create, commits, WAL folding, row-log compaction, clean close, reopen)
  * runs once, and the disk is saved after every operation that changes it. Each saved disk then

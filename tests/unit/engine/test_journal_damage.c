@@ -1,5 +1,6 @@
-/* Damage beyond a flipped bit, case by case: the table of STORAGE 12.1, missing and cut files, lost
- * pages, twins, batches with a rotten member, files of other kinds in the directory. */
+/* Damage beyond a flipped bit, case by case: the table "Torn or rotten" of engine/RULES.md, missing
+ * and cut files, lost pages, twins, batches with a rotten member, files of other kinds in the
+ * directory. */
 #include <stdio.h>
 
 #include "engine/base/log.h"
