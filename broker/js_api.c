@@ -1,10 +1,11 @@
 /* API requests: taken off the delivery path into a bounded queue per account, dispatched in slices,
  * answered when what they say is durable.
  *
- * Order: requests of an account start in the order they came. One that changes something (create,
- * update, delete, purge) holds back all later ones until it is answered; those that only read run
- * side by side. At the bound of the queue, in requests or in bytes, a request is refused at once
- * (10023, type system_overloaded) and an advisory tells how many were. */
+ * Order: requests of an account start in the order they came. One that changes something holds back
+ * all later ones until it is answered, or, where one call of the store makes the change (messages
+ * and consumers that are deleted, purges), until that call is made; consumers are made side by
+ * side, and so is what only reads. At the bound of the queue, in requests or in bytes, a request is
+ * refused at once (10023, type system_overloaded) and an advisory tells how many were. */
 #include "broker/js_int.h"
 
 #include <stdio.h>
@@ -197,9 +198,38 @@ static bool store_failed(struct js_req *r)
     return st != ST_OK;
 }
 
+enum { MAKING_MAX = 256 }; /* being_made() looks at each of them */
+
+/* Only those whose subject tells the name. */
+static bool makes_consumer(const struct js_req *r)
+{
+    return r->tokens >= 2 &&
+           (r->route->fn == js_h_consumer_create || r->route->fn == js_h_consumer_durable_create);
+}
+
+static bool same_token(const struct js_req *a, const struct js_req *b, size_t i)
+{
+    return a->token[i].n == b->token[i].n &&
+           memcmp(a->token[i].p, b->token[i].p, a->token[i].n) == 0;
+}
+
+/* Whether a consumer of this name is on its way to the disk. */
+static bool being_made(const struct js_req *r)
+{
+    for (const struct js_req *a = r->js->active; a != NULL; a = a->next) {
+        if (a->ja == r->ja && a->hold == JS_HOLD_BUT_CONSUMERS && same_token(a, r, 0) &&
+            same_token(a, r, 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool startable(const struct js_account *ja)
 {
-    return ja->req_first != NULL && ja->changing == 0;
+    const struct js_req *r = ja->req_first;
+    return r != NULL && ja->changing == 0 &&
+           (ja->making == 0 || (ja->making < MAKING_MAX && makes_consumer(r) && !being_made(r)));
 }
 
 static struct js_account *next_account(struct js *js)
@@ -245,7 +275,10 @@ bool js_api_slice(void *arg)
     js->requests--;
     ja->requests--;
     ja->api_inflight++;
-    ja->changing += r->route->changes ? 1 : 0;
+    if (r->route->changes) {
+        r->hold = JS_HOLD_ALL;
+        ja->changing++;
+    }
     if (ja->disabled) {
         js_req_fail_with(r, API_NOT_ENABLED_FOR_ACCOUNT);
     } else if (r->level_too_high) {
@@ -332,7 +365,7 @@ void js_api_fini(struct js *js)
 
 bool js_change_begin(struct js_account *ja)
 {
-    if (ja->changing > 0) {
+    if (ja->changing > 0 || ja->making > 0) {
         return false;
     }
     ja->changing++;
@@ -347,20 +380,39 @@ void js_change_end(struct js_account *ja)
     }
 }
 
+static void let_go(struct js_req *r)
+{
+    enum js_hold had = r->hold;
+    r->hold = JS_HOLD_NONE;
+    r->ja->making -= had == JS_HOLD_BUT_CONSUMERS ? 1 : 0;
+    if (had == JS_HOLD_ALL) {
+        js_change_end(r->ja);
+    } else if (startable(r->ja) || r->ja->going_off) {
+        brk_slice_kick(r->js->api_slice);
+    }
+}
+
+void js_req_applied(struct js_req *r)
+{
+    let_go(r);
+}
+
+void js_req_making(struct js_req *r)
+{
+    ASSERT(r->hold == JS_HOLD_ALL && makes_consumer(r));
+    r->hold = JS_HOLD_BUT_CONSUMERS;
+    r->ja->making++;
+    js_change_end(r->ja);
+}
+
 static void finish(struct js_req *r)
 {
-    struct js_account *ja = r->ja;
-    bool changed = r->route->changes;
-    js_send(ja, r->reply, NULL, 0, r->out.buf, r->out.len);
+    js_send(r->ja, r->reply, NULL, 0, r->out.buf, r->out.len);
     js_audit_send(r);
-    ja->api_total++;
-    ja->api_inflight--;
+    r->ja->api_total++;
+    r->ja->api_inflight--;
+    let_go(r);
     release(r);
-    if (changed) {
-        js_change_end(ja);
-    } else if (startable(ja) || ja->going_off) {
-        brk_slice_kick(ja->js->api_slice);
-    }
 }
 
 void js_req_answer(struct js_req *r)
@@ -460,6 +512,15 @@ void js_req_fail(struct js_req *r)
     js_req_answer(r);
 }
 
+void js_req_fail_durable(struct js_req *r, struct js_stream *s)
+{
+    ASSERT(r->err.err_code != API_OK);
+    js_req_barrier(r, s);
+    if (r->pending == 0) {
+        js_req_fail(r);
+    }
+}
+
 void js_req_fail_with(struct js_req *r, enum api_err id)
 {
     api_error_set(&r->err, id);
@@ -529,7 +590,8 @@ struct js_consumer *js_req_consumer(struct js_req *r)
     struct js_consumer *c = js_consumer_find(s, r->token[1]);
     if (c == NULL) {
         if (!store_failed(r)) {
-            js_req_fail_with(r, API_CONSUMER_NOT_FOUND);
+            api_error_set(&r->err, API_CONSUMER_NOT_FOUND);
+            js_req_fail_durable(r, s); /* it may have been deleted just now */
         }
         return NULL;
     }

@@ -175,6 +175,7 @@ void js_h_consumer_delete(struct js_req *r)
     struct store_cons *sc = c->sc;
     js_adv_consumer(c, "DELETED", "delete");
     js_consumer_detach(c, "409 Consumer Deleted");
+    js_req_applied(r);
     r->js->ops->cons_delete(sc, deleted, r);
 }
 
@@ -313,12 +314,24 @@ static bool check_unique(struct js_req *r, struct js_stream *s, const struct con
     return true;
 }
 
+static int64_t most_consumers(const struct js_req *r, struct js_stream *s)
+{
+    int64_t most = r->js->ops->stream_cfg(s->ss)->max_consumers;
+    int64_t account = r->ja->acc->js_limits.max_consumers;
+    return account > 0 && (most <= 0 || account < most) ? account : most;
+}
+
+/* Whether a new consumer is judged by the others of its stream. */
+static bool counted(const struct js_req *r, struct js_stream *s)
+{
+    return most_consumers(r, s) > 0 ||
+           r->js->ops->stream_cfg(s->ss)->retention == RETENTION_WORKQUEUE;
+}
+
 static bool check_count(struct js_req *r, struct js_stream *s)
 {
     const struct store_ops *ops = r->js->ops;
-    int64_t most = ops->stream_cfg(s->ss)->max_consumers;
-    int64_t account = r->ja->acc->js_limits.max_consumers;
-    most = account > 0 && (most <= 0 || account < most) ? account : most;
+    int64_t most = most_consumers(r, s);
     uint64_t n = 0;
     struct store_cons *sc = NULL;
     while (most > 0 && (sc = ops->cons_next_of(s->ss, sc)) != NULL) {
@@ -366,6 +379,9 @@ static void create_or_update(struct js_req *r, struct js_stream *s, struct js_co
             !check_unique(r, s, &q->cfg) || !check_count(r, s)) {
             js_req_fail(r);
             return;
+        }
+        if (r->tokens >= 2 && !counted(r, s) && !q->cfg.sourcing) {
+            js_req_making(r);
         }
         ops->cons_create(s->ss, &q->cfg, made, r);
         return;

@@ -764,6 +764,9 @@ static void purge(struct js_req *r, const struct purge_body *b)
     bool whole = p.seq == 0 && p.keep == 0 &&
                  (p.filter_len == 0 || (p.filter_len == 1 && p.filter[0] == '>'));
     r->extra = whole ? s : NULL;
+    if (!whole) { /* else purged() has something to note first */
+        js_req_applied(r);
+    }
     r->js->ops->purge(s->ss, &p, purged, r);
 }
 

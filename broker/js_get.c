@@ -72,21 +72,21 @@ static const struct json_schema delete_schema = {"JSApiMsgDeleteRequest",
                                                  "server.JSApiMsgDeleteRequest", delete_fields,
                                                  ARRAY_LEN(delete_fields)};
 
-/* Upstream words it by where a file stream misses the message; a memory stream has one word. */
-static void delete_not_found(struct js_req *r)
+/* What to say if there is no such message, by the state before later requests change it. Upstream
+ * words it by where a file stream misses the message; a memory stream has one word. */
+static void not_found(struct js_req *r, struct store_stream *ss, uint64_t seq)
 {
     const struct js *js = r->js;
     struct stream_state state;
-    js->ops->stream_state(r->stream->ss, &state);
-    bool memory = js->ops->stream_cfg(r->stream->ss)->storage == STORAGE_MEMORY;
-    if (!memory && r->number > state.last_seq) {
+    js->ops->stream_state(ss, &state);
+    bool memory = js->ops->stream_cfg(ss)->storage == STORAGE_MEMORY;
+    if (!memory && seq > state.last_seq) {
         api_error_set2(&r->err, API_STREAM_MSG_DELETE_FAILED, "stream store EOF", NULL);
-    } else if (!memory && (r->number == 0 || r->number < state.first_seq)) {
+    } else if (!memory && (seq == 0 || seq < state.first_seq)) {
         api_error_set2(&r->err, API_STREAM_MSG_DELETE_FAILED, "no message found", NULL);
     } else {
-        api_error_setf(&r->err, API_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long)r->number);
+        api_error_setf(&r->err, API_SEQUENCE_NOT_FOUND, "%llu", (unsigned long long)seq);
     }
-    js_req_fail(r);
 }
 
 static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
@@ -94,7 +94,7 @@ static void deleted(void *arg, enum st st, uint64_t n, const struct err *err)
     struct js_req *r = arg;
     (void)n;
     if (st == ST_NOTFOUND) {
-        delete_not_found(r);
+        js_req_fail(r); /* as not_found() prepared it */
         return;
     }
     if (st != ST_OK) {
@@ -127,7 +127,8 @@ void js_h_msg_delete(struct js_req *r)
         api_error_set2(&r->err, API_STREAM_MSG_DELETE_FAILED, "message delete not permitted", NULL);
         js_req_fail(r);
     } else {
-        r->number = b.seq;
+        not_found(r, s->ss, b.seq);
+        js_req_applied(r);
         r->js->ops->msg_delete(s->ss, b.seq, !b.no_erase, deleted, r);
     }
 }

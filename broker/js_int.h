@@ -73,6 +73,7 @@ struct js_account {
     size_t requests;                     /* that many */
     size_t request_bytes;                /* of those that wait or run */
     uint32_t changing; /* requests under way that change something: later requests wait */
+    uint32_t making;   /* consumers on their way to the disk: all but others like them wait */
     uint64_t api_total, api_errors, api_inflight;
     bool disabled; /* JetStream is not on in this account: requests are answered with 10039, nothing
                       else is served */
@@ -278,9 +279,12 @@ struct js_route {
     const char *pattern; /* behind $JS.API. */
     const char *type;    /* io.nats.jetstream.api.v1.<type> */
     js_handler_fn fn;
-    bool changes;         /* later requests of the account wait for it */
+    bool changes;         /* later requests of the account wait for it, see js_req_applied */
     const char *on_error; /* members behind "error", ready JSON, or NULL */
 };
+
+/* Which requests of the account may not start before this one is answered. */
+enum js_hold { JS_HOLD_NONE, JS_HOLD_ALL, JS_HOLD_BUT_CONSUMERS };
 
 struct js_req {
     struct js_req *next, *prev;
@@ -291,6 +295,7 @@ struct js_req {
     struct api_error err;
     size_t size;                         /* counted in js->request_bytes */
     bool level_too_high;                 /* asks for an API level we do not have */
+    enum js_hold hold;                   /* while it runs */
     uint32_t pending;                    /* barriers still open */
     uint32_t learnt;                     /* times that js_req_learn_first made it wait */
     void (*again)(struct js_req *);      /* what then runs */
@@ -329,8 +334,16 @@ void js_req_answer_all(struct js_req *r);
  * to be read from the disk; again(r), the handler, runs when it is known. */
 bool js_req_learn_first(struct js_req *r, struct store_stream *const *v, size_t n,
                         void (*again)(struct js_req *));
+/* Said right before the one call of the store that makes the whole change in memory: later requests
+ * start, see it, and are on disk behind it; so changes that come together share a group commit. */
+void js_req_applied(struct js_req *r);
+/* Said before a consumer is made that concerns no other one (no limit, no overlap to look at):
+ * requests to create others may start, the rest waits until it stands. */
+void js_req_making(struct js_req *r);
 /* Sends r->err. */
 void js_req_fail(struct js_req *r);
+/* Sends it when the stream's state, which it rests on, is durable. */
+void js_req_fail_durable(struct js_req *r, struct js_stream *s);
 void js_req_fail_with(struct js_req *r, enum api_err id);
 void js_req_fail_st(struct js_req *r, enum api_err id, enum st st, const struct err *err);
 /* Finds token[0] as a stream; answers 10059 and returns NULL when there is none. The request holds
