@@ -21,6 +21,7 @@ struct restore {
     bool skipping;     /* the stream under way is not wanted */
     uint64_t last_seq; /* of the stream under way */
     size_t appends;    /* not answered yet */
+    bool stuck;        /* on a full disk nothing is answered any more */
     bool done;         /* of the call under way */
     enum st st;
     struct err err;
@@ -83,11 +84,35 @@ static void on_append(void *arg, const struct store_append_result *r)
     k->appends--;
 }
 
+/* A disk that is full gets no room from waiting: what the journal cannot take is not answered. */
+#define STUCK_NS (5 * NS_PER_S)
+
+/* Rests once, not longer than most_ns. since_ns: when something was answered last. */
+static enum st rest(struct restore *k, int64_t since_ns, int64_t most_ns, struct err *err)
+{
+    struct store *s = k->o->drive.store;
+    s->ops->poll(s);
+    int64_t deadline = s->ops->timers(s), now = env_boot_ns(k->e->env);
+    int64_t due = i64_add_sat(since_ns, STUCK_NS);
+    int64_t latest = k->e->low_space ? due : INT64_MAX;
+    latest = i64_add_sat(now, most_ns) < latest ? i64_add_sat(now, most_ns) : latest;
+    if (k->e->low_space && now >= due) {
+        k->stuck = true;
+        return err_set(err, ST_NOSPACE, 0, "there is no room for its messages");
+    }
+    return k->o->drive.wait(k->o->drive.arg, deadline < latest ? deadline : latest)
+               ? ST_OK
+               : err_set(err, ST_CLOSED, 0, "interrupted");
+}
+
 static enum st wait_for(struct restore *k, struct err *err)
 {
-    enum st st = store_drive_until(&k->o->drive, &k->done);
-    if (st != ST_OK) {
-        return err_set(err, st, 0, "interrupted");
+    int64_t since_ns = env_boot_ns(k->e->env);
+    while (!k->done) {
+        enum st st = rest(k, since_ns, INT64_MAX, err);
+        if (st != ST_OK) {
+            return st;
+        }
     }
     k->done = false;
     if (k->st != ST_OK) {
@@ -98,12 +123,15 @@ static enum st wait_for(struct restore *k, struct err *err)
 
 static enum st wait_appends(struct restore *k, size_t below, struct err *err)
 {
-    while (k->appends >= below && k->appends > 0) {
-        struct store *s = k->o->drive.store;
-        s->ops->poll(s);
-        int64_t deadline = s->ops->timers(s);
-        if (k->appends >= below && k->appends > 0 && !k->o->drive.wait(k->o->drive.arg, deadline)) {
-            return err_set(err, ST_CLOSED, 0, "interrupted");
+    int64_t since_ns = env_boot_ns(k->e->env);
+    for (size_t had = k->appends; k->appends >= below && k->appends > 0;) {
+        enum st st = rest(k, since_ns, INT64_MAX, err);
+        if (st != ST_OK) {
+            return st;
+        }
+        if (k->appends != had) {
+            had = k->appends;
+            since_ns = env_boot_ns(k->e->env);
         }
     }
     switch (k->refused) {
@@ -288,7 +316,7 @@ static enum st one_msg(void *arg, const struct msg *m, struct err *err)
         a.msg_id = msg_header_get(m->hdr, m->hdr_len, "Nats-Msg-Id", &id_len);
         a.msg_id_len = (uint32_t)id_len;
     }
-    for (;;) {
+    for (int64_t since_ns = env_boot_ns(k->e->env);;) {
         enum st st = k->e->base.ops->append(k->v[k->n - 1].s, &a, on_append, k);
         if (st == ST_OK) {
             k->appends++;
@@ -299,9 +327,9 @@ static enum st one_msg(void *arg, const struct msg *m, struct err *err)
             return st;
         }
         if (k->appends == 0) {
-            k->e->base.ops->poll(&k->e->base);
-            if (!k->o->drive.wait(k->o->drive.arg, env_boot_ns(k->e->env) + NS_PER_MS)) {
-                return err_set(err, ST_CLOSED, 0, "interrupted");
+            st = rest(k, since_ns, NS_PER_MS, err);
+            if (st != ST_OK) {
+                return st;
             }
         }
     }
@@ -371,13 +399,14 @@ static void undo(struct restore *k)
 {
     struct err err;
     k->st = ST_OK;
-    (void)wait_appends(k, 1, &err);
-    for (size_t i = 0; i < k->n; i++) {
+    if (!k->stuck) {
+        (void)wait_appends(k, 1, &err);
+    }
+    for (size_t i = 0; i < k->n && !k->stuck; i++) { /* else the next start does it */
         if (k->v[i].s != NULL) {
             k->done = false;
             k->e->base.ops->stream_delete(&k->e->base, k->v[i].s, on_done, k);
-            enum st st = store_drive_until(&k->o->drive, &k->done);
-            (void)st;
+            (void)wait_for(k, &err);
         }
     }
 }

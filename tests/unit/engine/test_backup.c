@@ -156,6 +156,28 @@ static enum st restore(struct world *w, struct eng_restore_opts o, struct err *e
     return eng_restore(w->store, &o, &r, err);
 }
 
+/* Stream B with 1 MB in the archive, and with one message in the store. */
+static void make_big_archive(struct world *w)
+{
+    static char noise[9001];
+    struct eng_backup_report r;
+    struct err err = {0};
+    struct got g = {0};
+    struct store_stream *s = create(w, "B", NULL);
+    for (uint64_t i = 0; i < 100; i++) {
+        for (size_t k = 0; k < sizeof noise - 1; k++) {
+            noise[k] = (char)(1 + prng_mix(i * 10000 + k) % 255);
+        }
+        assert_int_equal(publish(w, s, "b", noise).verdict, APPEND_STORED);
+    }
+    struct eng_backup_opts o = {.path = "/a.arc"};
+    TEST_OK(eng_backup(w->store, &o, &r, &err), &err);
+    struct store_purge p = {.keep = 1};
+    w->store->ops->purge(s, &p, on_done, &g);
+    spin(w);
+    assert_int_equal(g.st, ST_OK);
+}
+
 static void back_and_forth(void **state_)
 {
     struct world w;
@@ -197,6 +219,31 @@ static void no_strays(void *arg, const char *path, uint64_t size)
     if (strstr(path, "/quarantine/") != NULL) {
         fail_msg("%s", path);
     }
+}
+
+/* A disk that is full comes to an end too: all or nothing, and the next start cleans up. */
+static void full_disk(void **state_)
+{
+    (void)state_;
+    unsigned refused = 0, ok = 0;
+    for (uint64_t room = 0; room < 4 * MIB; room += 64 * KIB) {
+        struct world w;
+        struct err err = {0};
+        world_init(&w, 5);
+        make_big_archive(&w);
+        env_sim_set_disk_bytes(w.sim, env_sim_used_bytes(w.sim) + room);
+        enum st st = restore(&w, (struct eng_restore_opts){.stream = "B", .replace = true}, &err);
+        assert_true(st == ST_OK || st == ST_NOSPACE);
+        refused += st == ST_NOSPACE;
+        ok += st == ST_OK;
+        eng_close(w.store);
+        env_sim_set_disk_bytes(w.sim, GIB);
+        world_open(&w);
+        assert_int_equal(state(&w, find(&w, "B")).msgs, st == ST_OK ? 100 : 1);
+        assert_null(w.store->ops->stream_next(w.store, STORE_IMPORT_ACCOUNT, NULL));
+        world_fini(&w);
+    }
+    assert_true(refused > 5 && ok > 5);
 }
 
 /* The machine dies at the n-th operation of a restore over an older stream. True: it was over. */
@@ -297,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(back_and_forth),
         cmocka_unit_test(crash_anywhere),
+        cmocka_unit_test(full_disk),
         cmocka_unit_test(every_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
