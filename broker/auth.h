@@ -2,8 +2,8 @@
  *
  * Plain secrets are compared in constant time (keyed digests of both sides). bcrypt takes tens of
  * milliseconds, so it runs on a worker task, one check after the other: logins can never take more
- * than one core, and the queue is bounded (AUTH_QUEUE_MAX; beyond that a login is denied). The loop
- * gets the answer through its doorbell.
+ * than one core, and the queue is bounded (BRK_AUTH_QUEUE_MAX; beyond that a login is denied). The
+ * loop gets the answer through its doorbell.
  *
  * Roles: everything on the loop thread, but the worker's step. */
 #ifndef BROKER_AUTH_H

@@ -1,7 +1,7 @@
 /* Compaction: sealed segments that are mostly dead are written anew without what was removed.
  *
  *   owner                   compactor task              meta task           owner
- *   choose, copy what  ---> seg_compact in steps,  ---> (owner builds  ---> new view in place of
+ *   choose, copy what  ---> seg_compact_step ...    ---> (owner builds  ---> new view in place of
  *   is dead                 file and names synced       the row) commit     the old, which goes
  *
  * One segment at a time. After each checkpoint its streams are looked through for segments of

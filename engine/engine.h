@@ -32,8 +32,7 @@ struct eng_opts {
      * (second copies of STORE and of the catalogue are repaired as at any start). Only lookups,
      * states and eng_check may be called then. */
     bool read_only_check;
-    /* Called on an engine task when the owner should call store_poll() soon; coalesces nothing
-     * itself. */
+    /* Called on an engine task when the owner should call poll soon; coalesces nothing itself. */
     void (*doorbell)(void *arg);
     void *doorbell_arg;
 };

@@ -20,7 +20,8 @@
  * A crash can leave: files no row names. Those that replay reads are kept until the next checkpoint
  * of their stream, which has their messages from the tail; the others hold nothing that counts.
  *
- * Threads: as above; extents_reap and the making of it belong to the owner. */
+ * Threads: as above; making, extents_done, extents_undone and what is referred to belong to the
+ * owner. */
 #ifndef ENGINE_EXTENT_H
 #define ENGINE_EXTENT_H
 
@@ -52,8 +53,7 @@ void extents_boundary(struct extents *x, uint64_t seq, uint64_t generation, uint
 
 /* One file, complete but for its footer. */
 struct extent {
-    struct seg_writer
-        *w; /* owned; NULL: adopted, or the writing failed: nothing is to be had here */
+    struct seg_writer *w;  /* owned; NULL: adopted, or the writing failed: nothing to be had here */
     struct seg_file *file; /* one reference */
     uint64_t first_seq, last_seq;
     uint64_t bytes; /* of what was placed and is in the journal's window */

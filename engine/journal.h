@@ -182,7 +182,7 @@ struct jw_rec {
     uint64_t floor;
     const struct seq_runs *removed; /* sequences this record removes, or NULL */
     enum rec_type type;
-    uint8_t flags; /* as in the record; HAS_TWIN asks for the twin */
+    uint8_t flags; /* as in the record; REC_HAS_TWIN asks for the twin */
     bool sync;     /* not done before a sync */
     void *bulk;    /* an APPEND that may be placed elsewhere: `who` of jr_opts.place; borrowed until
                       the ticket is done */

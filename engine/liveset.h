@@ -11,7 +11,7 @@
  * Pure memory; checkpoints carry the dead runs, replay repeats the removals. Thread: owner of the
  * stream. Invariants: 1. first <= last + 1; 2. msgs == rank(first, last + 1); 3. unless empty,
  * first and only live sequences count: the floor may rest on a dead sequence until liveset_tidy()
- * or set_floor() moves it. */
+ * or liveset_set_floor() moves it. */
 #ifndef ENGINE_LIVESET_H
 #define ENGINE_LIVESET_H
 

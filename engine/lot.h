@@ -1,10 +1,10 @@
 /* Memory that a large transfer fills and that the blocks in it share.
  *
  * 2 MiB each, made of huge pages: a transfer into small pages takes more than twice as long. A lot
- * goes back to its pool with the last reference, whichever block holds it; pool_max bounds how many
- * there are, since one block that stays holds all of its lot. Beyond, readers copy blocks out.
- * The pool outlives its owner as long as a lot does: what a client has yet to be sent may be the
- * last of a store. Any thread. */
+ * goes back to its pool with the last reference, whichever block holds it; the pool's max bounds
+ * how many there are, since one block that stays holds all of its lot. Beyond, readers copy blocks
+ * out. The pool outlives its owner as long as a lot does: what a client has yet to be sent may be
+ * the last of a store. Any thread. */
 #ifndef ENGINE_LOT_H
 #define ENGINE_LOT_H
 

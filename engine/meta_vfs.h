@@ -9,7 +9,7 @@
  * from then on by a checksum per frame that is kept in memory, so that rot in the WAL cannot get a
  * good stamp on its way into meta.db.
  *
- * SQLite is told of a bad page as SQLITE_IOERR_DATA; meta_vfs_fault says which page. Locks are
+ * SQLite is told of a bad page as SQLITE_IOERR_DATA; meta_vfs_fault_take says which page. Locks are
  * no-ops and there is no shared memory: the one connection uses locking_mode=EXCLUSIVE. Rollback
  * journals and temporary files do not exist.
  *

@@ -1,7 +1,8 @@
 /* Reading blocks of segments off the owner's thread.
  *
- *   owner: reader_get (cache) -- miss --> reader_submit --> reader task: pread, decode, cache -->
- * doorbell owner: reader_poll --> damage fn, cb
+ *   owner        reader_get (cache); a miss: reader_submit
+ *   reader task  pread, decode, cache, doorbell
+ *   owner        reader_poll: damage fn, cb
  *
  * One pool serves one owner thread; pools may share a cache. A request pins its view, so its file
  * is not unlinked. */

@@ -118,7 +118,7 @@ static enum st adopt(struct flush *f, struct extent *e, struct err *err)
     return st;
 }
 
-/* The files before seq, or around it. *upto_out: what is in them. */
+/* The files before seq, or around it. *upto: what is in them. */
 static enum st adopt_before(struct flush *f, size_t *next, uint64_t seq, uint64_t *upto,
                             struct err *err)
 {

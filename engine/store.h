@@ -3,12 +3,12 @@
  * this header knows segments, journal or SQLite.
  *
  * Thread: everything here is called on the owner thread (the loop), and every callback runs there,
- * never inside the call that started it, but from store_poll() or store_turn(). A submitted
- * operation completes exactly once.
+ * never inside the call that started it, but from poll, turn or timers of struct store_ops. A
+ * submitted operation completes exactly once.
  *
- * Durability: state that a call returns at once (store_stream_state, store_cons_state, lookups) may
- * rest on records that are not durable yet. Before anything of it leaves the process, wait with
- * store_stream_barrier(). Callbacks of operations have waited already. Messages are never delivered
+ * Durability: state that a call returns at once (stream_state, cons_state, lookups) may rest on
+ * records that are not durable yet. Before anything of it leaves the process, wait with
+ * stream_barrier. Callbacks of operations have waited already. Messages are never delivered
  * before they are durable (as the stream's policy has it).
  *
  * Times are store time in unix ns unless a name ends in _boot_ns. Strings in configs are owned by
@@ -309,7 +309,7 @@ enum cons_ack_kind {
     CONS_TERM,     /* +TERM: never again */
 };
 
-/* Told by the engine; from store_poll/turn/timers. */
+/* Told by the engine; from poll, turn or timers. */
 struct cons_events {
     void *arg;
     /* Something may be deliverable now: new messages, a redelivery is due, max_ack_pending has
@@ -383,7 +383,7 @@ struct store_ops {
 
     /* messages. append copies during the call. ST_OK: fn will be called (also for refusals).
      * ST_FULL: the journal window is full: nothing was taken, stop reading publishers and try again
-     * after the next store_poll. fn may be NULL. */
+     * after the next poll. fn may be NULL. */
     enum st (*append)(struct store_stream *, const struct store_append *, store_append_fn,
                       void *arg);
     /* Moves last_seq up to `last_seq`; the sequences between stay empty. For mirrors, where the

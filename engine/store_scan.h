@@ -2,7 +2,7 @@
  * what comes. Over engine/store.h alone, by a consumer of its own (no acks, state in memory,
  * removed at close; what a crash leaves goes by its inactive threshold when a server runs).
  *
- * Thread: the owner's. Callbacks come from store_poll, store_turn and store_timers, never inside
+ * Thread: the owner's. Callbacks come from the store's poll, turn and timers, never inside
  * open or resume. A scan must be closed before its stream is deleted, and closed and settled (one
  * more turn) before the store closes. Bounded: SCAN_BATCH messages a turn, none held. */
 #ifndef ENGINE_STORE_SCAN_H

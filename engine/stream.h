@@ -197,10 +197,10 @@ void stream_tap_stored(struct store_stream *s, struct jr_chunk *chunk, const uin
 
 enum stream_read { STREAM_READ_OK, STREAM_READ_PENDING, STREAM_READ_DAMAGED, STREAM_READ_GONE };
 typedef void (*stream_read_fn)(void *arg);
-/* Gives live message `seq`: from the tail or the block cache at once (READ_OK; valid until the end
- * of the turn), or starts a disk read (READ_PENDING: fn(arg) runs on the owner when it makes sense
- * to ask again; one per (fn, arg) at a time). DAMAGED: lost to rot. GONE: not live. hint_sequential
- * asks for read-ahead. */
+/* Gives live message `seq`: from the tail or the block cache at once (STREAM_READ_OK; valid until
+ * the end of the turn), or starts a disk read (STREAM_READ_PENDING: fn(arg) runs on the owner when
+ * it makes sense to ask again; one per (fn, arg) at a time). DAMAGED: lost to rot. GONE: not live.
+ * hint_sequential asks for read-ahead. */
 enum stream_read stream_read(struct store_stream *s, uint64_t seq, bool hint_sequential,
                              struct msg *m_out, stream_read_fn fn, void *arg);
 /* How the bytes of what stream_read just gave are kept beyond the turn: large messages that stand
@@ -301,7 +301,6 @@ void cons_op_ack(struct store_cons *c, enum cons_ack_kind kind, uint64_t stream_
                  uint64_t consumer_seq, int64_t delay_ns, store_done_fn fn, void *arg);
 void cons_op_reset(struct store_cons *c, uint64_t seq, store_done_fn fn, void *arg);
 bool cons_op_unacked(struct store_cons *c, uint64_t sseq, struct cons_unacked *out);
-/* create, update, delete of consumers live in engine/consumer_ddl.c by the architect (CFG and DROP
- * records). */
+/* create, update, delete of consumers: engine/ddl.c. */
 
 #endif

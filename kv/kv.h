@@ -3,8 +3,8 @@
  * KV-Operation for what was deleted.
  *
  * Thread: the store's owner. Submit and complete, as the store has it: a call that returns ST_OK
- * (or nothing) will call fn exactly once, never inside itself, from store_poll, store_turn or
- * store_timers; a call that returns an error has told it all in err and will not. Keys, values and
+ * (or nothing) will call fn exactly once, never inside itself, from the store's poll, turn or
+ * timers; a call that returns an error has told it all in err and will not. Keys, values and
  * configs are copied by the call; what a callback is given is borrowed until it returns. A callback
  * with ST_OK rests on disk as the stream's durability has it.
  *

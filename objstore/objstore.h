@@ -3,8 +3,8 @@
  * $O.<bucket>.C.<nuid>, what is known of it as JSON on $O.<bucket>.M.<name in base64url>.
  *
  * Thread: the store's owner. Submit and complete, as the store has it: a call that returns ST_OK
- * (or nothing) will call fn exactly once, never inside itself, from store_poll, store_turn or
- * store_timers; a call that returns an error has told it all in err and will not. Names, configs
+ * (or nothing) will call fn exactly once, never inside itself, from the store's poll, turn or
+ * timers; a call that returns an error has told it all in err and will not. Names, configs
  * and data are copied by the call; what a callback is given is borrowed until it returns.
  *
  * Memory is bounded whatever an object's size: a put holds one chunk and has a few on their way, a

@@ -83,7 +83,7 @@ struct env {
     const struct env_ops *ops;
 };
 
-/* Makes the real world. Caller's memory; env_real_fini releases. */
+/* Makes the real world; env_real_destroy releases it. */
 struct env *env_real_create(void);
 void env_real_destroy(struct env *);
 

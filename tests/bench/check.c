@@ -1,10 +1,9 @@
 /* What a message costs, counted: parser, subject match, publish, pull and ack, each by a fixed
  * script on one thread, over the simulated world. `make bench-check` runs each part under
- * callgrind, which counts the instructions between part_begin and part_end; allocations and calls
- * of the environment are counted here. All of it repeats exactly.
+ * callgrind, which counts the instructions inside counted(); allocations and calls of the
+ * environment are counted here. All of it repeats exactly.
  *
- *     check PART      prints one JSON line: {"part":..., "messages":..., "allocations":...,
- * "env_calls":...} */
+ *     check PART      prints {"part":..., "messages":..., "allocations":..., "env_calls":...} */
 #include <stdio.h>
 #include <stdlib.h>
 

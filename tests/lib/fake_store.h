@@ -7,7 +7,7 @@
 #include "engine/base/env.h"
 #include "engine/store.h"
 
-/* doorbell is called when store_poll has something to do. */
+/* doorbell is called when poll has something to do. */
 struct store *fake_store_create(struct env *env, void (*doorbell)(void *), void *arg);
 void fake_store_destroy(struct store *s);
 /* The next n appends return ST_FULL. */

@@ -18,8 +18,8 @@ static void quiet(void *arg, enum log_level level, const char *line, size_t len)
     (void)len;
 }
 
-/* A write or sync that fails: the lane is poisoned, or a spare cannot be made. After FAIL_CACHED
- * the page cache shows what the device does not hold. */
+/* A write or sync that fails: the lane is poisoned, or a spare cannot be made. After
+ * ENV_SIM_FAIL_CACHED the page cache shows what the device does not hold. */
 static void some_fault(struct jfx *x)
 {
     static const enum env_sim_effect effects[] = {ENV_SIM_FAIL, ENV_SIM_FAIL_CACHED,
