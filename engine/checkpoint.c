@@ -12,211 +12,20 @@
  * place. A failed lap changes nothing but that the touched segment is closed: the streams stay
  * dirty and the next lap tries again.
  *
+ * checkpoint_freeze.c is C1, checkpoint_rows.c what C4 commits, checkpoint_publish.c C5 and C6;
+ * here stand C2 and C3, and what drives a lap. checkpoint_tail.c says when one stream wants one.
+ *
  * Threads: the job is built and taken apart by the owner; between hand-over and completion only the
  * flusher touches it. */
 #include "engine/checkpoint.h"
 
-#include <stdlib.h>
-
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
-#include "engine/compact.h"
-#include "engine/config.h"
 
 /* How long a failed lap rests. */
 #define RETRY_NS (1 * NS_PER_S)
 /* How often free space is looked at. */
 #define SPACE_NS (2 * NS_PER_S)
-#define SEGDEL_PARTS_MAX 64u
-
-/* --- C1: freeze (owner) ----------------------------------------------------------------------- */
-
-static void take_tail(struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    struct tail *t = &s->tail;
-    u->nchunks = t->chunks_n;
-    u->chunks = u->nchunks > 0 ? base_malloc(u->nchunks * sizeof(struct jr_chunk *)) : NULL;
-    size_t n = 0;
-    for (uint32_t i = 0; i < t->chunks_n; i++) {
-        struct jr_chunk *c = t->chunks[(t->chunks_first + i) & (t->chunks_cap - 1)].chunk;
-        if (c != NULL) {
-            jr_chunk_acquire(c);
-            u->chunks[n++] = c;
-        }
-    }
-    u->nchunks = n;
-    u->msgs = t->msgs > 0 ? base_malloc((size_t)t->msgs * sizeof *u->msgs) : NULL;
-    for (uint64_t seq = tail_next(t, 0); seq != 0; seq = tail_next(t, seq + 1)) {
-        const uint8_t *p = tail_get(t, seq, NULL);
-        u->msgs[u->nmsgs++] =
-            (struct seg_src){.msg = p, .len = get_u32le(p), .expire_ns = ckpt_expires_ns(p)};
-    }
-}
-
-static int run_cmp(const void *a, const void *b)
-{
-    const struct seq_run *x = a, *y = b;
-    return (x->first > y->first) - (x->first < y->first);
-}
-
-/* Sorts and merges, and drops what lies below the floor (the floor says it). */
-static void normalise(struct seq_runs *r, uint64_t floor)
-{
-    struct seq_runs out = {0};
-    if (r->n > 1) {
-        qsort(r->v, r->n, sizeof *r->v, run_cmp);
-    }
-    for (size_t i = 0; i < r->n; i++) {
-        uint64_t first = u64_max(r->v[i].first, floor), end = r->v[i].first + r->v[i].count;
-        if (out.n > 0) {
-            first = u64_max(first, out.v[out.n - 1].first + out.v[out.n - 1].count);
-        }
-        if (first < end) {
-            seq_runs_add_run(&out, first, end - first);
-        }
-    }
-    seq_runs_fini(r);
-    *r = out;
-}
-
-/* Sequences up to what will be flushed that are dead and above the floor: the delta since the last
- * lap, or all of them. */
-static void take_removed(struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    u->full_segdel = s->segs != NULL && s->segs->segdel_parts >= SEGDEL_PARTS_MAX;
-    uint64_t upto = u->blob_only ? s->flushed_seq : s->last_seq;
-    if (u->full_segdel) {
-        liveset_dead_runs(s->live, s->first_seq, upto + 1, UINT64_MAX, &u->removed);
-        seq_runs_fini(&s->ckpt_removed);
-        s->ckpt_removed = (struct seq_runs){0};
-        return;
-    }
-    u->removed = s->ckpt_removed;
-    s->ckpt_removed = (struct seq_runs){0};
-    if (!u->blob_only && s->last_seq > s->flushed_seq) {
-        liveset_dead_runs(s->live, u64_max(s->first_seq, s->flushed_seq + 1), s->last_seq + 1,
-                          UINT64_MAX, &u->removed);
-    }
-    normalise(&u->removed, s->first_seq);
-}
-
-static void take_consumers(struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    u->cons = s->ncons > 0 ? base_calloc(s->ncons, sizeof *u->cons) : NULL;
-    for (size_t i = 0; i < s->ncons; i++) {
-        struct store_cons *c = s->cons[i];
-        struct ckpt_cons *k = &u->cons[u->ncons++];
-        struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_UPDATE, cons_cfg_version(c),
-                                cons_created_ns(c)};
-        k->sub = cons_sub(c);
-        k->cfg_version = head.cfg_version;
-        k->created_ns = head.created_ns;
-        k->name = base_strdup(cons_op_cfg(c)->name);
-        cons_cfg_encode(&head, cons_op_cfg(c), &k->cfg, &k->cfg_len);
-        cons_snapshot(c, &k->blob, &k->blob_len);
-    }
-    u->dropped_subs = s->dropped_subs;
-    u->ndropped_subs = s->ndropped_subs;
-    s->dropped_subs = NULL;
-    s->ndropped_subs = 0;
-}
-
-/* Segments whose messages are all dead; the active one too, when nothing of it lives. */
-static void take_dead_segments(struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        struct seg_view *v = s->segs->v[i];
-        const struct seg_row *row = &v->row;
-        if (row->first_seq == 0 || liveset_rank(s->live, row->first_seq, row->last_seq + 1) == 0) {
-            u->dead = base_realloc(u->dead, (u->ndead + 1) * sizeof(struct seg_view *));
-            u->dead[u->ndead++] = v;
-            seg_view_acquire(v);
-        }
-    }
-}
-
-/* This very file: a compaction that was published since may have put the neighbour's messages into
- * one of the same number. */
-static bool is_dead(const struct ckpt_unit *u, const struct seg_view *v)
-{
-    for (size_t i = 0; i < u->ndead; i++) {
-        if (u->dead[i] == v) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct seg_view *active_view(const struct ckpt_unit *u)
-{
-    const struct seg_set *set = u->s->segs;
-    struct seg_view *v = set != NULL && set->n > 0 ? set->v[set->n - 1] : NULL;
-    return v != NULL && v->row.state == SEG_ACTIVE && !is_dead(u, v) ? v : NULL;
-}
-
-static void freeze(struct eng *e, struct store_stream *s)
-{
-    struct ckpt *k = e->ckpt;
-    if (k->nunits == k->cap) {
-        k->cap = k->cap == 0 ? 16 : k->cap * 2;
-        k->units = base_realloc(k->units, k->cap * sizeof *k->units);
-    }
-    struct ckpt_unit *u = &k->units[k->nunits++];
-    memset(u, 0, sizeof *u);
-    u->s = s;
-    u->gid = s->gid;
-    s->ckpt_busy = true;
-    s->freeze_ticket = k->freeze_ticket;
-    if (s->dropped) {
-        u->dropped = true;
-        return;
-    }
-    struct cfg_head head = {CFG_KIND_STREAM, CFG_OP_UPDATE, s->cfg_version, s->created_ns};
-    stream_cfg_encode(&head, &s->cfg, &u->cfg, &u->cfg_len);
-    u->cfg_version = s->cfg_version;
-    u->account = base_strdup(s->cfg.account);
-    u->name = base_strdup(s->cfg.name);
-    u->next_sub = s->next_sub;
-    u->oseq = s->oseq;
-    u->last_seq = s->memory ? s->reserved_seq : s->last_seq;
-    u->first_seq = s->memory ? u->last_seq + 1 : s->first_seq;
-    u->msg_count = s->memory ? 0 : s->msgs;
-    u->bytes = s->memory ? 0 : s->bytes;
-    u->last_ts_ns = s->last_ts_ns;
-    u->releasing = s->release_at != 0 || s->release_owed;
-    take_consumers(u);
-    if (s->memory) {
-        return;
-    }
-    size_t id_len = 0;
-    const char *last_id = dedup_last_id(s->dedup, &id_len);
-    u->dedup = base_malloc(dedup_encode_bound(s->dedup, id_len) + 1);
-    u->dedup_len = dedup_encode(s->dedup, UINT64_MAX, last_id, id_len, u->dedup);
-    u->dedup = srcpos_wrap(&s->sources, u->dedup, u->dedup_len, &u->dedup_len);
-    schedset_tidy(&s->scheds, s->live);
-    u->dedup = schedset_wrap(&s->scheds, s->cfg.allow_msg_schedules, u->dedup, u->dedup_len,
-                             &u->dedup_len);
-    u->dedup = window_wrap(s, u->dedup, u->dedup_len, &u->dedup_len);
-    u->blob_only = s->tail.bytes < CKPT_TAIL_BLOB_MAX;
-    take_tail(u);
-    take_removed(u);
-    take_dead_segments(u);
-    ckpt_make_blob(u, u->blob_only);
-    u->active = active_view(u);
-    if (u->active != NULL) {
-        seg_view_acquire(u->active);
-    }
-    u->next_segno = s->segs != NULL ? s->segs->next_segno : 1;
-    u->prev_last_seq = s->flushed_seq;
-    u->segment_bytes = s->eng->opts.segment_bytes;
-    if (s->extents != NULL) {
-        extents_boundary(s->extents, s->last_seq, k->generation + 1, u->next_segno);
-    }
-}
 
 /* --- C2, C3: write and sync (flusher) --------------------------------------------------------- */
 
@@ -264,227 +73,7 @@ static void write_units(struct eng *e)
     }
 }
 
-/* --- C4: rows (owner builds, meta task commits) ----------------------------------------------- */
-
-static struct cat_bytes bytes_of(const void *p, size_t len)
-{
-    return (struct cat_bytes){p, len};
-}
-
-void ckpt_put_segment(struct cat_txn *t, const struct seg_row *r)
-{
-    struct cat_segment c = {
-        .gid = r->gid,
-        .segno = r->segno,
-        .gen = r->gen,
-        .state = (uint32_t)r->state,
-        .created_generation = r->created_generation,
-        .first_seq = r->first_seq,
-        .last_seq = r->last_seq,
-        .min_ts_ns = r->min_ts,
-        .max_ts_ns = r->max_ts,
-        .durable_len = r->durable_len,
-        .nblocks = r->nblocks,
-        .chain_crc = r->chain_crc,
-        .last_section = r->last_section,
-        .live_msgs = r->live_msgs,
-        .live_bytes = r->live_bytes,
-        .min_expiry_ns = r->min_expiry,
-    };
-    memcpy(c.seg_uuid, r->seg_uuid, sizeof c.seg_uuid);
-    cat_put_segment(t, &c);
-}
-
-static void put_removed(struct cat_txn *t, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    uint32_t part = s->segs != NULL ? s->segs->segdel_parts : 0;
-    if (u->full_segdel) {
-        for (uint32_t i = 0; i < part; i++) {
-            cat_del_segdel(t, u->gid, 0, i);
-        }
-        part = 0;
-    }
-    if (u->removed.n == 0) {
-        u->segdel_parts = part;
-        return;
-    }
-    size_t len = seq_runs_size(&u->removed);
-    uint8_t *buf = base_malloc(len);
-    len = seq_runs_put(buf, &u->removed);
-    struct cat_segdel d = {u->gid, 0, part, bytes_of(buf, len)};
-    cat_put_segdel(t, &d);
-    base_free(buf);
-    u->segdel_parts = part + 1;
-}
-
-static void put_consumers(struct cat_txn *t, const struct ckpt_unit *u)
-{
-    for (size_t i = 0; i < u->ndropped_subs; i++) {
-        cat_del_consumer(t, u->gid, u->dropped_subs[i]);
-        cat_del_consumer_ckpt(t, u->gid, u->dropped_subs[i]);
-    }
-    for (size_t i = 0; i < u->ncons; i++) {
-        const struct ckpt_cons *k = &u->cons[i];
-        struct cat_consumer c = {.gid = u->gid,
-                                 .sub = k->sub,
-                                 .name = bytes_of(k->name, strlen(k->name)),
-                                 .cfg = bytes_of(k->cfg, k->cfg_len),
-                                 .cfg_version = k->cfg_version,
-                                 .created_ns = k->created_ns};
-        struct cat_consumer_ckpt b = {u->gid, k->sub, bytes_of(k->blob, k->blob_len)};
-        cat_put_consumer(t, &c);
-        cat_put_consumer_ckpt(t, &b);
-    }
-}
-
-/* What was found damaged stands in the catalogue: the journal that told it will be recycled. */
-static void put_damage(struct cat_txn *t, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    for (size_t i = s->damage_saved; i < s->ndamage; i++) {
-        const struct eng_damage *d = &s->damage[i];
-        struct cat_damage row = {.gid = u->gid,
-                                 .lo = d->lo,
-                                 .hi = d->hi,
-                                 .cause = bytes_of(d->text, strlen(d->text)),
-                                 .found_ns = eng_now_ns(s->eng)};
-        cat_put_damage(t, &row);
-    }
-    u->damage_saved = s->ndamage;
-}
-
-/* As of the freeze: the records of the steps since then may yet be lost. */
-static void put_releasing(struct cat_txn *t, const struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    uint8_t none[16];
-    struct seq_runs no_runs = {0};
-    if (u->releasing) {
-        struct cat_segdel d = {u->gid, SEGDEL_RELEASE, 0,
-                               bytes_of(none, seq_runs_put(none, &no_runs))};
-        cat_put_segdel(t, &d);
-        s->release_saved = true;
-    } else if (s->release_saved) {
-        cat_del_segdel(t, u->gid, SEGDEL_RELEASE, 0);
-        s->release_saved = false;
-    }
-}
-
-static void put_unit(struct cat_txn *t, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    struct cat_stream row = {.gid = u->gid,
-                             .account = bytes_of(u->account, strlen(u->account)),
-                             .name = bytes_of(u->name, strlen(u->name)),
-                             .storage = (uint32_t)s->cfg.storage,
-                             .cfg = bytes_of(u->cfg, u->cfg_len),
-                             .cfg_version = u->cfg_version,
-                             .created_ns = s->created_ns,
-                             .next_sub = u->next_sub};
-    struct cat_stream_ckpt ck = {.gid = u->gid,
-                                 .flushed_lsn = s->last_lsn,
-                                 .oseq = u->oseq,
-                                 .last_seq = u->last_seq,
-                                 .first_seq = u->first_seq,
-                                 .msgs = u->msg_count,
-                                 .bytes = u->bytes,
-                                 .last_ts_ns = u->last_ts_ns,
-                                 .dedup = bytes_of(u->dedup, u->dedup_len),
-                                 .tail = bytes_of(u->tail, u->tail_len)};
-    u->flushed_lsn = s->last_lsn;
-    cat_put_stream(t, &row);
-    cat_put_stream_ckpt(t, &ck);
-    put_consumers(t, u);
-    put_removed(t, u);
-    compact_put_erase(t, s);
-    put_releasing(t, u);
-    put_damage(t, u);
-    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        if (is_dead(u, s->segs->v[i])) {
-            cat_del_segment(t, u->gid, s->segs->v[i]->row.segno);
-        }
-    }
-    for (size_t i = 0; i < u->flushed.n; i++) {
-        ckpt_put_segment(t, &u->flushed.v[i].view->row);
-    }
-    const struct seg_set *set = s->segs;
-    if (set != NULL && set->n > 0 && set->v[set->n - 1]->row.state == SEG_CLOSED &&
-        !is_dead(u, set->v[set->n - 1])) {
-        ckpt_put_segment(t, &set->v[set->n - 1]->row); /* closed by a failed flush */
-    }
-}
-
-static void put_dropped(struct cat_txn *t, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    for (size_t i = 0; i < s->ndropped_subs; i++) {
-        cat_del_consumer(t, u->gid, s->dropped_subs[i]);
-        cat_del_consumer_ckpt(t, u->gid, s->dropped_subs[i]);
-    }
-    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        cat_del_segment(t, u->gid, s->segs->v[i]->row.segno);
-    }
-    for (uint32_t i = 0; s->segs != NULL && i < s->segs->segdel_parts; i++) {
-        cat_del_segdel(t, u->gid, 0, i);
-    }
-    if (s->release_saved) {
-        cat_del_segdel(t, u->gid, SEGDEL_RELEASE, 0);
-    }
-    seq_runs_clear(&s->erase);
-    compact_put_erase(t, s);
-    for (size_t i = 0; i < s->ndamage; i++) {
-        cat_del_damage(t, u->gid, s->damage[i].lo, s->damage[i].hi);
-    }
-    cat_del_stream_ckpt(t, u->gid);
-    if (s->dir_gone && s->tomb_generation != 0 && s->eng->ckpt->checkpoint_lsn > s->drop_lsn) {
-        cat_del_stream(t, u->gid);
-        u->forget = true;
-        return;
-    }
-    struct cat_stream row = {.gid = u->gid,
-                             .account = bytes_of(s->cfg.account, strlen(s->cfg.account)),
-                             .storage = (uint32_t)s->cfg.storage,
-                             .cfg = bytes_of("", 0),
-                             .created_ns = s->created_ns,
-                             .next_sub = s->next_sub,
-                             .drop_lsn = s->drop_lsn};
-    cat_put_stream(t, &row);
-}
-
-/* The oldest record that some stream would still need once this lap is committed. */
-static uint64_t oldest_needed(const struct eng *e)
-{
-    uint64_t lsn = e->done_lsn;
-    for (size_t i = 0; i < e->ngids; i++) {
-        const struct store_stream *s = e->by_gid[i];
-        uint64_t first = s->ckpt_busy ? s->next_dirty_lsn : s->first_dirty_lsn;
-        if (first != 0) {
-            lsn = u64_min(lsn, first);
-        }
-    }
-    return lsn;
-}
-
-static void build_txn(struct eng *e)
-{
-    struct ckpt *k = e->ckpt;
-    k->txn = cat_txn_create();
-    for (size_t i = 0; i < k->nunits; i++) {
-        struct ckpt_unit *u = &k->units[i];
-        if (u->dropped) {
-            u->s->drop_lsn = u->s->drop_lsn != 0 ? u->s->drop_lsn : u->s->newest_lsn;
-            put_dropped(k->txn, u);
-        } else {
-            put_unit(k->txn, u);
-        }
-    }
-    cat_put_next_gid(k->txn, e->next_gid);
-    k->new_checkpoint_lsn = u64_max(oldest_needed(e), k->checkpoint_lsn);
-    struct cat_lane lane = {
-        .id = 0, .checkpoint_lsn = k->new_checkpoint_lsn, .end_lsn = k->end_lsn};
-    cat_put_lane(k->txn, &lane);
-}
+/* --- C4: commit (meta task) ------------------------------------------------------------------- */
 
 /* Meta task. */
 static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen,
@@ -502,221 +91,7 @@ static void committed(void *arg, struct cat_txn *txn, enum st st, uint64_t gen,
     e->opts.doorbell(e->opts.doorbell_arg);
 }
 
-/* --- C5, C6: publish, release (owner) --------------------------------------------------------- */
-
-void ckpt_add_view(struct store_stream *s, struct seg_view *v)
-{
-    if (s->segs == NULL) {
-        s->segs = base_calloc(1, sizeof *s->segs);
-        s->segs->next_segno = 1;
-    }
-    struct seg_set *set = s->segs;
-    if (set->n == set->cap) {
-        set->cap = set->cap == 0 ? 4 : set->cap * 2;
-        set->v = base_realloc(set->v, set->cap * sizeof(struct seg_view *));
-    }
-    ASSERT(set->n == 0 || set->v[set->n - 1]->row.segno < v->row.segno);
-    set->v[set->n++] = v;
-    set->next_segno = u64_max(set->next_segno, v->row.segno + 1);
-}
-
-void ckpt_replace_view(struct store_stream *s, size_t i, struct seg_view *v)
-{
-    ASSERT(s->segs->v[i]->row.segno == v->row.segno);
-    seg_view_release(s->segs->v[i]);
-    s->segs->v[i] = v;
-}
-
-void ckpt_remove_view(struct store_stream *s, size_t i)
-{
-    struct seg_set *set = s->segs;
-    seg_view_release(set->v[i]);
-    memmove(set->v + i, set->v + i + 1, (set->n - i - 1) * sizeof(struct seg_view *));
-    set->n--;
-}
-
-static void replace_last(struct store_stream *s, struct seg_view *v)
-{
-    ckpt_replace_view(s, s->segs->n - 1, v);
-}
-
-static void drop_dead(struct store_stream *s, const struct ckpt_unit *u)
-{
-    size_t n = 0;
-    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        struct seg_view *v = s->segs->v[i];
-        if (is_dead(u, v)) {
-            blockcache_forget_file(s->eng->cache, seg_view_file_id(v));
-            seg_view_drop(v);
-            seg_view_release(v);
-        } else {
-            s->segs->v[n++] = v;
-        }
-    }
-    if (s->segs != NULL) {
-        s->segs->n = n;
-    }
-}
-
-static void publish_unit(struct eng *e, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    drop_dead(s, u);
-    if (s->extents != NULL) {
-        jr_placed_done(e->jr, extents_done(s->extents, &u->extents));
-    }
-    for (size_t i = 0; i < u->flushed.n; i++) {
-        struct seg_flushed *f = &u->flushed.v[i];
-        if (f->replaces_active) {
-            replace_last(s, f->view);
-        } else {
-            ckpt_add_view(s, f->view);
-        }
-        f->view = NULL;
-    }
-    e->segment_bytes_written += u->flushed.bytes_written;
-    if (u->segdel_parts > 0 || s->segs != NULL) {
-        if (s->segs == NULL) {
-            s->segs = base_calloc(1, sizeof *s->segs);
-            s->segs->next_segno = 1;
-        }
-        s->segs->segdel_parts = u->segdel_parts;
-    }
-    if (!s->memory) {
-        if (u->blob_only) {
-            tail_rehome(&s->tail, u->last_seq);
-        } else {
-            /* Removed since the freeze, but in the segment now: the next lap must say so. */
-            for (size_t i = 0; i < u->nmsgs; i++) {
-                uint64_t seq = get_u64le(u->msgs[i].msg + 8);
-                if (!liveset_is_live(s->live, seq)) {
-                    seq_runs_add(&s->ckpt_removed, seq);
-                }
-            }
-            tail_trim(&s->tail, u->last_seq + 1);
-            s->flushed_seq = u->last_seq;
-        }
-        s->lap_bytes = u->bytes;
-    }
-    s->flushed_lsn = u->flushed_lsn;
-    s->ckpt_first_seq = u->first_seq;
-    compact_look_at(s);
-}
-
-static void unfreeze(struct eng *e, struct ckpt_unit *u, bool done)
-{
-    struct store_stream *s = u->s;
-    s->ckpt_busy = false;
-    s->freeze_ticket = 0;
-    if (done) {
-        s->first_dirty_lsn = s->next_dirty_lsn;
-        s->ckpt_dirty =
-            s->ticket > e->ckpt->freeze_ticket || (!u->dropped && u->damage_saved < s->ndamage);
-        s->damage_saved = u->damage_saved;
-    } else {
-        for (size_t i = 0; i < u->removed.n && !u->dropped; i++) {
-            seq_runs_add_run(&s->ckpt_removed, u->removed.v[i].first, u->removed.v[i].count);
-        }
-        for (size_t i = 0; i < u->ndropped_subs; i++) {
-            ckpt_consumer_dropped(s, u->dropped_subs[i]);
-        }
-        s->ckpt_dirty = true;
-    }
-    s->next_dirty_lsn = 0;
-    s->last_lsn = s->newest_lsn;
-    s->lap_at = s->memory ? UINT64_MAX : e->opts.tail_bytes;
-}
-
-static void unit_fini(struct ckpt_unit *u)
-{
-    if (u->extents.n > 0) { /* else the stream may be gone */
-        extents_undone(u->s->extents, &u->extents);
-    }
-    for (size_t i = 0; i < u->nchunks; i++) {
-        jr_chunk_release(u->chunks[i]);
-    }
-    for (size_t i = 0; i < u->ncons; i++) {
-        base_free(u->cons[i].name);
-        base_free(u->cons[i].cfg);
-        base_free(u->cons[i].blob);
-    }
-    seg_flush_result_fini(&u->flushed);
-    seg_view_release(u->active);
-    seq_runs_fini(&u->removed);
-    base_free(u->chunks);
-    base_free(u->msgs);
-    base_free(u->cons);
-    base_free(u->dropped_subs);
-    for (size_t i = 0; i < u->ndead; i++) {
-        seg_view_release(u->dead[i]);
-    }
-    base_free(u->dead);
-    base_free(u->cfg);
-    base_free(u->account);
-    base_free(u->name);
-    base_free(u->dedup);
-    base_free(u->tail);
-}
-
-static void publish_dropped(struct eng *e, struct ckpt_unit *u)
-{
-    struct store_stream *s = u->s;
-    if (s->extents != NULL) { /* the tombstone keeps replay from asking for them */
-        extents_take(s->extents, UINT64_MAX, &u->extents);
-        jr_placed_done(e->jr, extents_done(s->extents, &u->extents));
-    }
-    if (u->forget) {
-        eng_stream_forget(e, s);
-        stream_free(s);
-        return;
-    }
-    if (u->drop_dir) {
-        s->dir_gone = true;
-    }
-    for (size_t i = 0; s->segs != NULL && i < s->segs->n; i++) {
-        blockcache_forget_file(e->cache, seg_view_file_id(s->segs->v[i]));
-        seg_view_drop(s->segs->v[i]);
-        seg_view_release(s->segs->v[i]);
-    }
-    if (s->segs != NULL) {
-        s->segs->n = 0;
-        s->segs->segdel_parts = 0;
-    }
-    base_free(s->dropped_subs);
-    s->dropped_subs = NULL;
-    s->ndropped_subs = 0;
-    s->tomb_generation = e->ckpt->commit_gen;
-    e->ckpt->tombstones_wait = true;
-}
-
-static void finish_lap(struct eng *e, bool done)
-{
-    struct ckpt *k = e->ckpt;
-    for (size_t i = 0; i < k->nunits; i++) {
-        struct ckpt_unit *u = &k->units[i];
-        bool forget = done && u->dropped && u->forget;
-        if (!forget) {
-            unfreeze(e, u, done);
-        }
-        if (done && u->dropped) {
-            publish_dropped(e, u);
-        } else if (done) {
-            publish_unit(e, u);
-        }
-        unit_fini(u);
-    }
-    k->nunits = 0;
-    cat_txn_destroy(k->txn);
-    k->txn = NULL;
-    if (done) {
-        k->checkpoint_lsn = k->new_checkpoint_lsn;
-        k->lap_no_space = false;
-        e->checkpoints++;
-        jr_release(e->jr, k->checkpoint_lsn, k->commit_gen);
-        ckpt_wake_flusher(e); /* unlinks what this lap let go */
-    }
-    atomic_store_explicit(&k->phase, CKPT_IDLE, memory_order_relaxed);
-}
+/* --- the end of a lap (owner) ----------------------------------------------------------------- */
 
 static void answer_requests(struct eng *e, enum st st)
 {
@@ -735,7 +110,7 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
     if (st == ST_POISONED) { /* a flush would write over blocks which the rows in doubt refer to */
         log_err("could not checkpoint: %s; no checkpoint until a restart", err->msg);
         k->in_doubt = true;
-        finish_lap(e, false);
+        ckpt_finish_lap(e, false);
         answer_requests(e, st);
         return;
     }
@@ -745,7 +120,7 @@ static void lap_failed(struct eng *e, enum st st, const struct err *err)
         k->lap_no_space = true;
         cat_ballast_release(e->cat);
     }
-    finish_lap(e, false);
+    ckpt_finish_lap(e, false);
     answer_requests(e, st);
     k->wanted = true;
     k->retry_boot_ns = eng_boot_ns(e) + RETRY_NS;
@@ -761,7 +136,7 @@ static enum st first_error(struct ckpt *k, struct err *err)
             *err = k->units[i].err;
             struct seg_set *set = k->units[i].s->segs;
             if (k->units[i].active != NULL && set != NULL && set->n > 0) {
-                replace_last(k->units[i].s, seg_view_closed(k->units[i].active));
+                ckpt_replace_view(k->units[i].s, set->n - 1, seg_view_closed(k->units[i].active));
                 k->units[i].s->ckpt_dirty = true;
             }
             if (set != NULL) {
@@ -880,7 +255,7 @@ static void begin_lap(struct eng *e, enum lap lap)
     for (size_t i = 0; i < e->ngids; i++) {
         struct store_stream *s = e->by_gid[i];
         if (takes(s, lap)) {
-            freeze(e, s);
+            ckpt_freeze(e, s);
             k->units[k->nunits - 1].drop_dir =
                 s->dropped && s->tomb_generation != 0 && !s->dir_gone;
         }
@@ -966,7 +341,7 @@ void ckpt_poll(struct eng *e)
         if (st != ST_OK) {
             lap_failed(e, st, &err);
         } else if (e->done_ticket >= k->freeze_ticket && durable(e) && !compact_committing(e)) {
-            build_txn(e);
+            ckpt_build_txn(e);
             atomic_store_explicit(&k->phase, CKPT_COMMITTING, memory_order_release);
             st = cat_submit(e->cat, k->txn, committed, e);
             if (st != ST_OK) {
@@ -982,7 +357,7 @@ void ckpt_poll(struct eng *e)
             lap_failed(e, k->commit_st, &err);
             break;
         }
-        finish_lap(e, true);
+        ckpt_finish_lap(e, true);
         answer_requests(e, ST_OK);
         break;
     default:
@@ -1083,7 +458,7 @@ void ckpt_destroy(struct eng *e)
         return;
     }
     for (size_t i = 0; i < k->nunits; i++) {
-        unit_fini(&k->units[i]);
+        ckpt_unit_fini(&k->units[i]);
     }
     while (k->requests != NULL) {
         struct ckpt_request *r = k->requests;
@@ -1134,10 +509,10 @@ static void drain_lap(struct eng *e)
     cat_stop(e->cat); /* a submitted transaction is committed or given back: committed() has run */
     if (atomic_load(&k->phase) == CKPT_COMMITTED) {
         err = k->commit_err;
-        finish_lap(e, k->commit_st == ST_OK);
+        ckpt_finish_lap(e, k->commit_st == ST_OK);
     } else if (atomic_load(&k->phase) == CKPT_WRITTEN || atomic_load(&k->phase) == CKPT_FROZEN) {
         (void)first_error(k, &err);
-        finish_lap(e, false);
+        ckpt_finish_lap(e, false);
     }
 }
 
@@ -1170,15 +545,15 @@ bool ckpt_commit_end(struct eng *e, uint64_t end_lsn)
         write_units(e);
         enum st st = first_error(k, &err);
         if (st == ST_OK) {
-            build_txn(e);
+            ckpt_build_txn(e);
             st = cat_commit(e->cat, k->txn, &k->commit_gen, &err);
         }
         if (st != ST_OK) {
             log_err("could not checkpoint at shutdown: %s; the journal has everything", err.msg);
-            finish_lap(e, false);
+            ckpt_finish_lap(e, false);
             return false;
         }
-        finish_lap(e, true);
+        ckpt_finish_lap(e, true);
         if (!more || !k->tombstones_wait) {
             break;
         }

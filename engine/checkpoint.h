@@ -1,5 +1,5 @@
-/* What a running checkpoint holds. Private to engine/checkpoint.c (and the tests that look inside).
- */
+/* What a running checkpoint holds. Private to engine/checkpoint*.c (and the tests that look
+ * inside). */
 #ifndef ENGINE_CHECKPOINT_H
 #define ENGINE_CHECKPOINT_H
 
@@ -92,8 +92,26 @@ struct ckpt {
     struct ckpt_request *requests, *running_requests; /* owned */
 };
 
-/* checkpoint_tail.c: the tail column of a frozen unit. */
+/* --- checkpoint_tail.c --- */
+/* The tail column of a frozen unit. */
 void ckpt_make_blob(struct ckpt_unit *u, bool with_msgs);
+
+/* --- checkpoint_freeze.c --- */
+/* Adds the stream as it is now to the lap's units. */
+void ckpt_freeze(struct eng *e, struct store_stream *s);
+/* Nothing of this very file lived at the freeze. (A compaction that was published since may have
+ * put the neighbour's messages into one of the same number.) */
+bool ckpt_is_dead(const struct ckpt_unit *u, const struct seg_view *v);
+void ckpt_unit_fini(struct ckpt_unit *u);
+
+/* --- checkpoint_rows.c --- */
+/* Makes the lap's transaction, k->txn, of its units. */
+void ckpt_build_txn(struct eng *e);
+
+/* --- checkpoint_publish.c --- */
+/* The lap is over. done: it is committed, what it covers is let go; else its streams are dirty as
+ * before. */
+void ckpt_finish_lap(struct eng *e, bool done);
 /* Puts a view (one reference, taken over) behind the others; for recovery. */
 void ckpt_add_view(struct store_stream *s, struct seg_view *v);
 
