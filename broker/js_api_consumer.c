@@ -258,11 +258,9 @@ static void make_name(struct js_req *r, struct js_stream *s, struct cons_cfg *c)
     js_cons_mark_made_up(c);
 }
 
+/* Looked at when the stream is there. */
 static bool check_name(struct js_req *r, const char *name)
 {
-    if (strpbrk(name, "/\\") != NULL) {
-        return fail(r, API_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS);
-    }
     if (!js_name_valid(name)) {
         api_error_set2(&r->err, API_STREAM_INVALID_CONFIG,
                        "consumer name can not contain '.', '*', '>', '\\', '/'", NULL);
@@ -476,13 +474,15 @@ static void create(struct js_req *r, enum form form)
         return;
     }
     take_name(r, &q, form);
-    if (q.cfg.name != NULL && !check_name(r, q.cfg.name)) {
-        js_req_fail(r);
+    if (q.cfg.name != NULL && strpbrk(q.cfg.name, "/\\") != NULL) {
+        js_req_fail_with(r, API_CONSUMER_NAME_CONTAINS_PATH_SEPARATORS);
     } else if (q.cfg.replicas > 1 && q.cfg.replicas != UINT32_MAX) { /* before the stream */
         js_req_fail_with(r, API_STREAM_REPLICAS_NOT_SUPPORTED);
     } else {
         struct js_stream *s = js_req_stream(r);
-        if (s != NULL && js_sourcing_adapt(r, s, &q)) {
+        if (s != NULL && q.cfg.name != NULL && !check_name(r, q.cfg.name)) {
+            js_req_fail(r);
+        } else if (s != NULL && js_sourcing_adapt(r, s, &q)) {
             create_or_update(r, s, &q);
         }
     }

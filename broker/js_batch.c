@@ -441,20 +441,18 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
         return refuse(s, m->reply, API_ATOMIC_PUBLISH_MISSING_SEQ);
     }
     struct js_batch *b = find(s, id);
-    if (js_level_too_high(m->hdr, m->hdr_len)) {
-        js_adv_batch(s, id.p, id.n, "unsupported");
-        if (b != NULL) {
-            drop(s, b);
-        }
-        return refuse(s, m->reply, API_REQUIRED_API_LEVEL);
-    }
     int commits = read_commit(h);
-    bool late = b == NULL && (seq == 0 || (seq > 1 && seq <= LIM_BATCH_MSGS_MAX));
-    if (commits < 0 && !late) {
+    bool late = b == NULL && seq != 1; /* told of before anything else of it */
+    if (!late && (commits < 0 || js_level_too_high(m->hdr, m->hdr_len))) {
+        if (commits >= 0) {
+            js_adv_batch(s, id.p, id.n, "unsupported");
+        }
         if (b != NULL) {
             drop(s, b);
         }
-        return refuse(s, m->reply, API_ATOMIC_PUBLISH_INVALID_BATCH_COMMIT);
+        return refuse(s, m->reply,
+                      commits < 0 ? API_ATOMIC_PUBLISH_INVALID_BATCH_COMMIT
+                                  : API_REQUIRED_API_LEVEL);
     }
     bool gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
     if (!gap && seq > LIM_BATCH_MSGS_MAX + (commits == 2)) {

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "broker/js_level.h"
 #include "engine/base/base.h"
 
 enum fast_op { FAST_START = 0, FAST_APPEND = 1, FAST_COMMIT = 2, FAST_EOB = 3, FAST_PING = 4 };
@@ -42,6 +43,9 @@ struct fast_ctx {
     struct js_fast *b;
     uint64_t seq;
     bool commits;
+    uint8_t value_len;
+    enum api_err late; /* why the store was asked to refuse it, and the value that was wrong */
+    char value[128];
 };
 
 /* --- the reply subject ------------------------------------------------------------------------ */
@@ -240,17 +244,23 @@ static void say_end(struct js_stream *s, struct brk_str reply, const struct js_f
 }
 
 static struct js_ctx *ctx_make(struct js_stream *s, struct brk_str reply, struct js_fast *b,
-                               uint64_t seq, bool commits)
+                               uint64_t seq, bool commits, const struct js_late *late)
 {
-    struct fast_ctx f = {b, seq, commits};
+    struct fast_ctx f = {.b = b, .seq = seq, .commits = commits};
+    if (late != NULL) {
+        f.late = late->id;
+        f.value_len = (uint8_t)u64_min(late->value.n, sizeof f.value);
+        memcpy(f.value, late->value.p != NULL ? late->value.p : "", f.value_len);
+    }
     b->refs++;
-    return js_ctx_take2(s->ja->js, s->ja, s, reply, (struct brk_str){(const char *)&f, sizeof f});
+    size_t n = offsetof(struct fast_ctx, value) + f.value_len;
+    return js_ctx_take2(s->ja->js, s->ja, s, reply, (struct brk_str){(const char *)&f, n});
 }
 
 static struct fast_ctx ctx_get(const struct js_ctx *c)
 {
     struct fast_ctx f;
-    memcpy(&f, c->reply + c->reply_len, sizeof f);
+    memcpy(&f, c->reply + c->reply_len, c->extra_len);
     return f;
 }
 
@@ -288,10 +298,19 @@ static void appended(void *arg, const struct store_append_result *r)
     struct js_stream *s = c->stream;
     struct brk_str reply = {c->reply, c->reply_len};
     bool duplicate = r->verdict == APPEND_DUPLICATE;
+    if (r->verdict == APPEND_WRONG_LAST_MSGID && !b->failed) {
+        js_pub_verdict(s, reply, r); /* as of a single one, and the batch stays open */
+        ctx_done(c, b);
+        return;
+    }
     if (r->verdict != APPEND_STORED && !duplicate) {
         struct api_error e;
         s->ja->js->error_sink = &e;
-        js_pub_verdict(s, reply, r);
+        if (r->verdict == APPEND_REFUSED) {
+            js_pub_late_error(&e, f.late, (struct brk_str){f.value, f.value_len});
+        } else {
+            js_pub_verdict(s, reply, r);
+        }
         s->ja->js->error_sink = NULL;
         failed(s, reply, b, f.seq, f.commits, &e);
         ctx_done(c, b);
@@ -329,7 +348,7 @@ static void ended(void *arg, enum st st, uint64_t n, const struct err *err)
 static bool end(struct js_stream *s, struct brk_str reply, struct js_fast *b)
 {
     struct js *js = s->ja->js;
-    js->ops->stream_barrier(s->ss, ended, ctx_make(s, reply, b, b->n, true));
+    js->ops->stream_barrier(s->ss, ended, ctx_make(s, reply, b, b->n, true, NULL));
     close_batch(js, b);
     return true;
 }
@@ -344,39 +363,50 @@ static bool refuse(struct js_stream *s, struct brk_str reply, enum api_err id)
     return true;
 }
 
+/* What the message asks for. False: a counter is being read from disk. */
+static bool prepare(struct js_stream *s, const struct brk_msg *m, struct store_append *a,
+                    struct js_late *late)
+{
+    struct js_headers h = {0};
+    struct api_error e;
+    js_headers_read(&h, m->hdr, m->hdr_len);
+    (void)js_pub_read_headers(s, &h, a, m->reply, late);
+    if (!s->counter || (late->stage != REFUSE_NOT && late->stage <= REFUSE_BATCH_IDS)) {
+        return true;
+    }
+    s->ja->js->error_sink = &e; /* it is told when nothing before it is wrong */
+    enum js_counter r = js_counter_apply(s, &h, NULL, false, a, m->reply);
+    s->ja->js->error_sink = NULL;
+    if (r == JS_COUNTER_REFUSED) {
+        js_pub_late_note(late, REFUSE_BATCH_IDS, API_MESSAGE_COUNTER_BROKEN);
+        a->refuse = late->stage;
+    }
+    return r != JS_COUNTER_AGAIN;
+}
+
 /* False: the journal window is full, nothing was changed. */
 static bool store(struct js_stream *s, const struct brk_msg *m, const struct fast_reply *f,
                   struct js_fast *b, bool fresh)
 {
     struct js *js = s->ja->js;
     struct store_append a = js_pub_append_of(m);
-    struct js_headers h = {0};
-    struct api_error e;
+    struct js_late late = {.batch = true};
     enum append_verdict verdict = APPEND_STORED;
     bool commits = f->op == FAST_COMMIT;
-    js_headers_read(&h, m->hdr, m->hdr_len);
-    js->error_sink = &e;
-    bool fine = js_pub_read_headers(s, &h, &a, m->reply, NULL);
-    if (fine && s->counter) {
-        enum js_counter r = js_counter_apply(s, &h, NULL, false, &a, m->reply);
-        if (r == JS_COUNTER_AGAIN) {
-            js->error_sink = NULL;
-            return false;
-        }
-        fine = r == JS_COUNTER_OK;
+    if (!prepare(s, m, &a, &late)) {
+        return false;
     }
-    js->error_sink = NULL;
-    if (fine) {
-        a.verdict_now = &verdict;
-        struct js_ctx *c = ctx_make(s, m->reply, b, f->seq, commits);
-        enum st st = js->ops->append(s->ss, &a, appended, c);
-        if (st != ST_OK) {
-            ctx_done(c, b);
-            return false;
-        }
-        if ((a.flags & MSG_SCHED) != 0) {
-            js_sched_note(s, &a);
-        }
+    a.batch_order = true;
+    a.verdict_now = &verdict;
+    struct js_ctx *c =
+        ctx_make(s, m->reply, b, f->seq, commits, late.stage != REFUSE_NOT ? &late : NULL);
+    enum st st = js->ops->append(s->ss, &a, appended, c);
+    if (st != ST_OK) {
+        ctx_done(c, b);
+        return false;
+    }
+    if ((a.flags & MSG_SCHED) != 0) {
+        js_sched_note(s, &a);
     }
     uint64_t expected = b->n + 1;
     b->n = f->seq;
@@ -387,11 +417,8 @@ static bool store(struct js_stream *s, const struct brk_msg *m, const struct fas
     if (f->seq > expected) {
         say_gap(s, m->reply, expected, f->seq);
     }
-    if (!fine) {
-        failed(s, m->reply, b, f->seq, commits, &e);
-    }
-    bool bad = !fine || (verdict != APPEND_STORED && verdict != APPEND_DUPLICATE);
-    if (commits || (bad && !b->gaps_ok)) {
+    bool good = verdict == APPEND_STORED || verdict == APPEND_DUPLICATE;
+    if (verdict != APPEND_WRONG_LAST_MSGID && (commits || (!good && !b->gaps_ok))) {
         close_batch(js, b);
     }
     return true;
@@ -447,6 +474,9 @@ bool js_fast_publish(struct js_stream *s, const struct brk_msg *m)
     }
     if (f.id.n > LIM_BATCH_ID_BYTES_MAX) {
         return refuse(s, m->reply, API_BATCH_PUBLISH_INVALID_BATCH_ID);
+    }
+    if (js_level_too_high(m->hdr, m->hdr_len)) {
+        return refuse(s, m->reply, API_REQUIRED_API_LEVEL);
     }
     if (cfg->max_msg_size >= 0 && m->hdr_len + m->payload_len > (size_t)cfg->max_msg_size) {
         return refuse(s, m->reply, API_STREAM_MESSAGE_EXCEEDS_MAXIMUM);

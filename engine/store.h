@@ -223,9 +223,10 @@ struct store_append {
     uint32_t expected_subject_len;
     bool has_expected_last_seq, has_expected_last_subj_seq;
     uint64_t expected_last_seq, expected_last_subj_seq;
-    uint8_t refuse; /* enum append_refuse; never stored where it is set */
-    uint8_t rollup; /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
-    uint16_t flags; /* MSG_HDR and MSG_MSGID are set by the engine; MSG_TTL by the caller */
+    uint8_t refuse;   /* enum append_refuse; never stored where it is set */
+    bool batch_order; /* looked at in the order of a batch's messages; the expected last id last */
+    uint8_t rollup;   /* 0, MSG_ROLLUP_SUB or MSG_ROLLUP_ALL as enum msg_flags >> 5 (1 or 2) */
+    uint16_t flags;   /* MSG_HDR and MSG_MSGID are set by the engine; MSG_TTL by the caller */
     /* A copy of another stream's message keeps its sequence and time; what lies between the last
      * sequence and at_seq stays empty. at_seq at or below the last one is WRONG_LAST_SEQ: a copy is
      * stored once. Of what the caller may expect only expected_last_seq counts. 0 = next sequence,

@@ -7,6 +7,12 @@
 /* Whether the caller wants it refused at this place. */
 bool stream_refused(const struct store_append *a, enum append_refuse here,
                     struct store_append_result *r);
+/* Expected-Last-Msg-Id is another. */
+bool stream_other_last_id(struct store_stream *s, const struct store_append *a,
+                          struct store_append_result *r);
+/* All checks of one message in the order of a batch's, then its expected last id. */
+bool stream_check_in_batch(struct store_stream *s, const struct store_append *a,
+                           struct store_append_result *r);
 /* What concerns the message and the config alone. False: r->verdict says why. */
 bool stream_check_config(const struct store_stream *s, const struct store_append *a,
                          struct store_append_result *r);

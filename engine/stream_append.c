@@ -112,6 +112,21 @@ bool stream_refused(const struct store_append *a, enum append_refuse here,
     return a->refuse == here;
 }
 
+bool stream_other_last_id(struct store_stream *s, const struct store_append *a,
+                          struct store_append_result *r)
+{
+    if (a->expected_last_msgid != NULL) {
+        size_t len;
+        const char *last = dedup_last_id(s->dedup, &len);
+        if (last == NULL || len != a->expected_last_msgid_len ||
+            memcmp(last, a->expected_last_msgid, len) != 0) {
+            r->verdict = APPEND_WRONG_LAST_MSGID; /* the caller adds the id */
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True when the publish is settled (duplicate or refused); *r says how. The order is upstream's:
  * the subject's sequence, the stream's, duplicate, last id. */
 static bool check_expected(struct store_stream *s, const struct store_append *a,
@@ -151,16 +166,7 @@ static bool check_expected(struct store_stream *s, const struct store_append *a,
         pass_source(s, a);
         return true;
     }
-    if (a->expected_last_msgid != NULL) {
-        size_t len;
-        const char *last = dedup_last_id(s->dedup, &len);
-        if (last == NULL || len != a->expected_last_msgid_len ||
-            memcmp(last, a->expected_last_msgid, len) != 0) {
-            r->verdict = APPEND_WRONG_LAST_MSGID; /* the caller adds the id */
-            return true;
-        }
-    }
-    return false;
+    return stream_other_last_id(s, a, r);
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
@@ -688,7 +694,8 @@ enum st stream_op_append(struct store_stream *s, const struct store_append *a, s
         r.verdict = APPEND_FAILED;
     } else if (s->cfg.sealed) {
         r.verdict = APPEND_SEALED;
-    } else if (!check_expected(s, a, &r) && stream_check_config(s, a, &r)) {
+    } else if (a->batch_order ? stream_check_in_batch(s, a, &r)
+                              : !check_expected(s, a, &r) && stream_check_config(s, a, &r)) {
         enum st st = stream_admit(s, a, 0, false, &r);
         if (st == ST_FULL || st == ST_NOMEM) {
             return ST_FULL;

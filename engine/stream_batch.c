@@ -154,6 +154,18 @@ static bool check_one(struct batch *b, size_t i, struct store_append_result *r)
            check_rollup(b, i, r) && check_limits(b, i, r);
 }
 
+bool stream_check_in_batch(struct store_stream *s, const struct store_append *a,
+                           struct store_append_result *r)
+{
+    struct batch b = {.s = s, .v = a, .n = 1}; /* nothing is before it: `seen` is not looked at */
+    b.bytes = stream_msg_size(s, a->subject_len, a->hdr_len, a->data_len);
+    return !stream_refused(a, REFUSE_BATCH_FIRST, r) && check_id(&b, 0, r) &&
+           !stream_refused(a, REFUSE_BATCH_IDS, r) && check_expected(&b, 0, r) &&
+           check_rollup(&b, 0, r) &&
+           (a->expected_last_msgid == NULL ||
+            (check_limits(&b, 0, r) && !stream_other_last_id(s, a, r)));
+}
+
 static bool check_all(struct batch *b, struct store_append_result *r)
 {
     for (size_t i = 0; i < b->n; i++) {

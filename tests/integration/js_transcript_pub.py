@@ -174,6 +174,10 @@ def atomic(r):
     batch(r, "lv", 1)
     batch(r, "lv", 2, Nats_Required_Api_Level="99")
     batch(r, "lv", 3, commit="1")
+    batch(r, "lw", 1)
+    batch(r, "lw", 2, commit="x", Nats_Required_Api_Level="99")
+    for seq in (0, 2, 1001):
+        batch(r, "lx", seq, commit="x", Nats_Required_Api_Level="99")
     for seq in (3, 4, 6):
         stored(r, "B", seq)
     r.drain(adv, 0.3)
@@ -240,6 +244,10 @@ def fast(r):
     fast_step(r, sid, "d1", 1, 0, Nats_Msg_Id="a")
     fast_step(r, sid, "d1", 2, 1, Nats_Msg_Id="a")
     fast_step(r, sid, "d1", 3, 2, Nats_Msg_Id="a")
+    no_id = {"Nats_Expected_Last_Msg_Id": "none"}
+    for i, h in enumerate((dict(wrong, Nats_Msg_Id="a"), dict(wrong, Nats_TTL="x"), dict(wrong, Nats_Schedule="x"), dict(wrong, Nats_Rollup="x"),
+                           {"Nats_Rollup": "sub", "Nats_Schedule": "x"}, dict(no_id, Nats_Rollup="sub"), no_id, {"Nats_Required_Api_Level": "99"})):
+        fast_step(r, sid, "w%d" % i, 1, 2, **h)
     fast_step(r, sid, "f1", 1, 0, flow=100)
     for i in range(2, 60):
         r.c.pub("b.x", "d", "FI.f1.100.ok.%d.1.$FI" % i)

@@ -303,6 +303,44 @@ static void takes_another_subject_along(void **state)
     ef_fini(&f);
 }
 
+static enum append_verdict alone(struct ef *f, struct store_append a)
+{
+    struct ef_got g = {0};
+    a.batch_order = true;
+    assert_int_equal(f->store->ops->append(f->s, &a, ef_on_append, &g), ST_OK);
+    ef_spin(f);
+    return g.append.verdict;
+}
+
+/* One message alone, in the order of a batch's: ids first, the expected last id last. */
+static void order_of_one(void **state)
+{
+    struct ef f;
+    struct draft d = {.n = 0};
+    (void)state;
+    ef_init(&f, 3, limits_new);
+    add_id(&d, "a", "id");
+    struct store_append a = d.v[0], b = {.subject = "a", .subject_len = 1};
+    assert_int_equal(alone(&f, a), APPEND_STORED);
+    a.has_expected_last_seq = b.has_expected_last_seq = true;
+    a.expected_last_seq = b.expected_last_seq = 7;
+    assert_int_equal(alone(&f, a), APPEND_DUPLICATE);
+    a.refuse = REFUSE_BATCH_FIRST;
+    assert_int_equal(alone(&f, a), APPEND_REFUSED);
+    b.expected_last_msgid = "no";
+    b.expected_last_msgid_len = 2;
+    assert_int_equal(alone(&f, b), APPEND_WRONG_LAST_SEQ);
+    b.expected_last_seq = 1;
+    assert_int_equal(alone(&f, b), APPEND_WRONG_LAST_MSGID);
+    b.expected_last_msgid = "id";
+    assert_int_equal(alone(&f, b), APPEND_STORED);
+    b.expected_last_seq = 2;
+    assert_int_equal(alone(&f, b), APPEND_MAX_MSGS_PER_SUBJECT); /* before the id, which is there */
+    b.expected_last_msgid = "no";
+    assert_int_equal(alone(&f, b), APPEND_MAX_MSGS_PER_SUBJECT);
+    ef_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +348,7 @@ int main(void)
         cmocka_unit_test(expectations), cmocka_unit_test(asked_to_refuse),
         cmocka_unit_test(seen_whole),   cmocka_unit_test(memory_streams_too),
         cmocka_unit_test(too_large),    cmocka_unit_test(takes_another_subject_along),
+        cmocka_unit_test(order_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
