@@ -456,6 +456,32 @@ static bool wanted(const struct store_stream *s, uint64_t seq)
     return false;
 }
 
+static bool settled(const struct store_stream *s, uint64_t seq)
+{
+    const struct sidx_entry *entry = stream_entry(s, seq);
+    bool had = false;
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (cons_wants(s->cons[i], seq, entry)) {
+            return false;
+        }
+        had = had || (seq < s->cons[i]->next_seq && cons_matches(s->cons[i], entry));
+    }
+    return had;
+}
+
+uint64_t cons_next_settled(const struct store_stream *s, uint64_t from)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < s->ncons; i++) {
+        end = u64_max(end, s->cons[i]->next_seq);
+    }
+    uint64_t seq = liveset_next(s->live, from);
+    while (seq != 0 && seq < end && !settled(s, seq)) {
+        seq = liveset_next(s->live, seq + 1);
+    }
+    return seq < end ? seq : 0;
+}
+
 /* A consumer without filter wants all that it has not looked at: nothing goes from there on. */
 static uint64_t release_end(const struct store_stream *s)
 {

@@ -151,7 +151,23 @@ static int by_seq(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void plan_shrink(struct store_stream *s, struct shrink *sh)
+/* Puts together what goes for its subject's number (`seqs`, ascending) and, of a stream that
+ * becomes one of interest, what its consumers are done with already: no ack will come for that. */
+static void plan_single(struct store_stream *s, struct shrink *sh, bool to_interest)
+{
+    uint64_t from = u64_max(sh->floor, s->first_seq);
+    uint64_t done = to_interest ? cons_next_settled(s, from) : 0;
+    for (size_t i = 0; i < sh->n || done != 0;) {
+        uint64_t seq = i < sh->n && (done == 0 || sh->seqs[i] <= done) ? sh->seqs[i] : done;
+        if (seq >= sh->floor) {
+            seq_runs_add(&sh->runs, seq);
+        }
+        i += i < sh->n && sh->seqs[i] == seq ? 1 : 0;
+        done = seq == done ? cons_next_settled(s, seq + 1) : done;
+    }
+}
+
+static void plan_shrink(struct store_stream *s, struct shrink *sh, bool to_interest)
 {
     uint64_t msgs = s->msgs, bytes = s->bytes, seq = s->first_seq;
     bool front = s->cfg.discard == DISCARD_OLD; /* else what is there stays, as upstream has it */
@@ -172,12 +188,8 @@ static void plan_shrink(struct store_stream *s, struct shrink *sh)
         if (sh->n > 1) {
             qsort(sh->seqs, sh->n, sizeof *sh->seqs, by_seq);
         }
-        for (size_t i = 0; i < sh->n; i++) {
-            if (sh->seqs[i] >= sh->floor) {
-                seq_runs_add(&sh->runs, sh->seqs[i]);
-            }
-        }
     }
+    plan_single(s, sh, to_interest);
 }
 
 /* Logs and applies the config with what it removes; answers. */
@@ -185,8 +197,13 @@ static void update(struct eng *e, struct store_stream *s, const struct stream_cf
                    struct ddl_wait *w)
 {
     struct shrink sh = {0};
+    bool to_interest =
+        cfg->retention == RETENTION_INTEREST && s->cfg.retention != RETENTION_INTEREST;
+    for (size_t i = 0; i < s->ncons && to_interest; i++) {
+        cons_flush(s->cons[i]);
+    }
     stream_set_cfg(s, cfg, s->cfg_version + 1);
-    plan_shrink(s, &sh);
+    plan_shrink(s, &sh, to_interest);
     struct cfg_head head = {CFG_KIND_STREAM, CFG_OP_UPDATE, s->cfg_version, s->created_ns};
     uint8_t *body;
     size_t len;

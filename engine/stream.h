@@ -284,6 +284,9 @@ bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entr
  * nobody wants any more (logged with reason CONSUMED or NOINTEREST) up to the visible sequence.
  * Bounded work per call; continues by eng_defer. */
 void cons_release_unwanted(struct store_stream *s);
+/* A stream that becomes one of interest: the next live message from there on that a consumer has
+ * had and none wants any more; 0: none. What no consumer ever matched stays, as upstream has it. */
+uint64_t cons_next_settled(const struct store_stream *s, uint64_t from);
 bool cons_was_reset(const struct store_cons *c); /* and nothing was delivered since */
 /* Recovery: goes on with what a crash cut short, from the timer. */
 void cons_release_resume(struct store_stream *s);

@@ -767,6 +767,16 @@ def retention(r):
         r.api("CONSUMER.DELETE.R.two", quiet=True)
         brief(r, "STREAM.INFO.R")
         r.api("STREAM.DELETE.R", quiet=True)
+        for consumers in ((), ("all",), ("b",), ("all", "b")):
+            r.stream("R", storage=storage)
+            fill(r, "R", 7)
+            for name in consumers:
+                r.consumer("R", name, filter_subject=None if name == "all" else "r.b")
+                take(r, "R", name, 1 if name == "b" else 4)
+            r.say("becomes interest", storage, consumers)
+            r.api("STREAM.UPDATE.R", {"name": "R", "subjects": ["r.>"], "retention": "interest", "storage": storage}, quiet=True)
+            brief(r, "STREAM.INFO.R")
+            r.api("STREAM.DELETE.R", quiet=True)
         r.say("workqueue", storage)
         r.stream("R", retention="workqueue", storage=storage)
         fill(r, "R", 6)

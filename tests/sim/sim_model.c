@@ -654,36 +654,6 @@ enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_app
     return APPEND_STORED;
 }
 
-void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, size_t *n_out)
-{
-    uint64_t msgs = s->msgs, bytes = s->bytes, floor = 0;
-    for (uint64_t seq = s->first_seq;
-         s->cfg.discard == DISCARD_OLD && seq <= s->last_seq &&
-         (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes));
-         seq++) {
-        if (md_live(s, seq)) {
-            msgs--;
-            bytes -= md_find(s, seq)->size;
-            floor = seq + 1;
-        }
-    }
-    *floor_out = floor;
-    *seqs_out = NULL;
-    *n_out = 0;
-    if (s->cfg.max_msgs_per_subject <= 0) {
-        return;
-    }
-    uint64_t have[MD_SUBJECTS] = {0};
-    for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
-        const struct md_msg *m = &s->m[i];
-        if (m->live && ++have[m->subject] > (uint64_t)s->cfg.max_msgs_per_subject &&
-            m->seq >= floor) {
-            *seqs_out = base_realloc(*seqs_out, (*n_out + 1) * sizeof **seqs_out);
-            (*seqs_out)[(*n_out)++] = m->seq;
-        }
-    }
-}
-
 bool md_scheduled(const struct md_stream *s, uint32_t subject)
 {
     uint64_t last = md_last_of(s, subject);
@@ -1000,6 +970,47 @@ bool md_wanted(const struct md_stream *s, const struct md_msg *m, int64_t boot_n
         }
     }
     return false;
+}
+
+/* A consumer has had it, and none wants it any more. */
+static bool settled(const struct md_stream *s, const struct md_msg *m)
+{
+    bool had = false;
+    for (size_t i = 0; i < s->ncons; i++) {
+        if (wants(s, s->cons[i], m)) {
+            return false;
+        }
+        had = had || (m->seq < s->cons[i]->next_seq && md_matches(s->cons[i], m->subject));
+    }
+    return had;
+}
+
+void md_shrink(struct md_stream *s, bool to_interest, uint64_t *floor_out, uint64_t **seqs_out,
+               size_t *n_out)
+{
+    uint64_t msgs = s->msgs, bytes = s->bytes, floor = 0;
+    for (uint64_t seq = s->first_seq;
+         s->cfg.discard == DISCARD_OLD && seq <= s->last_seq &&
+         (over(s->cfg.max_msgs, msgs) || over(s->cfg.max_bytes, bytes));
+         seq++) {
+        if (md_live(s, seq)) {
+            msgs--;
+            bytes -= md_find(s, seq)->size;
+            floor = seq + 1;
+        }
+    }
+    *floor_out = floor;
+    *seqs_out = NULL;
+    *n_out = 0;
+    uint64_t have[MD_SUBJECTS] = {0};
+    for (size_t i = s->n; i-- > 0 && s->m[i].seq >= s->first_seq;) {
+        const struct md_msg *m = &s->m[i];
+        bool gone = m->live && over(s->cfg.max_msgs_per_subject, ++have[m->subject]);
+        if (m->live && m->seq >= floor && (gone || (to_interest && settled(s, m)))) {
+            *seqs_out = base_realloc(*seqs_out, (*n_out + 1) * sizeof **seqs_out);
+            (*seqs_out)[(*n_out)++] = m->seq;
+        }
+    }
 }
 
 /* Who is done with a message must ask the others. */

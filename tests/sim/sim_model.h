@@ -139,7 +139,8 @@ enum append_verdict md_batch_verdict(struct md_stream *s, const struct store_app
                                      const struct md_msg *m, size_t n, int64_t now_ns,
                                      uint64_t *seq_out);
 /* Sequences an update to cfg removes: floor and singles, as events appended by the caller. */
-void md_shrink(struct md_stream *s, uint64_t *floor_out, uint64_t **seqs_out, size_t *n_out);
+void md_shrink(struct md_stream *s, bool to_interest, uint64_t *floor_out, uint64_t **seqs_out,
+               size_t *n_out);
 
 /* --- consumers --- */
 struct md_cons *md_cons(struct md_stream *s, uint32_t uid);

@@ -182,3 +182,12 @@ bool sw_check_release(struct world *w, struct env_sim *sim, struct store *store)
     }
     return !w->failed;
 }
+
+bool sw_draw_interest(const struct world *w, struct stream_cfg *cfg)
+{
+    if (cfg->retention != RETENTION_LIMITS || prng_mix(w->seed * 131 + w->steps) % 4 != 0) {
+        return false;
+    }
+    cfg->retention = RETENTION_INTEREST;
+    return true;
+}

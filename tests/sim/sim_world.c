@@ -97,8 +97,8 @@ static void ack_event(struct world *w, struct sw_inst *in, size_t ev)
     }
 }
 
-/* Work queue and interest: acks take effect on the stream when the delta is written, at the end of
- * the turn. */
+/* Work queue, interest: acks take effect on the stream when the delta is written, as the turn ends.
+ */
 static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c,
                            struct sw_cons *sc)
 {
@@ -578,6 +578,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     struct stream_cfg *cfg = base_calloc(1, sizeof *cfg);
     stream_cfg_copy(cfg, w->store->ops->stream_cfg(in->h));
     random_limits(w, cfg);
+    bool to_interest = sw_draw_interest(w, cfg);
     in->version++;
     describe(cfg, in);
     struct sw_call *c = call_make(w, in, CALL_EVENT);
@@ -589,7 +590,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     md_apply(&in->md, e);
     uint64_t floor, *seqs;
     size_t n;
-    md_shrink(&in->md, &floor, &seqs, &n);
+    md_shrink(&in->md, to_interest, &floor, &seqs, &n);
     removal_events(w, in, floor, seqs, n);
     c->ev = in->nev - 1; /* one batch */
 }
@@ -1047,8 +1048,7 @@ enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s
     return ST_AGAIN;
 }
 
-/* I2: what is delivered from a durable stream has been acknowledged to its publisher, or could have
- * been. */
+/* I2: what a durable stream delivers was acknowledged to its publisher, or could have been. */
 static bool is_durable(struct world *w, struct sw_inst *in, uint64_t seq)
 {
     for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {

@@ -90,6 +90,9 @@ void sw_watch(struct world *w);
  * operation was submitted. */
 void sw_released_by(struct world *w, struct sw_inst *in, size_t drop);
 void sw_watch_release(struct world *w);
+/* One update in four makes a stream of limits one of interest; no draw, so that what older seeds
+ * mean stays. */
+bool sw_draw_interest(const struct world *w, struct stream_cfg *cfg);
 /* A recovered store goes on with what the crash cut short; after sw_check. */
 bool sw_check_release(struct world *w, struct env_sim *sim, struct store *store);
 /* Lets the engine go without a word (what a killed process leaves). */
