@@ -95,8 +95,6 @@ void js_cons_cfg_put(struct json_out *j, const struct cons_cfg *c, bool server);
 void js_cons_mark_made_up(struct cons_cfg *c);
 bool js_cons_name_made_up(const struct cons_cfg *c);
 
-/* A duration as Go prints it: "1h0m0s", "1m30s", "1.5s", "200ms". ns is not negative. */
-void js_go_duration(char *out, size_t size, int64_t ns);
 /* True for a name without white space, '.', '*', '>', '/', '\' and control characters. */
 bool js_name_valid(const char *s);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "broker/js_level.h"
-#include "engine/base/base.h"
+#include "engine/base/godur.h"
 
 struct pull_body {
     int64_t batch, expires_ns, max_bytes, heartbeat_ns, min_pending, min_ack_pending, priority;
@@ -386,7 +386,7 @@ static bool within_limits(struct js_consumer *c, struct brk_str reply, const str
         return false;
     }
     if (c->max_expires_ns > 0 && b->expires_ns > c->max_expires_ns) {
-        js_go_duration(num, sizeof num, c->max_expires_ns);
+        (void)godur_put(num, c->max_expires_ns);
         refuse(c, reply, "409 Exceeded MaxRequestExpires of ", num);
         return false;
     }
