@@ -262,15 +262,33 @@ static size_t fraction(const char *s, size_t len, int64_t *ns_out)
     return i > 1 ? i : 0;
 }
 
+/* "Z" or "+01:00" at the end, as seconds east. */
+static bool zone(const char *s, size_t len, int64_t *east_s_out)
+{
+    int h, m;
+    if (len == 1 && s[0] == 'Z') {
+        *east_s_out = 0;
+        return true;
+    }
+    if (len != 6 || (s[0] != '+' && s[0] != '-') || s[3] != ':' || !digits(s + 1, 2, &h) ||
+        !digits(s + 4, 2, &m) || h > 23 || m > 59) {
+        return false;
+    }
+    *east_s_out = (h * 3600 + m * 60) * (s[0] == '-' ? -1 : 1);
+    return true;
+}
+
+/* As Go reads it: the hour may have one digit, the fraction a comma. */
 bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
 {
     int y, mo, d, h, mi, sec;
-    if (len < 20 || s[4] != '-' || s[7] != '-' || (s[10] != 'T' && s[10] != 't') || s[13] != ':' ||
-        s[16] != ':') {
+    if (len < 19 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || !digits(s, 4, &y) ||
+        !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d)) {
         return false;
     }
-    if (!digits(s, 4, &y) || !digits(s + 5, 2, &mo) || !digits(s + 8, 2, &d) ||
-        !digits(s + 11, 2, &h) || !digits(s + 14, 2, &mi) || !digits(s + 17, 2, &sec)) {
+    size_t hours = s[12] == ':' ? 1 : 2, at = 11 + hours; /* of the first colon */
+    if (len < at + 7 || s[at] != ':' || s[at + 3] != ':' || !digits(s + 11, hours, &h) ||
+        !digits(s + at + 1, 2, &mi) || !digits(s + at + 4, 2, &sec)) {
         return false;
     }
     static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -278,34 +296,26 @@ bool json_time_parse(const char *s, size_t len, int64_t *ns_out)
         h > 23 || mi > 59 || sec > 59) {
         return false;
     }
-    size_t at = 19;
-    int64_t ns = 0;
-    if (s[at] == '.') {
+    at += 6;
+    int64_t ns = 0, east_s = 0;
+    if (s[at] == '.' || s[at] == ',') {
         size_t n = fraction(s + at, len - at, &ns);
         if (n == 0) {
             return false;
         }
         at += n;
     }
-    int64_t offset_s = 0;
-    if (at + 1 == len && (s[at] == 'Z' || s[at] == 'z')) {
-        at++;
-    } else if (at + 6 == len && (s[at] == '+' || s[at] == '-') && s[at + 3] == ':') {
-        int oh, om;
-        if (!digits(s + at + 1, 2, &oh) || !digits(s + at + 4, 2, &om) || oh > 23 || om > 59) {
-            return false;
-        }
-        offset_s = (oh * 3600 + om * 60) * (s[at] == '-' ? -1 : 1);
-    } else {
+    if (!zone(s + at, len - at, &east_s)) {
         return false;
     }
     if (y == 1 && mo == 1 && d == 1 && h == 0 && mi == 0 && sec == 0 && ns == 0) {
         *ns_out = 0; /* Go's zero time */
         return true;
     }
-    int64_t t = days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec - offset_s;
+    int64_t t = days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec - east_s;
     if (t >= INT64_MAX / NS_PER_S || t <= INT64_MIN / NS_PER_S) {
-        return false; /* before 1678 or after 2261 */
+        t = t < 0 ? INT64_MIN / NS_PER_S + 1 : INT64_MAX / NS_PER_S - 1;
+        ns = 0;
     }
     *ns_out = t * NS_PER_S + ns;
     return true;

@@ -123,7 +123,8 @@ const char *json_in_string(struct json_object *v);
 /* `can not unmarshal "\"foo\""`, as upstream's policies say. */
 MUST_USE enum st json_in_bad_policy(struct json_object *v, struct err *err);
 
-/* RFC 3339 to unix ns. False when it is none or does not fit. */
+/* RFC 3339 to unix ns. What does not fit is the end of what does, in 1677 or 2262: all the same for
+ * a start, a pause or a schedule. False when it is none. */
 bool json_time_parse(const char *s, size_t len, int64_t *ns_out);
 
 #endif

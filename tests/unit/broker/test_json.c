@@ -73,13 +73,24 @@ static void test_times(void **state)
         assert_true(json_time_parse(t, n, &back));
         assert_int_equal(back, rows[i].ns);
     }
-    int64_t ns;
+    int64_t ns, back;
     assert_true(json_time_parse("2020-01-01T02:00:00+02:00", 25, &ns));
     assert_int_equal(ns, 1577836800000000000);
     assert_false(json_time_parse("2020-02-30T00:00:00Z", 20, &ns));
     assert_false(json_time_parse("x", 1, &ns));
     assert_false(json_time_parse("2020-01-01T00:00:00", 19, &ns));
-    assert_false(json_time_parse("9999-01-01T00:00:00Z", 20, &ns));
+    assert_false(json_time_parse("2020-01-01t00:00:00Z", 20, &ns));
+    assert_false(json_time_parse("2020-01-01T00:00:00z", 20, &ns));
+    assert_false(json_time_parse("2020-01-01T00:00:00.Z", 21, &ns));
+    assert_false(json_time_parse("2020-01-01T00:00:00+1:00", 24, &ns));
+    assert_false(json_time_parse("2020-01-01T0:00:0Z", 18, &ns));
+    assert_true(json_time_parse("2020-01-01T0:00:00Z", 19, &ns));
+    assert_true(json_time_parse("2020-01-01T00:00:00,5Z", 22, &back));
+    assert_int_equal(back, ns + NS_PER_S / 2);
+    assert_true(json_time_parse("9999-01-01T00:00:00Z", 20, &ns));
+    assert_int_equal(ns, INT64_MAX / NS_PER_S * NS_PER_S - NS_PER_S);
+    assert_true(json_time_parse("0000-01-01T00:00:00.9Z", 22, &ns));
+    assert_int_equal(ns, INT64_MIN / NS_PER_S * NS_PER_S + NS_PER_S);
 }
 
 static void test_base64(void **state)
