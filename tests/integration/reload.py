@@ -80,11 +80,7 @@ def reload(s, text, expect="Reloaded server configuration"):
     before = len(s.log())
     write("s.conf", text)
     os.kill(s.server_pid(), signal.SIGHUP)
-    end = time.monotonic() + 20
-    while expect not in s.log()[before:]:
-        assert time.monotonic() < end, "no %r in:\n%s" % (expect, s.log()[before:])
-        assert s.proc.poll() is None, s.log()
-        os.sched_yield()
+    s.wait_log(expect, since=before)
     return s.log()[before:]
 
 

@@ -2,8 +2,10 @@
 
 MILLRACE names the binary (default build/bin/millrace). Waiting is reading the log until a line stands in it."""
 import atexit
+import ctypes
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -29,6 +31,30 @@ def scratch(keep=False):
             atexit.register(shutil.rmtree, own, True)
         parent = own
     return tempfile.mkdtemp(prefix="store-", dir=parent)
+
+
+class Growth:
+    """Waits until a file grows, or the process that writes it ends: by inotify, not by asking again and again."""
+
+    IN_MODIFY = 2
+
+    def __init__(self, path, pid):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.file = libc.inotify_init1(os.O_CLOEXEC)
+        if self.file < 0 or libc.inotify_add_watch(self.file, os.fsencode(path), self.IN_MODIFY) < 0:
+            raise OSError(ctypes.get_errno(), "inotify", path)
+        self.process = os.pidfd_open(pid)
+
+    def wait(self, timeout):
+        if self.file in select.select([self.file, self.process], [], [], max(0, timeout))[0]:
+            os.read(self.file, 4096)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.file)
+        os.close(self.process)
 
 
 class Server:
@@ -60,14 +86,17 @@ class Server:
         with open(self.log_path, errors="replace") as f:
             return f.read()
 
-    def wait_log(self, text, timeout=20):
-        end = time.monotonic() + timeout
-        while text not in self.log():
-            if self.proc.poll() is not None and text not in self.log():
+    def wait_log(self, text, timeout=20, since=0):
+        """Waits until the text stands in the log, behind its first `since` characters."""
+        if self.proc.returncode is None:
+            with Growth(self.log_path, self.proc.pid) as growth:
+                end = time.monotonic() + timeout
+                while text not in self.log()[since:] and self.proc.poll() is None and time.monotonic() < end:
+                    growth.wait(end - time.monotonic())
+        if text not in self.log()[since:]:
+            if self.proc.poll() is not None:
                 raise RuntimeError("server exited with %s:\n%s" % (self.proc.returncode, self.log()))
-            if time.monotonic() > end:
-                raise TimeoutError("no %r in the log:\n%s" % (text, self.log()))
-            os.sched_yield()
+            raise TimeoutError("no %r in the log:\n%s" % (text, self.log()))
 
     def server_pid(self):
         """The server's own pid, also below a tracer."""

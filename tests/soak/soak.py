@@ -115,10 +115,11 @@ class Server:
         with open(self.log_path, "wb") as log:
             self.proc = subprocess.Popen([server.binary(), "-c", conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                          start_new_session=True)
-        while "Server is ready" not in self.log():
-            if self.proc.poll() is not None or time.monotonic() - begin > READY_SECONDS:
-                raise actor.Broken("the server did not start: %s\n%s" % (self.proc.poll(), self.log()[-3000:]))
-            time.sleep(0.005)
+        with server.Growth(self.log_path, self.proc.pid) as growth:
+            while "Server is ready" not in self.log():
+                if self.proc.poll() is not None or time.monotonic() - begin > READY_SECONDS:
+                    raise actor.Broken("the server did not start: %s\n%s" % (self.proc.poll(), self.log()[-3000:]))
+                growth.wait(1)
         self.port = int(re.search(r"Listening for client connections on [^ ]*:(\d+)", self.log()).group(1))
         self.http = int(re.search(r"http monitor on [^ ]*:(\d+)", self.log()).group(1))
         return time.monotonic() - begin
