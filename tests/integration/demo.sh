@@ -1,3 +1,4 @@
+#!/bin/sh
 # The main job on real input, small: with nats.js where node is, else with nats.go. The whole of it is `make demo`.
 cd "$(dirname "$0")/../.." || exit 1
 if command -v npm >/dev/null && command -v node >/dev/null; then

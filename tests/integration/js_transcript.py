@@ -15,10 +15,10 @@ import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "js"))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
-import js_transcript_pub  # noqa: E402
-import js_transcript_parity  # noqa: E402
+import scenarios_parity  # noqa: E402
+import scenarios_pub  # noqa: E402
 import natsraw  # noqa: E402
 import server  # noqa: E402
 
@@ -869,7 +869,7 @@ def delivery(r):
     r.api("STREAM.DELETE.R", quiet=True)
 
 
-ALL = [basics, retention, delivery, streams, consumers, publish, pull, acks, push, advisories, unserved] + js_transcript_pub.ALL + js_transcript_parity.ALL
+ALL = [basics, retention, delivery, streams, consumers, publish, pull, acks, push, advisories, unserved] + scenarios_pub.ALL + scenarios_parity.ALL
 
 
 def compare(name, lines):

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Runs the byte scripts of tests/integration/protocol against the built server (MILLRACE), and against a real
 nats-server where NATS_SERVER names one."""
 import os
