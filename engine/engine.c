@@ -218,14 +218,21 @@ static struct store_stream *op_next(struct store *st, const char *account,
                                     struct store_stream *prev)
 {
     struct eng *e = eng_of(st);
-    size_t i = prev != NULL ? name_pos(e, prev->cfg.account, prev->cfg.name) + 1
-                            : name_pos(e, account != NULL ? account : "", "");
+    size_t i;
+    if (prev == NULL) {
+        i = name_pos(e, account != NULL ? account : "", "");
+    } else if (e->walk_at < e->nstreams && e->by_name[e->walk_at] == prev) {
+        i = e->walk_at + 1;
+    } else {
+        i = name_pos(e, prev->cfg.account, prev->cfg.name) + 1;
+    }
     while (account == NULL && i < e->nstreams && stream_is_import(e->by_name[i])) {
         i++;
     }
     if (i >= e->nstreams || (account != NULL && strcmp(e->by_name[i]->cfg.account, account) != 0)) {
         return NULL;
     }
+    e->walk_at = i;
     return e->by_name[i];
 }
 
