@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "broker/opts.h"
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "broker/interest.h"
 
 struct brk_server;

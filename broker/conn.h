@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "broker/account.h"
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "broker/msg.h"
 #include "broker/outbuf.h"
 #include "broker/parser.h"

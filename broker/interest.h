@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "broker/msg.h"
 
 struct brk_account;

@@ -9,7 +9,7 @@
 #define BROKER_JS_INT_H
 
 #include "broker/api_errors.h"
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "broker/internal.h"
 #include "broker/js.h"
 #include "broker/js_config.h"

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "engine/base/base.h"
 
 #define FOLDER "/usr/share/zoneinfo"

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "broker/account.h"
-#include "broker/htab.h"
+#include "engine/base/htab.h"
 #include "broker/loop.h"
 #include "broker/opts.h"
 #include "broker/version.h"

@@ -97,13 +97,31 @@ static void timer_due(void *arg)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* The first place whose consumer's name is not below. */
 static size_t name_place(const struct store_stream *s, const char *name)
 {
-    size_t i = 0;
-    while (i < s->ncons && strcmp(s->cons[i]->cfg.name, name) < 0) {
-        i++;
+    size_t lo = 0, hi = s->ncons;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(s->cons[mid]->cfg.name, name) < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
     }
-    return i;
+    return lo;
+}
+
+struct store_cons *cons_by_name(const struct store_stream *s, const char *name)
+{
+    size_t i = name_place(s, name);
+    return i < s->ncons && strcmp(s->cons[i]->cfg.name, name) == 0 ? s->cons[i] : NULL;
+}
+
+struct store_cons *cons_after(const struct store_stream *s, const struct store_cons *c)
+{
+    size_t i = c != NULL ? name_place(s, c->cfg.name) + 1 : 0;
+    return i < s->ncons ? s->cons[i] : NULL;
 }
 
 static void link_cons(struct store_stream *s, struct store_cons *c)
@@ -129,6 +147,8 @@ struct store_cons *cons_make(struct store_stream *s, uint32_t sub, const struct 
     c->flush_at_ns = c->scan_at_ns = INT64_MAX;
     cons_cfg_copy(&c->cfg, cfg);
     cons_set_filters(c);
+    c->odd = cfg_version > 1; /* perhaps */
+    cons_index_add(c);
     c->timer = eng_timer_create(s->eng, timer_due, c);
     link_cons(s, c);
     if (fresh) {
@@ -156,10 +176,13 @@ void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg, uint32_t cfg
     struct cons_cfg copy;
     cons_cfg_copy(&copy, cfg);
     bool same = cons_same_filters(&c->cfg, &copy);
+    cons_index_remove(c);
     cons_cfg_fini(&c->cfg);
     c->cfg = copy;
     c->cfg_version = cfg_version;
     cons_set_filters(c);
+    c->odd = c->odd || !same;
+    cons_index_add(c);
     if (!same) { /* what was passed over may match now */
         c->next_seq = c->delivered_sseq + 1;
         c->lps.n = c->lps_at = 0;
@@ -199,13 +222,11 @@ void cons_free(struct store_cons *c)
     if (c->reading) {
         stream_read_cancel(s, cons_read_done, c);
     }
-    for (size_t i = 0; i < s->ncons; i++) {
-        if (s->cons[i] == c) {
-            memmove(s->cons + i, s->cons + i + 1, (s->ncons - i - 1) * sizeof *s->cons);
-            s->ncons--;
-            break;
-        }
-    }
+    size_t at = name_place(s, c->cfg.name);
+    ASSERT(at < s->ncons && s->cons[at] == c);
+    memmove(s->cons + at, s->cons + at + 1, (s->ncons - at - 1) * sizeof *s->cons);
+    s->ncons--;
+    cons_index_remove(c);
     pends_fini(&c->pend);
     seqs_fini(&c->lps);
     seqs_fini(&c->queue);
@@ -305,12 +326,15 @@ void cons_recovered(struct store_cons *c)
 
 void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq)
 {
-    (void)from_seq;
     if (!c->running || to_seq <= c->counted_to) {
         return;
     }
     const struct store_stream *s = c->s;
-    uint64_t lo = u64_max(c->counted_to + 1, c->next_seq), n = 0;
+    uint64_t counted = u64_max(c->counted_to, from_seq), n = 0;
+    if (c->npending == 0 && c->lps_resume <= counted) {
+        c->next_seq = u64_max(c->next_seq, counted + 1); /* nothing to walk through there */
+    }
+    uint64_t lo = u64_max(counted + 1, c->next_seq);
     c->counted_to = to_seq;
     if (lo > to_seq) {
         return; /* it starts behind all that */
@@ -447,13 +471,7 @@ bool cons_wants(const struct store_cons *c, uint64_t seq, const struct sidx_entr
 
 static bool wanted(const struct store_stream *s, uint64_t seq)
 {
-    const struct sidx_entry *entry = stream_entry(s, seq);
-    for (size_t i = 0; i < s->ncons; i++) {
-        if (cons_wants(s->cons[i], seq, entry)) {
-            return true;
-        }
-    }
-    return false;
+    return cons_any_wants(s, seq, stream_entry(s, seq));
 }
 
 static bool settled(const struct store_stream *s, uint64_t seq)

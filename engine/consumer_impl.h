@@ -81,6 +81,10 @@ struct store_cons {
     struct sidx_filter *filters; /* owned array; strings borrowed from cfg */
     bool *wild;                  /* owned: filter i has wildcards */
     size_t nfilters;             /* 0 = everything */
+    bool odd;  /* may hold messages that its filters do not match: they were changed once */
+    bool wide; /* consumer_index.c: in the list of those that are always asked, at wide_at */
+    size_t wide_at;
+    uint64_t round; /* of the last removal it was told of */
 
     /* state */
     uint64_t delivered_cseq, delivered_sseq;
@@ -94,7 +98,8 @@ struct store_cons {
     struct cons_pends pend;
     uint64_t nack, nredelivered; /* pending (without exhausted); slots with dcount > 1 */
     uint64_t npending;           /* matching messages not looked at yet */
-    uint64_t counted_to;         /* visible sequence that npending covers */
+    uint64_t counted_to;         /* visible sequence that npending covers; what became visible
+                                    since then does not match */
     struct cons_seqs
         queue; /* redeliveries, oldest first from queue_at; entries are checked when taken */
     size_t queue_at;
@@ -122,6 +127,13 @@ struct store_cons {
     int64_t scan_at_ns;      /* boot; earliest deadline known; INT64_MAX = none */
     struct eng_timer *timer; /* owned */
 };
+
+/* --- consumer_index.c ------------------------------------------------------------------------- */
+/* Around every change of its filters, or of `odd`. */
+void cons_index_add(struct store_cons *c);
+void cons_index_remove(struct store_cons *c);
+/* Whether some consumer is still to get this message, or has it pending. */
+bool cons_any_wants(const struct store_stream *s, uint64_t seq, const struct sidx_entry *entry);
 
 /* --- consumer_pending.c ----------------------------------------------------------------------- */
 void seqs_push(struct cons_seqs *l, uint64_t seq);

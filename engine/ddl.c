@@ -319,12 +319,10 @@ void ddl_cons_create(struct store_stream *s, const struct cons_cfg *cfg, store_c
     if (!usable(e, w)) {
         return;
     }
-    for (size_t i = 0; i < s->ncons; i++) {
-        if (strcmp(cons_op_cfg(s->cons[i])->name, cfg->name) == 0) {
-            err_set(&w->err, ST_EXISTS, 0, "consumer \"%s\" already exists", cfg->name);
-            refuse(e, w, ST_EXISTS);
-            return;
-        }
+    if (cons_by_name(s, cfg->name) != NULL) {
+        err_set(&w->err, ST_EXISTS, 0, "consumer \"%s\" already exists", cfg->name);
+        refuse(e, w, ST_EXISTS);
+        return;
     }
     uint32_t sub = s->next_sub;
     struct cfg_head head = {CFG_KIND_CONSUMER, CFG_OP_CREATE, 1, eng_now_ns(e)};

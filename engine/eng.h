@@ -71,7 +71,7 @@ struct eng {
     struct store_stream *
         *by_name; /* owned array, sorted by (account, name): streams that can be found */
     size_t nstreams, by_name_cap;
-    size_t walk_at; /* in by_name: what stream_next gave last; only a hint */
+    size_t walk_at;               /* in by_name: what stream_next gave last; only a hint */
     struct store_stream **by_gid; /* owned array of owned streams, sorted by gid; dropped ones until
                                      they are tombstones */
     size_t ngids, by_gid_cap;

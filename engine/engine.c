@@ -253,22 +253,12 @@ static void op_set_user(struct store_stream *s, void *user)
 
 static struct store_cons *op_cons_find(struct store_stream *s, const char *name)
 {
-    for (size_t i = 0; i < s->ncons; i++) {
-        if (strcmp(cons_op_cfg(s->cons[i])->name, name) == 0) {
-            return s->cons[i];
-        }
-    }
-    return NULL;
+    return cons_by_name(s, name);
 }
 
 static struct store_cons *op_cons_next(struct store_stream *s, struct store_cons *prev)
 {
-    size_t i = 0;
-    while (prev != NULL && i < s->ncons && s->cons[i] != prev) {
-        i++;
-    }
-    i += prev != NULL;
-    return i < s->ncons ? s->cons[i] : NULL;
+    return cons_after(s, prev);
 }
 
 static void op_usage(struct store *st, const char *account, struct store_usage *out)
@@ -588,6 +578,7 @@ static void defaults(struct eng_opts *o)
         o->block_cache_bytes != 0 ? o->block_cache_bytes : LIM_BLOCK_CACHE_BYTES_DEFAULT;
     o->extent_message_bytes =
         o->extent_message_bytes != 0 ? o->extent_message_bytes : LIM_JOURNAL_LARGE_BYTES;
+    o->few_consumers = o->few_consumers != 0 ? o->few_consumers : 8;
     o->extent_begin_bytes = o->extent_begin_bytes != 0 ? o->extent_begin_bytes : 2 * MIB;
     o->evict_bytes = o->evict_bytes != 0 ? o->evict_bytes : APPEND_EXT_MAX;
     o->clock_hold_ns = o->clock_hold_ns != 0 ? o->clock_hold_ns : 600 * NS_PER_S;

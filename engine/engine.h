@@ -25,9 +25,11 @@ struct eng_opts {
     uint64_t extent_message_bytes; /* a message above this is large; 0 = 64 KiB. For tests */
     uint64_t extent_begin_bytes;   /* of large ones in a group: they are written once, to a segment;
                                       0 = 2 MiB, UINT64_MAX = never */
-    uint64_t segment_bytes;        /* segments are sealed at this size; 0 = 64 MiB */
-    uint64_t compact_bytes_per_s;  /* background compaction reads so much; 0 = 32 MiB,
-                                      UINT64_MAX = no limit */
+    uint32_t few_consumers; /* a stream with fewer asks each of them about every message; 0 = 8. For
+                               tests */
+    uint64_t segment_bytes; /* segments are sealed at this size; 0 = 64 MiB */
+    uint64_t compact_bytes_per_s; /* background compaction reads so much; 0 = 32 MiB,
+                                     UINT64_MAX = no limit */
     /* jsadmin: load and replay in memory and start nothing; no message is written or removed
      * (second copies of STORE and of the catalogue are repaired as at any start). Only lookups,
      * states and eng_check may be called then. */

@@ -60,6 +60,9 @@ void import_cons(struct store_stream *s, const struct snap_cons *k, store_cons_f
         bool fresh = k->next_seq == 0 && k->delivered_cseq == 0;
         w->c = cons_make(s, s->next_sub, &k->cfg, 1,
                          k->created_ns != 0 ? k->created_ns : eng_now_ns(e), fresh);
+        if (!fresh) {
+            cons_distrust(w->c);
+        }
         struct seq_runs none = {0};
         st = fresh ? ST_OK : cons_delta_of(w->c, k, &delta, &delta_len);
         if (st == ST_OK) {

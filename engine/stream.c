@@ -210,11 +210,7 @@ static bool remove_one(struct store_stream *s, uint64_t seq, const struct store_
     }
     const struct sidx_entry *entry = sidx_by_id(s->idx, id);
     if (!s->eng->replaying) {
-        for (size_t i = 0; i < s->ncons; i++) {
-            if (s->cons[i] != except) {
-                cons_on_remove(s->cons[i], seq, entry);
-            }
-        }
+        cons_tell_removed(s, seq, entry, except);
     }
     size_t len;
     const char *subject = sidx_subject(entry, &len);
@@ -280,7 +276,7 @@ void stream_apply_floor(struct store_stream *s, uint64_t first_seq)
     if (s->visible_seq + 1 < s->first_seq && s->msgs == 0) {
         s->visible_seq = s->last_seq;
     }
-    if (!s->eng->replaying) {
+    if (!s->eng->replaying && s->msgs == 0) {
         for (size_t i = 0; i < s->ncons; i++) {
             cons_on_floor(s->cons[i], s->first_seq);
         }
@@ -570,9 +566,7 @@ void stream_set_visible(struct store_stream *s, uint64_t seq)
     }
     uint64_t from = s->visible_seq;
     s->visible_seq = seq;
-    for (size_t i = 0; i < s->ncons; i++) {
-        cons_on_visible(s->cons[i], from, seq);
-    }
+    cons_tell_visible(s, from, seq);
 }
 
 void stream_entry_done(struct store_stream *s, uint64_t ticket, const struct jr_entry *entry)

@@ -83,6 +83,7 @@ struct store_stream {
     /* consumers, sorted by name */
     struct store_cons **cons; /* owned array of owned consumers */
     size_t ncons, cons_cap;
+    struct cons_index *cons_index; /* owned: whom a subject concerns; NULL: there are none */
     uint32_t next_sub;
     uint64_t release_at;       /* interest: messages from here on are still to be looked at for
                                   whether anybody wants them; 0 = none */
@@ -152,10 +153,17 @@ struct store_stream {
 
 /* ---- what consumer.c implements, called by stream.c ------------------------------------------ */
 
-/* Messages (from, to] became visible. Called once per done ticket and stream. */
+/* Messages (from, to] became visible: tells the consumers that want some of them. Called once per
+ * done ticket and stream. */
+void cons_tell_visible(struct store_stream *s, uint64_t from_seq, uint64_t to_seq);
+/* A live message is about to be removed; its index entry still stands. Tells the consumers that
+ * wanted or have it, but `except` (whose own ack removes it). */
+void cons_tell_removed(struct store_stream *s, uint64_t seq, const struct sidx_entry *entry,
+                       const struct store_cons *except);
+/* Whether some consumer's filters match the literal subject. */
+bool cons_any_matches(const struct store_stream *s, const char *subject, size_t len);
+/* The two above for one consumer. */
 void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq);
-/* A live message is about to be removed (any reason but this consumer's own ack); its index entry
- * still stands. */
 void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry *entry);
 /* The floor moved over many messages at once (purge of all, big floors): recompute what was
  * counted. */
@@ -257,6 +265,12 @@ void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg,
 void cons_free(
     struct store_cons *c); /* takes it out of the array; cancels timers and reads; frees */
 struct store_cons *cons_by_sub(struct store_stream *s, uint32_t sub);
+/* NULL: there is none. */
+struct store_cons *cons_by_name(const struct store_stream *s, const char *name);
+/* Its state comes from elsewhere: it may hold messages that its filters do not match. */
+void cons_distrust(struct store_cons *c);
+/* The next one by name; c NULL: the first. NULL: that was the last. */
+struct store_cons *cons_after(const struct store_stream *s, const struct store_cons *c);
 /* Replays a CONS_DELTA body (ST_CORRUPT on nonsense). Removed runs are applied by the caller. */
 MUST_USE enum st cons_apply_delta(struct store_cons *c, const uint8_t *body, size_t len,
                                   struct seq_runs *removed_out);

@@ -352,20 +352,7 @@ static bool plan_limits(struct store_stream *s, const struct store_append *a, bo
 /* An interest stream keeps only what some consumer wants: else the message evicts itself. */
 static bool wanted_by_nobody(const struct store_stream *s, const char *subject, size_t len)
 {
-    if (s->cfg.retention != RETENTION_INTEREST) {
-        return false;
-    }
-    for (size_t i = 0; i < s->ncons; i++) {
-        const struct cons_cfg *c = cons_op_cfg(s->cons[i]);
-        bool match = c->nfilters == 0;
-        for (size_t f = 0; f < c->nfilters && !match; f++) {
-            match = subject_match(subject, len, c->filters[f], strlen(c->filters[f]));
-        }
-        if (match) {
-            return false;
-        }
-    }
-    return true;
+    return s->cfg.retention == RETENTION_INTEREST && !cons_any_matches(s, subject, len);
 }
 
 bool stream_unwanted(struct store_stream *s, const struct sidx_entry *entry)

@@ -142,8 +142,7 @@ void sw_init(struct world *w, uint64_t seed)
     static const uint64_t windows[] = {512 * KIB, MIB, 4 * MIB};
     static const uint64_t tails[] = {0, 4 * KIB, 24 * KIB, 100 * KIB};
     static const uint64_t extents[] = {UINT64_MAX, 1, 600, 4 * KIB}, larges[] = {1, 40, 300, 2000};
-    memset(w, 0, sizeof *w);
-    w->seed = seed;
+    *w = (struct world){.seed = seed};
     w->rnd.state = prng_mix(seed * 2 + 1);
     w->sim = env_sim_create(prng_next(&w->rnd));
     w->next_uid = w->next_id = 1, w->big_max = 70 * 1024;
@@ -162,6 +161,7 @@ void sw_init(struct world *w, uint64_t seed)
         .tail_bytes = tails[prng_mix(seed + 1) % ARRAY_LEN(tails)],
         .extent_begin_bytes = extents[prng_mix(seed + 2) % ARRAY_LEN(extents)],
         .extent_message_bytes = larges[prng_mix(seed + 3) % ARRAY_LEN(larges)],
+        .few_consumers = (uint32_t)(prng_mix(seed + 4) % 2), /* 8, or all by the index */
         .segment_bytes = segments[prng_mix(seed) % ARRAY_LEN(segments)],
         .sync_interval_ns = prng_below(&w->rnd, 3) == 0 ? 100 * NS_PER_MS : 0,
         .evict_bytes = seed % 2 == 0 ? 16 : 0,

@@ -1,8 +1,8 @@
 /* A small intrusive hash table: nodes live in the caller's structs, the table is an array of chains
  * that grows by doubling. No allocation per entry; find, add and remove are O(1) amortised. One
  * thread. */
-#ifndef BROKER_HTAB_H
-#define BROKER_HTAB_H
+#ifndef ENGINE_BASE_HTAB_H
+#define ENGINE_BASE_HTAB_H
 
 #include <stdint.h>
 
