@@ -54,12 +54,18 @@ static void names(struct adv *a, const char *stream, const char *consumer)
     }
 }
 
-static void send(struct js_account *ja, struct adv *a)
+static void send_as_is(struct js_account *ja, struct adv *a)
 {
-    js_domain_put(ja->js, &a->j);
     json_out_end(&a->j);
     js_send(ja, (struct brk_str){a->subject, a->subject_len}, NULL, 0, a->j.buf, a->j.len);
     json_out_fini(&a->j);
+}
+
+/* With the domain at the end, where most have it. */
+static void send(struct js_account *ja, struct adv *a)
+{
+    js_domain_put(ja->js, &a->j);
+    send_as_is(ja, a);
 }
 
 void js_adv_stream(struct js_stream *s, const char *verb, const char *action)
@@ -82,9 +88,10 @@ void js_adv_batch(struct js_stream *s, const char *id, size_t id_len, const char
         return;
     }
     names(&a, s->name, NULL);
+    js_domain_put(s->ja->js, &a.j);
     json_out_strn(&a.j, "batch", id, id_len);
     json_out_str(&a.j, "reason", reason);
-    send(s->ja, &a);
+    send_as_is(s->ja, &a);
 }
 
 void js_adv_consumer(struct js_consumer *c, const char *verb, const char *action)
@@ -165,9 +172,10 @@ void js_adv_pinned(struct js_consumer *c, const char *group, const char *pin, co
     }
     json_out_str(&a.j, "account", c->stream->ja->acc->name);
     names(&a, c->stream->name, c->name);
+    js_domain_put(c->stream->ja->js, &a.j);
     json_out_str(&a.j, "group", group);
     json_out_str(&a.j, pin != NULL ? "pinned_id" : "reason", pin != NULL ? pin : reason);
-    send(c->stream->ja, &a);
+    send_as_is(c->stream->ja, &a);
 }
 
 void js_metric_ack(struct js_consumer *c, uint64_t cseq, uint64_t sseq, uint64_t deliveries,

@@ -99,7 +99,7 @@ static void paused(void *arg, enum st st, struct store_cons *sc, const struct er
         return;
     }
     js_consumer_reload(c);
-    if (js_paused(c) || r->number != 0) {
+    if (r->number != 0) {
         js_adv_pause(c, js_paused(c), c->pause_until_ns);
     }
     struct json_out *j = js_req_begin(r);

@@ -91,6 +91,7 @@ struct store_stream {
     bool release_owed;         /* start-up: such a look was begun, and no record says its end */
     bool release_saved;        /* the catalogue has a row that says so */
     bool quiet_removals;       /* a purge or rollup removes: consumers tell nobody */
+    bool marking;              /* a delete marker is written: what it rolls up has expired */
 
     /* checkpoint bookkeeping (checkpoint.c) */
     uint64_t

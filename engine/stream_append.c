@@ -458,7 +458,7 @@ static enum st write_append(struct store_stream *s, const struct store_append *a
     }
     bool tapped = s->tap != NULL && !ev->unwanted;
     uint64_t before = tapped ? stream_last_of(s, a->subject, a->subject_len) : 0;
-    s->quiet_removals = a->rollup != 0;
+    s->quiet_removals = a->rollup != 0 && !s->marking;
     stream_apply_append(s, m, chunk, msg_off, ev->floor, &ev->runs);
     s->quiet_removals = false;
     for (size_t i = 0; i < s->ncons && a->rollup != 0; i++) {
@@ -563,7 +563,7 @@ static enum st shed(struct store_stream *s, const struct store_append *a, bool u
     if (st != ST_OK) {
         return st;
     }
-    s->quiet_removals = a->rollup != 0;
+    s->quiet_removals = a->rollup != 0 && !s->marking;
     st = stream_remove_logged(s, &most, REASON_PURGE, REC_BATCH_MORE);
     s->quiet_removals = false;
     s->removal_ticket = s->ticket;

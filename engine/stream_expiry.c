@@ -173,7 +173,9 @@ static enum st put_marker(struct store_stream *s, uint64_t seq, const struct sid
                              .hdr_len = (uint32_t)n,
                              .flags = MSG_TTL | MSG_MARKER,
                              .rollup = 1};
+    s->marking = true;
     enum st st = stream_append_own(s, &a);
+    s->marking = false;
     if (st == ST_OK) {
         told(s, 0, NULL, seq);
     }

@@ -109,7 +109,7 @@ def c_gone(r):
     sid = r.c.sub("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>")
     for how, cfg in (("rollup", {}), ("purge", {}), ("purge seq", {}), ("purge filter", {}), ("delete", {}),
                      ("max_msgs", {"max_msgs": 6}), ("max_msgs_per_subject", {"max_msgs_per_subject": 3}),
-                     ("max_age", {"max_age": 600 * MS})):
+                     ("max_age", {"max_age": 600 * MS}), ("marker", {"max_age": S, "allow_msg_ttl": True, "subject_delete_marker_ttl": S})):
         r.make("A", allow_rollup_hdrs=True, **cfg)
         r.cons("A", "c")
         r.publish("a.x", 3)
@@ -125,7 +125,7 @@ def c_gone(r):
             r.publish("a.z", 2)
         elif how == "max_msgs_per_subject":
             r.publish("a.x", 2)
-        elif how == "max_age":
+        elif how in ("max_age", "marker"):
             end = time.monotonic() + 10
             while r.api("STREAM.INFO.A", quiet=True)["state"]["messages"] and time.monotonic() < end:
                 r.c.none(sid, 0.05)
@@ -190,7 +190,7 @@ def c_pause(r):
     sid = r.c.sub("$JS.EVENT.ADVISORY.CONSUMER.>")
     for body in ("", "{}", '{"pause_until":"abc"}', '{"pause_until":5}', '{"foo":1}'):
         r.api("CONSUMER.PAUSE.P.k", body)
-    for until in (iso(3600), iso(-3600), "0001-01-01T00:00:00Z"):
+    for until in (iso(3600), "2040-01-01T00:00:00Z", "2040-01-01T00:00:00Z", iso(-3600), "0001-01-01T00:00:00Z"):
         r.api("CONSUMER.PAUSE.P.k", {"pause_until": until}, quiet=True)
         r.told(sid, "advisory")
     r.api("CONSUMER.PAUSE.P.none", {})

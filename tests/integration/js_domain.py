@@ -111,6 +111,19 @@ def advisories(c):
     check("audit", [(a["subject"], a["server"], a["client"]["server"]) for a in audits],
           [("$JS.API.STREAM.CREATE.E", "s1", "s1"), ("$JS.API.STREAM.DELETE.E", "s1", "s1")])
     c.unsub(sid)
+    ask(c, HUB + "STREAM.CREATE.E", {"name": "E", "subjects": ["E.>"], "allow_atomic": True})
+    ask(c, HUB + "CONSUMER.CREATE.E.p", {"stream_name": "E", "config": {
+        "name": "p", "ack_policy": "explicit", "priority_policy": "pinned_client", "priority_groups": ["g"]}})
+    sid = c.sub("$JS.EVENT.ADVISORY.*.*.E.>")
+    batch = c.sub("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.E")
+    c.request("E.a", b"x")
+    c.request(HUB + "CONSUMER.MSG.NEXT.E.p", b'{"group":"g","batch":1}')
+    c.request("E.a", b"x", hdr={"Nats-Batch-Id": "b", "Nats-Batch-Sequence": "1", "Nats-Batch-Commit": "eob"})
+    for s, want in ((sid, ["account", "stream", "consumer", "domain", "group", "pinned_id"]), (batch, ["stream", "domain", "batch", "reason"])):
+        check("order", list(c.next(s, timeout=2).json())[3:], want)
+    c.unsub(sid)
+    c.unsub(batch)
+    ask(c, HUB + "STREAM.DELETE.E")
 
 
 def others(port):
