@@ -97,13 +97,13 @@ func (g *gen) themeWeight() int {
 
 // stream names one that is there, mostly.
 func (g *gen) stream() string {
-	if g.chance(96) && len(g.streams) > 0 {
-		names := []string{}
-		for _, s := range []string{"S0", "S1", "S2"} {
-			if g.streams[s] != nil {
-				names = append(names, s)
-			}
+	names := []string{}
+	for _, s := range []string{"S0", "S1", "S2"} {
+		if g.streams[s] != nil {
+			names = append(names, s)
 		}
+	}
+	if g.chance(96) && len(names) > 0 {
 		return pick(g, names...)
 	}
 	return pick(g, "S0", "S1", "S2", "NONE")
@@ -249,7 +249,7 @@ func (g *gen) streamFieldRare(name string, cfg obj) {
 			[]obj{{"name": "NONE"}, {"name": "NONE"}}, []obj{{"name": name}}, []obj{}, []obj{{"name": "a.b"}}, nil)
 	case 2:
 		cfg["republish"] = pick[any](g, obj{"src": b + ".>", "dest": "rep.>"}, obj{"src": b + ".a", "dest": "rep.a", "headers_only": true},
-			obj{"dest": "rep.>"}, obj{"src": ">", "dest": b + ".>"}, obj{"src": b + ".*", "dest": "rep.>"}, obj{})
+			obj{"dest": "rep.>"}, obj{"src": ">", "dest": b + ".>"}, obj{"src": b + ".*", "dest": "rep.>"})
 	case 3:
 		cfg["subject_transform"] = pick[any](g, obj{"src": b + ".*", "dest": b + ".x.{{wildcard(1)}}"}, obj{"src": ">", "dest": "tr.>"},
 			obj{"src": b + ".>", "dest": "bad.{{nope(1)}}"}, obj{"src": "", "dest": ""}, obj{"src": "a..b", "dest": "c"})
@@ -669,6 +669,9 @@ func (g *gen) consumerCreate() {
 		cfg["durable_name"] = pick(g, "C9", "a.b", "a/b", "a>")
 	}
 	if g.consumers[s+" "+name] != nil {
+		if g.consumers[s+" "+name]["sourcing"] != nil { // see DIFFERENCES.md
+			return
+		}
 		g.keepFilters(s, name, cfg)
 	}
 	o := obj{"stream_name": s, "config": cfg}
@@ -703,6 +706,9 @@ func (g *gen) keepFilters(s, name string, cfg obj) {
 func (g *gen) consumerUpdate() {
 	s := g.stream()
 	name := g.consumer(s)
+	if g.consumers[s+" "+name]["sourcing"] != nil {
+		return
+	}
 	cfg := obj{}
 	for k, v := range g.consumers[s+" "+name] {
 		cfg[k] = v
@@ -711,6 +717,11 @@ func (g *gen) consumerUpdate() {
 		g.consumerField(s, cfg)
 	}
 	g.keepFilters(s, name, cfg)
+	for _, f := range []string{"filter_subject", "filter_subjects"} { // what it has now must not go later either
+		if v, ok := cfg[f]; ok && g.consumers[s+" "+name] != nil {
+			g.consumers[s+" "+name][f] = v
+		}
+	}
 	if _, ok := cfg["durable_name"]; !ok {
 		cfg["name"] = name
 	}

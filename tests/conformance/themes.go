@@ -31,7 +31,8 @@ func (g *gen) setTheme() {
 		g.streamCreate()
 		return
 	}
-	g.theme = &themes[g.r.IntN(len(themes))]
+	all := append(append([]theme(nil), themes...), clientThemes...)
+	g.theme = &all[g.r.IntN(len(all))]
 	for _, cfg := range g.theme.streams {
 		name := cfg["name"].(string)
 		c := obj{}
