@@ -152,6 +152,7 @@ struct js_consumer {
     struct brk_sub *next_sub; /* owned: CONSUMER.MSG.NEXT */
     struct js_wait *wait_first, *wait_last;
     uint32_t waiting;
+    uint64_t waiting_msgs; /* that they ask for */
     int64_t max_waiting, max_batch, max_bytes;
     int64_t max_expires_ns;
     uint64_t swept_removes; /* the account's unsubscriptions when a full queue was swept, + 1 */

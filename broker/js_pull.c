@@ -40,6 +40,11 @@ static const struct json_schema pull_schema = {"JSApiConsumerGetNextRequest",
  * --------------------------------------------------------------------------------------------
  */
 
+static uint64_t asks_for(const struct js_wait *w)
+{
+    return u64_min((uint64_t)w->n, UINT32_MAX); /* so that no sum overflows */
+}
+
 void js_wait_push(struct js_consumer *c, struct js_wait *w)
 {
     w->next = NULL;
@@ -50,6 +55,7 @@ void js_wait_push(struct js_consumer *c, struct js_wait *w)
     }
     c->wait_last = w;
     c->waiting++;
+    c->waiting_msgs += asks_for(w);
 }
 
 struct js_wait *js_wait_pop(struct js_consumer *c)
@@ -60,6 +66,7 @@ struct js_wait *js_wait_pop(struct js_consumer *c)
         c->wait_last = NULL;
     }
     c->waiting--;
+    c->waiting_msgs -= asks_for(w);
     w->next = NULL;
     return w;
 }
@@ -490,21 +497,45 @@ static void enqueue(struct js_consumer *c, struct brk_str reply, struct pull_bod
     arm_for(c, due_of(w));
 }
 
-/* A full queue is swept, but not again before somebody unsubscribed: a flood of requests beyond
- * max_waiting must not cost the length of the queue each. (What expires leaves by the timer.) */
-static void make_room(struct js_consumer *c)
+/* Not again before somebody unsubscribed: a flood of requests must not cost the length of the queue
+ * each. (What expires leaves by the timer.) */
+static void sweep_once(struct js_consumer *c)
 {
     uint64_t removes = c->stream->ja->acc->interest.removes;
-    if (c->waiting < (uint64_t)c->max_waiting || c->swept_removes == removes + 1) {
-        return;
+    if (c->swept_removes != removes + 1) {
+        c->swept_removes = removes + 1;
+        sweep(c, true);
     }
-    c->swept_removes = removes + 1;
-    sweep(c, true);
+}
+
+/* Why a request that does not wait would have to; NULL: it may get something at once. */
+static const char *must_wait(struct js_consumer *c, const struct pull_body *b)
+{
+    const struct store_ops *ops = c->stream->ja->js->ops;
+    struct cons_state st;
+    ops->cons_state(c->sc, &st);
+    uint64_t there = st.num_pending + st.num_queued;
+    int64_t most = ops->cons_cfg(c->sc)->max_ack_pending;
+    if (there == 0) {
+        bool blocked = most > 0 && st.num_ack_pending >= (uint64_t)most;
+        return b->expires_ns == 0 && blocked ? "404 No Messages" : NULL;
+    }
+    if (c->waiting_msgs > there) {
+        sweep_once(c);
+    }
+    return c->waiting_msgs > there ? "408 Requests Pending" : NULL;
 }
 
 static void accept_request(struct js_consumer *c, struct brk_str reply, struct pull_body *b)
 {
-    make_room(c);
+    const char *why = b->no_wait ? must_wait(c, b) : NULL;
+    if (why != NULL) {
+        js_send_status(c->stream->ja, reply, why, NULL);
+        return;
+    }
+    if (c->waiting >= (uint64_t)c->max_waiting) {
+        sweep_once(c);
+    }
     if (c->waiting >= (uint64_t)c->max_waiting) {
         struct cons_state st;
         c->stream->ja->js->ops->cons_state(c->sc, &st);

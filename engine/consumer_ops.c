@@ -32,6 +32,7 @@ void cons_op_state(struct store_cons *c, struct cons_state *out)
         .num_ack_pending = c->nack,
         .num_redelivered = c->nredelivered,
         .num_pending = c->npending,
+        .num_queued = c->queue.n - c->queue_at,
         .created_ns = c->created_ns,
     };
 }

@@ -161,6 +161,7 @@ struct cons_state {
     uint64_t floor_cseq, floor_sseq;
     int64_t floor_ts_ns;
     uint64_t num_ack_pending, num_redelivered, num_pending;
+    uint64_t num_queued; /* to be delivered again as soon as somebody asks; about so many */
     int64_t created_ns;
 };
 

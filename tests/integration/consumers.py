@@ -493,6 +493,25 @@ def c_limits(r):
         r.api("CONSUMER.DELETE.L.f", quiet=True)
 
 
+def c_must_wait(r):
+    """Requests that do not wait: what they get when others wait, or when max_ack_pending lets nothing through."""
+    r.make("W")
+    ahead = {"none": [], "1": [1], "3": [3], "2+2": [2, 2]}
+    for there in (0, 1, 3, 4):
+        for name, batches in ahead.items():
+            for body in ({"batch": 1}, {"batch": 5}, {"batch": 1, "expires": 3600 * S}):
+                r.c.request("$JS.API.STREAM.PURGE.W", b"")
+                r.publish("w.a", there + 1)  # and one that is pending
+                r.cons("W", "m", max_ack_pending=1, ack_wait=3600 * S)
+                r.c.next(r.ask("W", "m", {"batch": 1}), 5)
+                waiting = [r.ask("W", "m", {"batch": n, "expires": 3600 * S}) for n in batches]
+                r.say(there, "messages, before it", name)
+                r.pull("W", "m", dict(body, no_wait=True), wait=0.1)
+                r.api("CONSUMER.DELETE.W.m", quiet=True)
+                for sid in waiting:
+                    r.c.unsub(sid)
+
+
 def c_update(r):
     """The answer to an update that lets more through shows the numbers before any of it is delivered."""
     r.make("U")
@@ -543,5 +562,5 @@ def wrapped(fn):
 
 if __name__ == "__main__":
     jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits,
-                                     c_update, c_audit)]
+                                     c_must_wait, c_update, c_audit)]
     sys.exit(jt.main())
