@@ -124,15 +124,42 @@ struct store_cons *cons_after(const struct store_stream *s, const struct store_c
     return i < s->ncons ? s->cons[i] : NULL;
 }
 
+/* The first place whose consumer's sub is not below; new ones go to the end. */
+static size_t sub_place(const struct store_stream *s, uint32_t sub)
+{
+    size_t lo = 0, hi = s->ncons;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->by_sub[mid]->sub < sub) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+static void put_at(struct store_cons **v, size_t n, size_t at, struct store_cons *c)
+{
+    memmove(v + at + 1, v + at, (n - at) * sizeof *v);
+    v[at] = c;
+}
+
+static void take_at(struct store_cons **v, size_t n, size_t at, const struct store_cons *c)
+{
+    ASSERT(at < n && v[at] == c);
+    memmove(v + at, v + at + 1, (n - at - 1) * sizeof *v);
+}
+
 static void link_cons(struct store_stream *s, struct store_cons *c)
 {
     if (s->ncons == s->cons_cap) {
         s->cons_cap = s->cons_cap == 0 ? 4 : s->cons_cap * 2;
         s->cons = base_realloc(s->cons, s->cons_cap * sizeof *s->cons);
+        s->by_sub = base_realloc(s->by_sub, s->cons_cap * sizeof *s->by_sub);
     }
-    size_t at = name_place(s, c->cfg.name);
-    memmove(s->cons + at + 1, s->cons + at, (s->ncons - at) * sizeof *s->cons);
-    s->cons[at] = c;
+    put_at(s->cons, s->ncons, name_place(s, c->cfg.name), c);
+    put_at(s->by_sub, s->ncons, sub_place(s, c->sub), c);
     s->ncons++;
 }
 
@@ -222,9 +249,8 @@ void cons_free(struct store_cons *c)
     if (c->reading) {
         stream_read_cancel(s, cons_read_done, c);
     }
-    size_t at = name_place(s, c->cfg.name);
-    ASSERT(at < s->ncons && s->cons[at] == c);
-    memmove(s->cons + at, s->cons + at + 1, (s->ncons - at - 1) * sizeof *s->cons);
+    take_at(s->cons, s->ncons, name_place(s, c->cfg.name), c);
+    take_at(s->by_sub, s->ncons, sub_place(s, c->sub), c);
     s->ncons--;
     cons_index_remove(c);
     pends_fini(&c->pend);
@@ -244,12 +270,8 @@ void cons_free(struct store_cons *c)
 
 struct store_cons *cons_by_sub(struct store_stream *s, uint32_t sub)
 {
-    for (size_t i = 0; i < s->ncons; i++) {
-        if (s->cons[i]->sub == sub) {
-            return s->cons[i];
-        }
-    }
-    return NULL;
+    size_t i = sub_place(s, sub);
+    return i < s->ncons && s->by_sub[i]->sub == sub ? s->by_sub[i] : NULL;
 }
 
 uint32_t cons_sub(const struct store_cons *c)

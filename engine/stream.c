@@ -131,6 +131,7 @@ void stream_free(struct store_stream *s)
     base_free(s->dropped_subs);
     base_free(s->load_tail);
     base_free(s->cons);
+    base_free(s->by_sub);
     if (s->segs != NULL) {
         for (size_t i = 0; i < s->segs->n; i++) {
             seg_view_release(s->segs->v[i]);

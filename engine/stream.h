@@ -81,8 +81,9 @@ struct store_stream {
         *mem_chunk; /* owned reference: where the next message of a memory stream goes */
 
     /* consumers, sorted by name */
-    struct store_cons **cons; /* owned array of owned consumers */
-    size_t ncons, cons_cap;
+    struct store_cons **cons;      /* owned array of owned consumers */
+    struct store_cons **by_sub;    /* owned array: the same, sorted by sub */
+    size_t ncons, cons_cap;        /* of both */
     struct cons_index *cons_index; /* owned: whom a subject concerns; NULL: there are none */
     uint32_t next_sub;
     uint64_t release_at;       /* interest: messages from here on are still to be looked at for

@@ -282,6 +282,7 @@ static void stream_end(void)
     sidx_destroy(s->idx);
     msgmap_fini(&s->map);
     base_free(s->cons);
+    base_free(s->by_sub);
     base_free(s);
     ncalls = 0;
 }
