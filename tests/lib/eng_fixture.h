@@ -5,9 +5,8 @@
 
 #include <stdio.h>
 
-#include "engine/base/env_sim.h"
 #include "engine/eng.h"
-#include "tests/lib/testlib.h"
+#include "tests/lib/small_store.h"
 
 struct ef {
     struct env_sim *sim;
@@ -24,11 +23,6 @@ struct ef_got {
     struct store_append_result append;
     struct ef *f;
 };
-
-static inline void ef_doorbell(void *arg)
-{
-    (void)arg;
-}
 
 static inline void ef_on_stream(void *arg, enum st st, struct store_stream *s,
                                 const struct err *err)
@@ -69,28 +63,13 @@ static inline void ef_on_get(void *arg, enum st st, const struct msg *m)
 
 static inline void ef_open(struct ef *f)
 {
-    struct err err = {0};
-    struct eng_opts o = {.store_dir = "/data",
-                         .max_file_bytes = UINT64_MAX,
-                         .max_mem_bytes = UINT64_MAX,
-                         .doorbell = ef_doorbell,
-                         .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB,
-                         .journal_window_bytes = MIB};
-    TEST_OK(eng_open(env_sim_env(f->sim), &o, &f->store, &err), &err);
+    struct eng_opts o = small_store_opts(MIB);
+    f->store = small_store_open(f->sim, &o);
 }
 
 static inline void ef_spin(struct ef *f)
 {
-    f->store->ops->turn(f->store);
-    for (int i = 0; i < 400; i++) {
-        bool stepped = env_sim_step_one(f->sim);
-        f->store->ops->poll(f->store);
-        if (!stepped) {
-            break;
-        }
-    }
-    f->store->ops->turn(f->store);
+    small_store_spin(f->store, f->sim, 400);
 }
 
 /* A fresh world with the stream S; tweak (may be NULL) changes its config first. */

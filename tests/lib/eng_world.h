@@ -26,18 +26,12 @@ static inline void doorbell(void *arg)
 
 static inline void world_open(struct world *w)
 {
-    struct err err = {0};
-    struct eng_opts o = {.store_dir = "/data",
-                         .max_file_bytes = UINT64_MAX,
-                         .max_mem_bytes = UINT64_MAX,
-                         .doorbell = doorbell,
-                         .doorbell_arg = w,
-                         .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB,
-                         .journal_window_bytes = EW_WINDOW_BYTES,
-                         .segment_bytes = EW_SEGMENT_BYTES,
-                         .compact_bytes_per_s = UINT64_MAX};
-    TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
+    struct eng_opts o = small_store_opts(EW_WINDOW_BYTES);
+    o.doorbell = doorbell;
+    o.doorbell_arg = w;
+    o.segment_bytes = EW_SEGMENT_BYTES;
+    o.compact_bytes_per_s = UINT64_MAX;
+    w->store = small_store_open(w->sim, &o);
 }
 
 static inline void world_init(struct world *w, uint64_t seed)
@@ -50,15 +44,7 @@ static inline void world_init(struct world *w, uint64_t seed)
 
 static inline void spin(struct world *w)
 {
-    w->store->ops->turn(w->store);
-    for (int i = 0; i < 200; i++) {
-        bool stepped = env_sim_step_one(w->sim);
-        w->store->ops->poll(w->store);
-        if (!stepped) {
-            break;
-        }
-    }
-    w->store->ops->turn(w->store);
+    small_store_spin(w->store, w->sim, 200);
 }
 
 static inline void world_fini(struct world *w)
@@ -186,7 +172,5 @@ static inline struct store_stream *reopen(struct world *w, const char *name)
     assert_non_null(s);
     return s;
 }
-
-/* --- tests ------------------------------------------------------------------------------------ */
 
 #endif

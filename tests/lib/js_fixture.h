@@ -3,7 +3,7 @@
 #ifndef TESTS_LIB_JS_FIXTURE_H
 #define TESTS_LIB_JS_FIXTURE_H
 
-#include "tests/lib/testlib.h"
+#include "tests/lib/small_store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,6 @@
 #include "broker/internal.h"
 #include "broker/js.h"
 #include "broker/server.h"
-#include "engine/base/env_sim.h"
 #include "engine/base/log.h"
 #include "engine/eng.h"
 
@@ -56,15 +55,10 @@ static inline void jsf_start(struct jsf *f)
 {
     struct err err = {0};
     assert_int_equal(brk_server_create(&f->opts, f->env, &f->server, &err), ST_OK);
-    struct eng_opts o = {.store_dir = "/data",
-                         .max_file_bytes = UINT64_MAX,
-                         .max_mem_bytes = UINT64_MAX,
-                         .doorbell = jsf_ring,
-                         .doorbell_arg = f,
-                         .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB,
-                         .journal_window_bytes = MIB};
-    TEST_OK(eng_open(env_sim_env(f->sim), &o, &f->store, &err), &err);
+    struct eng_opts o = small_store_opts(MIB);
+    o.doorbell = jsf_ring;
+    o.doorbell_arg = f;
+    f->store = small_store_open(f->sim, &o);
     struct js_deps deps = {.loop = f->server->loop,
                            .store = f->store,
                            .env = env_sim_env(f->sim),
@@ -114,6 +108,14 @@ static inline int jsf_teardown(void **state)
     return 0;
 }
 
+/* One step of the engine's tasks, and a turn of the loop. */
+static inline void jsf_step(struct jsf *f)
+{
+    (void)env_sim_step_one(f->sim);
+    jsf_ring(f);
+    (void)brk_loop_poll(f->server->loop);
+}
+
 static inline const char *jsf_request(struct jsf *f, const char *subject, const char *data)
 {
     struct brk_msg m = {.subject = {subject, strlen(subject)},
@@ -123,9 +125,7 @@ static inline const char *jsf_request(struct jsf *f, const char *subject, const 
     unsigned before = f->n;
     (void)brk_publish(f->server->global, &m);
     for (int i = 0; i < JSF_STEPS_MAX && f->n == before; i++) {
-        (void)env_sim_step_one(f->sim);
-        jsf_ring(f);
-        (void)brk_loop_poll(f->server->loop);
+        jsf_step(f);
     }
     if (f->n != before + 1) {
         fail_msg("%u answers to %s", f->n - before, subject);

@@ -132,9 +132,7 @@ static void too_many(void **state)
     assert_true(refused > 0);
     assert_int_equal(f->n, before + refused);
     for (int i = 0; i < JSF_STEPS_MAX && f->n < before + SENT; i++) {
-        (void)env_sim_step_one(f->sim);
-        jsf_ring(f);
-        (void)brk_loop_poll(f->server->loop);
+        jsf_step(f);
     }
     assert_int_equal(f->n, before + SENT);
     assert_int_equal(f->too_many, refused); /* everybody is told once, and all others are stored */

@@ -30,9 +30,7 @@ static void on_cons(void *arg, enum st st, struct store_cons *s, const struct er
 static void settle(struct jsf *f, struct changed *c)
 {
     for (int i = 0; i < JSF_STEPS_MAX && c->calls == 0; i++) {
-        (void)env_sim_step_one(f->sim);
-        jsf_ring(f);
-        (void)brk_loop_poll(f->server->loop);
+        jsf_step(f);
     }
     assert_int_equal(c->calls, 1);
     assert_int_equal(c->st, ST_OK);

@@ -48,9 +48,7 @@ static void turns(struct jsf *f)
 static void finish(struct jsf *f, unsigned n)
 {
     for (int i = 0; i < JSF_STEPS_MAX && a.n < n; i++) {
-        (void)env_sim_step_one(f->sim);
-        jsf_ring(f);
-        (void)brk_loop_poll(f->server->loop);
+        jsf_step(f);
     }
     assert_int_equal(a.n, n);
 }

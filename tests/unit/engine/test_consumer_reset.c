@@ -1,9 +1,6 @@
 /* Reset of a consumer, who is told of what goes unacknowledged, what is waited for, and the release
  * of an interest stream in steps: through engine/store.h, on the simulated world, with restarts. */
-#include "tests/lib/testlib.h"
-
-#include "engine/base/env_sim.h"
-#include "engine/engine.h"
+#include "tests/lib/small_store.h"
 
 struct world {
     struct env_sim *sim;
@@ -15,22 +12,10 @@ struct world {
     unsigned ndeleted;
 };
 
-static void doorbell(void *arg)
-{
-    (void)arg;
-}
-
 static void open_store(struct world *w)
 {
-    struct err err = {0};
-    struct eng_opts o = {.store_dir = "/data",
-                         .max_file_bytes = UINT64_MAX,
-                         .max_mem_bytes = UINT64_MAX,
-                         .doorbell = doorbell,
-                         .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB,
-                         .journal_window_bytes = 4 * MIB};
-    TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
+    struct eng_opts o = small_store_opts(4 * MIB);
+    w->store = small_store_open(w->sim, &o);
 }
 
 static void spin(struct world *w)

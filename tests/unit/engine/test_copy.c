@@ -1,11 +1,8 @@
 /* Copies of another stream's messages: sequences and times are the origin's, with its gaps, over
  * checkpoints, kills and power losses. */
-#include "tests/lib/testlib.h"
+#include "tests/lib/small_store.h"
 
 #include <stdio.h>
-
-#include "engine/base/env_sim.h"
-#include "engine/engine.h"
 
 #define T0 (1600000000 * NS_PER_S)
 
@@ -15,35 +12,15 @@ struct world {
     int64_t duplicates_ns; /* 0: a mirror */
 };
 
-static void doorbell(void *arg)
-{
-    (void)arg;
-}
-
 static void world_open(struct world *w)
 {
-    struct err err = {0};
-    struct eng_opts o = {.store_dir = "/data",
-                         .max_file_bytes = UINT64_MAX,
-                         .max_mem_bytes = UINT64_MAX,
-                         .doorbell = doorbell,
-                         .journal_file_min_bytes = 64 * KIB,
-                         .journal_file_max_bytes = 256 * KIB,
-                         .journal_window_bytes = MIB};
-    TEST_OK(eng_open(env_sim_env(w->sim), &o, &w->store, &err), &err);
+    struct eng_opts o = small_store_opts(MIB);
+    w->store = small_store_open(w->sim, &o);
 }
 
 static void spin(struct world *w)
 {
-    w->store->ops->turn(w->store);
-    for (int i = 0; i < 200; i++) {
-        bool stepped = env_sim_step_one(w->sim);
-        w->store->ops->poll(w->store);
-        if (!stepped) {
-            break;
-        }
-    }
-    w->store->ops->turn(w->store);
+    small_store_spin(w->store, w->sim, 200);
 }
 
 struct got {
