@@ -157,7 +157,7 @@ static void put(struct snap_buf *b, uint64_t v)
 
 static void put_signed(struct snap_buf *b, int64_t v)
 {
-    put(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
+    put(b, zigzag(v));
 }
 
 void snap_cons_put(struct snap_buf *b, const struct snap_cons *c, int64_t now_ns)
@@ -194,44 +194,22 @@ void snap_cons_put(struct snap_buf *b, const struct snap_cons *c, int64_t now_ns
     }
 }
 
-struct in {
-    const uint8_t *p;
-    size_t left;
-    bool bad;
-};
-
-static uint64_t get(struct in *r)
-{
-    uint64_t v = 0;
-    size_t used = r->bad ? 0 : varint_get(r->p, r->left, &v);
-    r->bad = used == 0;
-    r->p += used;
-    r->left -= used;
-    return v;
-}
-
-static int64_t get_signed(struct in *r)
-{
-    uint64_t z = get(r);
-    return (int64_t)(z >> 1 ^ (~(z & 1) + 1));
-}
-
 static int by_sseq(const void *a, const void *b)
 {
     const struct snap_pend *x = a, *y = b;
     return (x->sseq > y->sseq) - (x->sseq < y->sseq);
 }
 
-static void get_pending(struct in *r, struct snap_cons *c, uint64_t n)
+static void get_pending(struct varint_in *r, struct snap_cons *c, uint64_t n)
 {
-    int64_t base = n > 0 ? get_signed(r) : 0;
+    int64_t base = n > 0 ? unzigzag(varint_next(r)) : 0;
     for (uint64_t i = 0; i < n && !r->bad; i++) {
         struct snap_pend *p = &c->pend[c->npend++];
         int64_t s, ns;
-        p->sseq = c->floor_sseq + get(r);
-        p->cseq = c->floor_cseq + get(r);
+        p->sseq = c->floor_sseq + varint_next(r);
+        p->cseq = c->floor_cseq + varint_next(r);
         p->dcount = 1;
-        bool far = __builtin_sub_overflow(base, get_signed(r), &s) ||
+        bool far = __builtin_sub_overflow(base, unzigzag(varint_next(r)), &s) ||
                    __builtin_mul_overflow(s, NS_PER_S, &ns);
         p->ts_ns = far ? 0 : ns;
     }
@@ -241,12 +219,12 @@ static void get_pending(struct in *r, struct snap_cons *c, uint64_t n)
 }
 
 /* Redelivered but not pending: given up after max_deliver. */
-static void get_redelivered(struct in *r, struct snap_cons *c, uint64_t n)
+static void get_redelivered(struct varint_in *r, struct snap_cons *c, uint64_t n)
 {
     size_t pending = c->npend;
     for (uint64_t i = 0; i < n && !r->bad; i++) {
-        struct snap_pend key = {.sseq = c->floor_sseq + get(r)};
-        uint64_t count = get(r);
+        struct snap_pend key = {.sseq = c->floor_sseq + varint_next(r)};
+        uint64_t count = varint_next(r);
         struct snap_pend *p =
             pending > 0 ? bsearch(&key, c->pend, pending, sizeof key, by_sseq) : NULL;
         if (p == NULL) {
@@ -266,19 +244,19 @@ enum st snap_cons_get(const uint8_t *p, size_t n, struct snap_cons *out)
     if (p[1] != STATE_VERSION) {
         return ST_VERSION;
     }
-    struct in r = {p + 2, n - 2, false};
-    out->floor_cseq = get(&r);
-    out->floor_sseq = get(&r);
-    out->delivered_cseq = get(&r);
-    out->delivered_sseq = get(&r);
-    uint64_t count = get(&r);
+    struct varint_in r = {p + 2, n - 2, false};
+    out->floor_cseq = varint_next(&r);
+    out->floor_sseq = varint_next(&r);
+    out->delivered_cseq = varint_next(&r);
+    out->delivered_sseq = varint_next(&r);
+    uint64_t count = varint_next(&r);
     if (r.bad || count > r.left) {
         return ST_CORRUPT;
     }
     /* Every entry takes a byte at least: what is left bounds both lists. */
     out->pend = base_calloc(r.left + 1, sizeof *out->pend);
     get_pending(&r, out, count);
-    count = get(&r);
+    count = varint_next(&r);
     if (r.bad || count > r.left) {
         return ST_CORRUPT;
     }

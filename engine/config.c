@@ -229,16 +229,6 @@ static void out_str(struct out *o, const char *s)
     out_bytes(o, s, strlen(s));
 }
 
-static uint64_t zigzag(int64_t v)
-{
-    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
-}
-
-static int64_t unzigzag(uint64_t v)
-{
-    return (int64_t)((v >> 1) ^ (0 - (v & 1)));
-}
-
 static void put_value(struct out *o, const void *c, const struct field *f)
 {
     const void *p = at(c, f->off);

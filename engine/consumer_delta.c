@@ -85,15 +85,6 @@ static void put_runs(struct body *b, const struct seq_runs *r)
     b->n += seq_runs_put(p, r);
 }
 
-static uint64_t zigzag(int64_t v)
-{
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
-}
-static int64_t unzigzag(uint64_t z)
-{
-    return (int64_t)(z >> 1 ^ (~(z & 1) + 1));
-}
-
 static void put_position(const struct store_cons *c, struct body *b)
 {
     put(b, c->delivered_cseq);
@@ -387,23 +378,7 @@ void cons_flush(struct store_cons *c)
 
 /* --- decoding --------------------------------------------------------------------------------- */
 
-struct reader {
-    const uint8_t *p;
-    size_t left;
-    bool bad;
-};
-
-static uint64_t get(struct reader *r)
-{
-    uint64_t v = 0;
-    size_t used = r->bad ? 0 : varint_get(r->p, r->left, &v);
-    r->bad = used == 0;
-    r->p += used;
-    r->left -= used;
-    return v;
-}
-
-static void get_runs(struct reader *r, struct seq_runs *out)
+static void get_runs(struct varint_in *r, struct seq_runs *out)
 {
     size_t used = 0;
     if (r->bad || seq_runs_get(r->p, r->left, &used, out) != ST_OK) {
@@ -415,11 +390,11 @@ static void get_runs(struct reader *r, struct seq_runs *out)
 }
 
 /* c NULL: only walks over it. */
-static void get_position(struct reader *r, struct store_cons *c)
+static void get_position(struct varint_in *r, struct store_cons *c)
 {
     uint64_t v[6];
     for (size_t i = 0; i < ARRAY_LEN(v); i++) {
-        v[i] = get(r);
+        v[i] = varint_next(r);
     }
     bool sane = v[2] <= v[0] && v[3] <= v[1] && v[1] < v[4] && v[4] < UINT64_MAX / 2 &&
                 v[5] < UINT64_MAX / 2;
@@ -453,7 +428,7 @@ static void forget_acked(struct store_cons *c, const struct seq_runs *acked)
     }
 }
 
-static void get_pending(struct reader *r, struct store_cons *c)
+static void get_pending(struct varint_in *r, struct store_cons *c)
 {
     if (r->bad || r->left < 8) {
         r->bad = true;
@@ -462,13 +437,14 @@ static void get_pending(struct reader *r, struct store_cons *c)
     int64_t base = (int64_t)get_u64le(r->p);
     r->p += 8;
     r->left -= 8;
-    uint64_t n = get(r), sseq = 0;
+    uint64_t n = varint_next(r), sseq = 0;
     if (r->bad || n > r->left / 5) {
         r->bad = true;
         return;
     }
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t step = get(r), cseq = get(r), dcount = get(r), flags = get(r), deadline = get(r);
+        uint64_t step = varint_next(r), cseq = varint_next(r), dcount = varint_next(r),
+                 flags = varint_next(r), deadline = varint_next(r);
         if (r->bad || step == 0 || sseq > UINT64_MAX / 2 || step > UINT64_MAX / 2 || dcount == 0 ||
             dcount > UINT32_MAX || (flags & ~(uint64_t)PEND_EXHAUSTED) != 0) {
             r->bad = true;
@@ -499,7 +475,7 @@ static enum st decode(struct store_cons *c, const uint8_t *body, size_t len, boo
         return ST_CORRUPT;
     }
     uint8_t parts = body[1];
-    struct reader r = {body + 2, len - 2, false};
+    struct varint_in r = {body + 2, len - 2, false};
     if (parts & PART_POSITION) {
         get_position(&r, c);
         if (c != NULL) {

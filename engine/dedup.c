@@ -222,16 +222,6 @@ void dedup_each(const struct dedup *d, dedup_fn fn, void *arg)
  * sequence and time as zigzag differences to the entry before)
  * ----------------------------------------------------------------------------- */
 
-static uint64_t zigzag(uint64_t now, uint64_t before)
-{
-    int64_t diff = (int64_t)(now - before);
-    return (uint64_t)diff << 1 ^ (uint64_t)(diff >> 63);
-}
-static uint64_t unzigzag(uint64_t z, uint64_t before)
-{
-    return before + (z >> 1 ^ (~(z & 1) + 1));
-}
-
 size_t dedup_encode_bound(const struct dedup *d, size_t last_id_len)
 {
     return 1 + 10 + last_id_len + 10 + (size_t)(d->tail - d->head) * (16 + 10 + 10);
@@ -261,58 +251,51 @@ size_t dedup_encode(const struct dedup *d, uint64_t last_seq, const char *last_i
         put_u64le(p, e->id.lo);
         put_u64le(p + 8, e->id.hi);
         p += 16;
-        p += varint_put(p, zigzag(e->seq, seq));
-        p += varint_put(p, zigzag((uint64_t)e->ts_ns, ts));
+        p += varint_put(p, zigzag((int64_t)(e->seq - seq)));
+        p += varint_put(p, zigzag((int64_t)((uint64_t)e->ts_ns - ts)));
         seq = e->seq;
         ts = (uint64_t)e->ts_ns;
     }
     return (size_t)(p - out);
 }
 
-struct reader {
-    const uint8_t *p, *end;
-    bool bad;
-};
-
-static uint64_t read_varint(struct reader *r)
+static const uint8_t *take(struct varint_in *r, size_t n)
 {
-    uint64_t v = 0;
-    size_t used = r->bad ? 0 : varint_get(r->p, (size_t)(r->end - r->p), &v);
-    r->bad = used == 0;
-    r->p += used;
-    return v;
+    const uint8_t *p = r->p;
+    r->p += n;
+    r->left -= n;
+    return p;
 }
 
-static bool decode(struct dedup *d, struct reader *r)
+static bool decode(struct dedup *d, struct varint_in *r)
 {
-    if (*r->p++ != BLOB_VERSION) {
+    if (*take(r, 1) != BLOB_VERSION) {
         return false;
     }
-    uint64_t id_len = read_varint(r);
-    if (r->bad || id_len > (uint64_t)(r->end - r->p)) {
+    uint64_t id_len = varint_next(r);
+    if (r->bad || id_len > r->left) {
         return false;
     }
-    dedup_set_last_id(d, (const char *)r->p, (size_t)id_len);
-    r->p += id_len;
-    uint64_t n = read_varint(r);
-    if (r->bad || n > (uint64_t)(r->end - r->p) / 18) {
+    dedup_set_last_id(d, (const char *)take(r, (size_t)id_len), (size_t)id_len);
+    uint64_t n = varint_next(r);
+    if (r->bad || n > r->left / 18) {
         return false;
     }
     uint64_t seq = 0, ts = 0;
     for (uint64_t i = 0; i < n; i++) {
-        if ((size_t)(r->end - r->p) < 18) {
+        if (r->left < 18) {
             return false;
         }
-        struct hash128 id = {get_u64le(r->p), get_u64le(r->p + 8)};
-        r->p += 16;
-        seq = unzigzag(read_varint(r), seq);
-        ts = unzigzag(read_varint(r), ts);
+        const uint8_t *p = take(r, 16);
+        struct hash128 id = {get_u64le(p), get_u64le(p + 8)};
+        seq += (uint64_t)unzigzag(varint_next(r));
+        ts += (uint64_t)unzigzag(varint_next(r));
         if (r->bad || seq == 0) {
             return false;
         }
         dedup_add(d, id, seq, (int64_t)ts);
     }
-    return r->p == r->end;
+    return r->left == 0;
 }
 
 enum st dedup_decode(struct dedup *d, const uint8_t *in, size_t len, struct err *err)
@@ -321,7 +304,7 @@ enum st dedup_decode(struct dedup *d, const uint8_t *in, size_t len, struct err 
     if (len == 0) {
         return ST_OK;
     }
-    struct reader r = {.p = in, .end = in + len};
+    struct varint_in r = {in, len, false};
     if (!decode(d, &r)) {
         dedup_clear(d);
         return err_set(err, ST_CORRUPT, 0, "message ids: bad blob at byte %zu", (size_t)(r.p - in));

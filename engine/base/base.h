@@ -134,6 +134,30 @@ static inline uint64_t align_up(uint64_t v, uint64_t to)
  * the input is short or longer than 10 bytes. */
 size_t varint_put(uint8_t *out, uint64_t v);
 size_t varint_get(const uint8_t *in, size_t len, uint64_t *v_out);
+/* Signed values as unsigned ones that stay small: 0, -1, 1, -2 are 0, 1, 2, 3. */
+static inline uint64_t zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+}
+static inline int64_t unzigzag(uint64_t z)
+{
+    return (int64_t)(z >> 1 ^ (~(z & 1) + 1));
+}
+/* Reading one after the other; what is short or no varint makes it bad, and all that follows 0. */
+struct varint_in {
+    const uint8_t *p; /* borrowed */
+    size_t left;
+    bool bad;
+};
+static inline uint64_t varint_next(struct varint_in *r)
+{
+    uint64_t v = 0;
+    size_t used = r->bad ? 0 : varint_get(r->p, r->left, &v);
+    r->bad = used == 0;
+    r->p += used;
+    r->left -= used;
+    return v;
+}
 
 /* CRC-32C with a seed; crc32c(crc32c(s, a), b) == crc32c(s, a then b). Any thread. */
 uint32_t crc32c(uint32_t seed, const void *data, size_t len);

@@ -12,9 +12,9 @@ static void varint(struct snap_buf *b, uint64_t v)
 {
     b->n += varint_put(snap_room(b, 10), v);
 }
-static void zigzag(struct snap_buf *b, int64_t v)
+static void put_zigzag(struct snap_buf *b, int64_t v)
 {
-    varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
+    varint(b, zigzag(v));
 }
 static void head(struct snap_buf *b, uint64_t floor_seq, uint64_t pending)
 {
@@ -94,10 +94,10 @@ static void state_far_times(void **state)
         struct snap_buf b = {0};
         struct snap_cons out;
         head(&b, 0, 1);
-        zigzag(&b, rows[i].base);
+        put_zigzag(&b, rows[i].base);
         varint(&b, 1);
         varint(&b, 1);
-        zigzag(&b, rows[i].before);
+        put_zigzag(&b, rows[i].before);
         varint(&b, 0);
         TEST_ST(get(&b, &out), ST_OK);
         assert_int_equal(out.npend, 1);
@@ -114,11 +114,11 @@ static void state_senseless(void **state)
     struct snap_buf b = {0};
     struct snap_cons out;
     head(&b, 0, 2);
-    zigzag(&b, 0);
+    put_zigzag(&b, 0);
     for (int i = 0; i < 2; i++) {
         varint(&b, 1);
         varint(&b, 1);
-        zigzag(&b, 0);
+        put_zigzag(&b, 0);
     }
     varint(&b, 0);
     TEST_ST(get(&b, &out), ST_CORRUPT);
