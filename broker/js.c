@@ -205,6 +205,17 @@ void js_enable_account(struct js *js, struct brk_account *acc)
     }
 }
 
+static void going_off(struct js_account *ja, bool is)
+{
+    ASSERT(ja->going_off != is);
+    ja->going_off = is;
+    if (is) {
+        ja->js->going_off++;
+    } else {
+        ja->js->going_off--;
+    }
+}
+
 /* Waiting requests are told nothing, as at nats-server. */
 static void put_streams_away(struct js_account *ja)
 {
@@ -220,12 +231,12 @@ static void put_streams_away(struct js_account *ja)
     brk_isub_destroy(ja->fc_sub);
     ja->ack_sub = NULL;
     ja->fc_sub = NULL;
-    ja->going_off = false;
+    going_off(ja, false);
 }
 
 void js_accounts_settle(struct js *js)
 {
-    for (struct js_account *ja = js->accounts; ja != NULL; ja = ja->next) {
+    for (struct js_account *ja = js->accounts; ja != NULL && js->going_off > 0; ja = ja->next) {
         if (ja->going_off && ja->api_inflight == 0 && ja->changing == 0) {
             put_streams_away(ja);
         }
@@ -236,11 +247,11 @@ static void switch_account(struct js_account *ja, bool on)
 {
     if (!on) {
         ja->disabled = true;
-        ja->going_off = true;
+        going_off(ja, true);
         brk_slice_kick(ja->js->api_slice);
     } else if (ja->going_off) {
         ja->disabled = false;
-        ja->going_off = false;
+        going_off(ja, false);
     } else {
         js_enable_account(ja->js, ja->acc);
     }

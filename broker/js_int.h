@@ -249,6 +249,7 @@ struct js {
     struct js_snapshot *snapshots; /* owned */
     struct js_restore *restores;   /* owned */
     uint32_t snapshots_count, restores_count;
+    uint32_t going_off; /* accounts whose JetStream is being switched off */
     struct js_held *held_first, *held_last;
     size_t held_msgs, held_bytes;
     uint32_t batch_count; /* open atomic batches */
