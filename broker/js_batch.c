@@ -455,6 +455,9 @@ bool js_batch_publish(struct js_stream *s, const struct brk_msg *m, const struct
                                   : API_REQUIRED_API_LEVEL);
     }
     bool gap = b != NULL && seq != b->n + 1; /* told before the size, as upstream does */
+    if (b == NULL && seq == 0 && commits == 2) {
+        seq = UINT64_MAX; /* the one before it; upstream's wraps */
+    }
     if (!gap && seq > LIM_BATCH_MSGS_MAX + (commits == 2)) {
         return refuse_large(s, b, m->reply, "1000");
     }

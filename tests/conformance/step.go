@@ -409,6 +409,9 @@ func (w *world) do(st step) (diffs []diff, diverged bool) {
 		w.cut = true
 		w.purged = w.purged || strings.Contains(strings.ToLower(st.body), "filter")
 	}
+	if strings.Contains(st.hdr, "\r\nNats-Rollup: ") || strings.Contains(st.hdr, "\r\nNats-Schedule: ") { // purges its subject
+		w.purged = true
+	}
 	diffs, diverged = w.once(st)
 	for _, ms := range []int{20, 80, 300} {
 		if len(diffs) == 0 || !st.settles() || w.listed(diffs) {

@@ -178,6 +178,7 @@ def atomic(r):
     batch(r, "lw", 2, commit="x", Nats_Required_Api_Level="99")
     for seq in (0, 2, 1001):
         batch(r, "lx", seq, commit="x", Nats_Required_Api_Level="99")
+        batch(r, "ly", seq, commit="eob")
     for seq in (3, 4, 6):
         stored(r, "B", seq)
     r.drain(adv, 0.3)
