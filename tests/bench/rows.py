@@ -283,6 +283,54 @@ def creation(messages, one_in):
     return run
 
 
+def pipelined(r, n, request, waiting=64):
+    """Seconds for n API requests with so many in flight on one connection."""
+    inbox, sid = r.new_inbox()
+    sent = 0
+    began = time.monotonic()
+    for answered in range(n):
+        while sent < n and sent - answered < waiting:
+            r.pub("$JS.API." + request(sent)[0], request(sent)[1], reply=inbox)
+            sent += 1
+        m = r.next(sid, 60)
+        if b'"error"' in m.data:
+            raise RuntimeError(m.data[:300])
+    return time.monotonic() - began
+
+
+def watcher(i, deliver):
+    """A client's watch of one key, as kv.Watch makes it."""
+    name, key = "w%d" % i, "$KV.BENCHKV.%d" % i
+    return "CONSUMER.CREATE.KV_BENCHKV.%s.%s" % (name, key), json.dumps({"stream_name": "KV_BENCHKV", "config": {
+        "name": name, "deliver_subject": "%s.%d" % (deliver, i), "deliver_policy": "last_per_subject", "ack_policy": "none",
+        "filter_subject": key, "max_deliver": 1, "mem_storage": True, "inactive_threshold": 300000000000}}).encode()
+
+
+def watches(n):
+    """Watchers made, and taken away again, 64 requests in flight."""
+    def run(c):
+        bucket(c)
+        with natsraw.Conn(port=c.port, timeout=60) as r:
+            r.sub("watch.>")
+            c.mark()
+            took = pipelined(r, c.n(n), lambda i: watcher(i, "watch"))
+            took += pipelined(r, c.n(n), lambda i: ("CONSUMER.DELETE.KV_BENCHKV.w%d" % i, b""))
+        return {"msgs": 2 * c.n(n), "msgs_per_s": 2 * c.n(n) / took, "load_core": 0}
+    return run
+
+
+def watched(messages, watchers):
+    """Puts into a bucket with so many watchers, one key each: what they cost the puts that concern few of them."""
+    def run(c):
+        bucket(c)
+        with natsraw.Conn(port=c.port, timeout=60) as r:
+            r.sub("watch.>")
+            pipelined(r, watchers, lambda i: watcher(i, "watch"))
+            c.mark()
+            return c.load("async", conns=4, msgs=c.n(messages), size=128, subject="$KV.BENCHKV", subjects=20 * watchers)
+    return run
+
+
 def limited(messages, subjects):
     """Publishes under max_msgs_per_subject=1; `share`: of the rate the same server has without the limit."""
     def run(c):
@@ -348,6 +396,8 @@ def reading_rows():
         Row("KV get, 128 B, 1 client", kv_get(1, 50000, 100000), goal=1.5),
         Row("KV get, 128 B, 16 clients", kv_get(16, 400000, 100000), goal=1.5),
         Row("KV get, 128 B, 16 clients, 1,000,000 keys", kv_get(16, 400000, 1000000), large=True, goal=1.5),
+        Row("KV watchers made and deleted, 64 in flight", watches(5000)),
+        Row("KV put async, 5,000 watchers of a key each", watched(200000, 5000), LAZY),
         Row("publish, 1 message a subject of 100,000", limited(1000000, 100000), LAZY),
         Row("KV keys of 1,000,000, restarted", kv_watch(1000000, True, True), large=True, goal=2.0, memory=0.5),
         Row("KV keys of 1,000,000, load counted", kv_watch(1000000, True, False), large=True, goal=2.0, memory=0.5),
