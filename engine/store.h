@@ -109,17 +109,18 @@ struct cons_cfg {
     size_t nbackoff;
     char **filters; /* owned; none = everything */
     size_t nfilters;
-    bool single_filter;      /* given as filter_subject, not filter_subjects */
-    int64_t max_ack_pending; /* -1 = no limit */
-    int64_t max_waiting;     /* pull */
-    int64_t max_batch, max_bytes;
-    int64_t max_expires_ns;
-    char *deliver_subject; /* owned; NULL = pull */
-    char *deliver_group;   /* owned or NULL */
+    bool single_filter;           /* given as filter_subject, not filter_subjects */
+    int64_t max_ack_pending;      /* -1 = no limit */
+    int64_t max_waiting;          /* pull */
+    int64_t max_batch, max_bytes; /* of one pull request; 0 = no limit */
+    int64_t max_expires_ns;       /* likewise */
+    char *deliver_subject;        /* owned; NULL = pull */
+    char *deliver_group;          /* owned or NULL */
     bool flow_control, headers_only, mem_storage, direct;
-    int64_t heartbeat_ns, inactive_threshold_ns;
-    uint64_t rate_limit_bps;
-    char *sample_freq; /* owned or NULL */
+    int64_t heartbeat_ns;          /* 0 = none */
+    int64_t inactive_threshold_ns; /* gone after that long without anybody; 0 = stays */
+    uint64_t rate_limit_bps;       /* bits a second; 0 = no limit */
+    char *sample_freq;             /* owned or NULL: of 100 acks, how many are told of */
     uint32_t replicas;
     struct store_kv *metadata; /* owned */
     size_t nmetadata;
@@ -264,8 +265,8 @@ struct store_get {
     uint32_t subject_len;
     int64_t since_ns; /* GET_NEXT_BY_SUBJ: only messages stored at this time or later; 0 = any */
 };
-/* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk),
- * ST_POISONED. */
+/* ST_OK with m (borrowed during the callback), ST_NOTFOUND, ST_CORRUPT (damaged on disk), ST_CLOSED
+ * (the stream was deleted meanwhile), ST_POISONED. */
 typedef void (*store_get_fn)(void *arg, enum st st, const struct msg *m);
 /* last_seq: of the message before it on the same subject, 0: none. m: borrowed during the call. */
 typedef void (*store_tap_fn)(void *arg, const struct msg *m, uint64_t last_seq);
@@ -332,9 +333,13 @@ struct store_usage {
 };
 
 struct store_ops {
-    /* streams. create/update copy cfg. Name and account are unique together: ST_EXISTS. ST_NOSPACE,
-     * ST_POISONED. The broker has validated the config; the engine refuses what it does not serve
-     * (ST_UNSUPPORTED with text). */
+    /* Every operation with a callback may end with ST_POISONED: a journal write failed, the outcome
+     * is not known until a restart. When the store closes, callbacks under way are not called.
+     *
+     * streams. create/update copy cfg. Name and account are unique together: ST_EXISTS. ST_NOSPACE.
+     * The broker has validated the config; the engine refuses what it does not serve
+     * (ST_UNSUPPORTED with text). update: ST_INVALID where name, account or storage differ. delete:
+     * with all consumers; the handles end with the call. */
     void (*stream_create)(struct store *, const struct stream_cfg *, store_stream_fn, void *arg);
     void (*stream_update)(struct store *, struct store_stream *, const struct stream_cfg *,
                           store_stream_fn, void *arg);
@@ -344,6 +349,7 @@ struct store_ops {
      * NULL = all. */
     struct store_stream *(*stream_next)(struct store *, const char *account,
                                         struct store_stream *prev);
+    /* Borrowed until the stream is updated or deleted. */
     const struct stream_cfg *(*stream_cfg)(struct store_stream *);
     void (*stream_state)(struct store_stream *, struct stream_state *out);
     /* Calls fn when everything the stream's state rests on is durable. */
@@ -403,11 +409,12 @@ struct store_ops {
      * disk, ask again after the next poll. Nothing of it may leave before a barrier. */
     enum st (*last_msg)(struct store_stream *, const char *subject, uint32_t subject_len,
                         struct msg *m_out);
-    void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn,
-                       void *arg); /* ST_NOTFOUND */
+    /* ST_NOTFOUND. secure: its bytes also go from the files, soon after (engine/FORMAT.md). */
+    void (*msg_delete)(struct store_stream *, uint64_t seq, bool secure, store_done_fn, void *arg);
     void (*purge)(struct store_stream *, const struct store_purge *, store_done_fn, void *arg);
 
-    /* consumers */
+    /* consumers. create/update copy cfg; ST_EXISTS. A cfg is borrowed until the consumer is updated
+     * or deleted. */
     void (*cons_create)(struct store_stream *, const struct cons_cfg *, store_cons_fn, void *arg);
     void (*cons_update)(struct store_cons *, const struct cons_cfg *, store_cons_fn, void *arg);
     void (*cons_delete)(struct store_cons *, store_done_fn, void *arg);

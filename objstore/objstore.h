@@ -154,7 +154,9 @@ struct obj_put_events {
      * handle is gone after it. */
     obj_info_fn done;
 };
-/* Begins an object. An older one of that name stays whole until the new one is. */
+/* Begins an object. An older one of that name stays whole until the new one is. ST_INVALID (name,
+ * texts, chunk size), ST_NOMEM; later ST_TOOBIG, ST_DENIED (sealed), ST_FULL (the bucket's limit),
+ * ST_NOSPACE, ST_POISONED. */
 MUST_USE enum st obj_put_open(struct obj_bucket *b, const struct obj_meta *meta,
                               const struct obj_put_events *ev, struct obj_put **put_out,
                               struct err *err);
@@ -188,6 +190,8 @@ struct obj_get_events {
      * gone after it. */
     store_done_fn done;
 };
+/* Begins to read an object, or what a link leads to. ST_INVALID (name, range); the rest comes
+ * through done. */
 MUST_USE enum st obj_get_open(struct obj_bucket *b, const char *name,
                               const struct obj_get_opts *opts, const struct obj_get_events *ev,
                               struct obj_get **get_out, struct err *err);
