@@ -630,7 +630,6 @@ static void adopt_inst(struct world *w, struct sw_inst *in)
         struct sw_cons *sc = cons_of(in, in->h->cons[i]);
         ASSERT(sc != NULL);
         sc->h = in->h->cons[i];
-        sc->made_op = 0;
         adopt_cons(md_cons(&in->md, sc->uid), sc->h);
         sc->delivered_max = sc->h->delivered_cseq;
         if (in->memory) {

@@ -1,8 +1,7 @@
-#include "tests/sim/sim_world.h"
+#include "tests/sim/sim_call.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "engine/base/subject.h"
 #include "engine/eng.h"
@@ -25,24 +24,7 @@ uint64_t sw_op(const struct world *w)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-enum call_kind { CALL_EVENT, CALL_APPEND, CALL_ACK, CALL_GET, CALL_PLAIN };
-
-/* Answers carry one of these. Calls of a dead process are forgotten with it. */
-struct sw_call {
-    struct sw_call *next, **link;
-    struct world *w;
-    struct sw_inst *in;
-    enum call_kind kind;
-    size_t ev;        /* event index, SIZE_MAX = none */
-    size_t ack, cons; /* indices */
-    enum append_verdict verdict;
-    uint64_t value;
-    enum st want;
-    struct md_msg msg;
-    bool is_cons; /* create: the consumer's handle comes */
-};
-
-static struct sw_call *call_make(struct world *w, struct sw_inst *in, enum call_kind kind)
+struct sw_call *sw_call_make(struct world *w, struct sw_inst *in, enum call_kind kind)
 {
     struct sw_call *c = base_calloc(1, sizeof *c);
     c->w = w;
@@ -59,7 +41,7 @@ static struct sw_call *call_make(struct world *w, struct sw_inst *in, enum call_
     return c;
 }
 
-static void call_free(struct sw_call *c)
+void sw_call_free(struct sw_call *c)
 {
     *c->link = c->next;
     if (c->next != NULL) {
@@ -89,43 +71,11 @@ struct md_event *sw_event(struct world *w, struct sw_inst *in, enum md_kind kind
     return e;
 }
 
-static void ack_event(struct world *w, struct sw_inst *in, size_t ev)
+void sw_ack_event(struct world *w, struct sw_inst *in, size_t ev)
 {
     if (ev != SIZE_MAX) {
         ASSERT(ev < in->nev);
         in->ev[ev].acked_op = in->ev[ev].acked_op < sw_op(w) ? in->ev[ev].acked_op : sw_op(w);
-    }
-}
-
-/* Work queue, interest: acks take effect on the stream when the delta is written, as the turn ends.
- */
-static void flush_consumed(struct world *w, struct sw_inst *in, struct md_cons *c,
-                           struct sw_cons *sc)
-{
-    (void)sc;
-    if (c->nconsumed == 0) {
-        return;
-    }
-    uint64_t *seqs;
-    size_t n = md_take_consumed(&in->md, c, &seqs);
-    if (n == 0) {
-        base_free(seqs);
-        return;
-    }
-    struct md_event *e = sw_event(w, in, EV_REMOVE);
-    e->seqs = seqs;
-    e->nseqs = n;
-    e->cons_uid = c->uid;
-    md_apply(&in->md, e);
-}
-
-static void flush_all_consumed(struct world *w)
-{
-    for (size_t i = 0; i < w->ninst; i++) {
-        struct sw_inst *in = w->inst[i];
-        for (size_t k = 0; in->h != NULL && k < in->md.ncons; k++) {
-            flush_consumed(w, in, in->md.cons[k], NULL);
-        }
     }
 }
 
@@ -210,7 +160,7 @@ bool sw_open(struct world *w)
 static void forget_calls(struct world *w)
 {
     while (w->calls != NULL) {
-        call_free(w->calls);
+        sw_call_free(w->calls);
     }
     for (size_t i = 0; i < w->ninst; i++) {
         w->inst[i]->h = NULL;
@@ -230,7 +180,7 @@ void sw_abandon(struct world *w)
 void sw_close(struct world *w)
 {
     w->stopping = true;
-    flush_all_consumed(w);
+    sw_flush_all_consumed(w);
     eng_close(w->store);
     w->store = NULL;
     w->stopping = false;
@@ -239,11 +189,11 @@ void sw_close(struct world *w)
 
 void sw_run(struct world *w, unsigned n)
 {
-    flush_all_consumed(w);
+    sw_flush_all_consumed(w);
     w->store->ops->turn(w->store);
     for (unsigned i = 0; i < n; i++) {
         bool stepped = env_sim_step_one(w->sim);
-        flush_all_consumed(w);
+        sw_flush_all_consumed(w);
         w->store->ops->poll(w->store);
         if (!stepped) {
             break;
@@ -264,7 +214,7 @@ static void scan_all(struct world *w)
 /* From deadline to deadline, as a loop does it. */
 void sw_advance(struct world *w, int64_t ns)
 {
-    flush_all_consumed(w);
+    sw_flush_all_consumed(w);
     w->store->ops->turn(w->store);
     int64_t now = env_boot_ns(env_sim_env(w->sim)), end = now + ns;
     for (int i = 0; i < 2000 && !w->failed; i++) {
@@ -316,7 +266,7 @@ void sw_settle(struct world *w)
 struct sw_call *sw_call_append(struct world *w, struct sw_inst *in, enum append_verdict verdict,
                                uint64_t value)
 {
-    struct sw_call *c = call_make(w, in, CALL_APPEND);
+    struct sw_call *c = sw_call_make(w, in, CALL_APPEND);
     c->verdict = verdict;
     c->value = value;
     return c;
@@ -326,11 +276,6 @@ void sw_call_stored(struct sw_call *c, size_t ev, uint64_t seq)
 {
     c->ev = ev;
     c->value = seq;
-}
-
-void sw_call_free(struct sw_call *c)
-{
-    call_free(c);
 }
 
 void sw_on_append(void *arg, const struct store_append_result *r)
@@ -354,7 +299,7 @@ void sw_on_append(void *arg, const struct store_append_result *r)
                     (unsigned long long)r->seq, (unsigned long long)c->value);
         }
         if (r->verdict == APPEND_STORED) {
-            ack_event(w, c->in, c->ev);
+            sw_ack_event(w, c->in, c->ev);
             w->acked++;
         }
     } else if ((r->verdict == APPEND_WRONG_LAST_SEQ || r->verdict == APPEND_WRONG_LAST_SUBJ_SEQ) &&
@@ -362,7 +307,7 @@ void sw_on_append(void *arg, const struct store_append_result *r)
         sw_fail(w, "publish to i%u: actual %llu, the model says %llu", c->in->uid,
                 (unsigned long long)r->actual, (unsigned long long)c->value);
     }
-    call_free(c);
+    sw_call_free(c);
 }
 
 static void on_stream(void *arg, enum st st, struct store_stream *s, const struct err *err)
@@ -372,35 +317,19 @@ static void on_stream(void *arg, enum st st, struct store_stream *s, const struc
         if (s != c->in->h && !c->in->dropped) {
             sw_fail(c->w, "stream i%u: another handle", c->in->uid);
         }
-        ack_event(c->w, c->in, c->ev);
+        sw_ack_event(c->w, c->in, c->ev);
     } else if (!sw_excused(c->w)) {
         sw_fail(c->w, "stream i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "", st_text(st));
     }
-    call_free(c);
+    sw_call_free(c);
 }
 
-static void on_cons(void *arg, enum st st, struct store_cons *h, const struct err *err)
-{
-    struct sw_call *c = arg;
-    (void)h;
-    if (st == ST_OK) {
-        ack_event(c->w, c->in, c->ev);
-        if (c->is_cons) {
-            c->in->cons[c->cons].made_op = sw_op(c->w);
-        }
-    } else if (!sw_excused(c->w)) {
-        sw_fail(c->w, "consumer of i%u: %s (%s)", c->in->uid, err != NULL ? err->msg : "",
-                st_text(st));
-    }
-    call_free(c);
-}
-
-static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
+void sw_on_done(void *arg, enum st st, uint64_t n, const struct err *err)
 {
     struct sw_call *c = arg;
     struct world *w = c->w;
     if (st == ST_OK && c->want == ST_OK) {
-        ack_event(w, c->in, c->ev);
+        sw_ack_event(w, c->in, c->ev);
         if (c->kind == CALL_ACK) {
             c->in->cons[c->cons].acks[c->ack].confirmed_op = sw_op(w);
         }
@@ -416,7 +345,7 @@ static void on_done(void *arg, enum st st, uint64_t n, const struct err *err)
                 c->in != NULL ? c->in->uid : 0, err != NULL ? err->msg : "", st_text(st),
                 st_text(c->want));
     }
-    call_free(c);
+    sw_call_free(c);
 }
 
 bool sw_same_msg(const struct md_msg *want, const struct msg *got, char *why, size_t why_len)
@@ -459,7 +388,7 @@ static void on_get(void *arg, enum st st, const struct msg *m)
     } else if (st == ST_OK && c->want == ST_OK && !sw_same_msg(&c->msg, m, why, sizeof why)) {
         sw_fail(c->w, "get from i%u: %s", c->in->uid, why);
     }
-    call_free(c);
+    sw_call_free(c);
 }
 
 /* --- streams ---------------------------------------------------------------------------------- */
@@ -539,7 +468,7 @@ void sw_stream_create(struct world *w, uint32_t slot, const struct stream_cfg *g
     md_init(&in->md);
     w->inst = base_realloc(w->inst, (w->ninst + 1) * sizeof(struct sw_inst *));
     w->inst[w->ninst++] = in;
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    struct sw_call *c = sw_call_make(w, in, CALL_EVENT);
     c->ev = in->nev;
     w->store->ops->stream_create(w->store, cfg, on_stream, c);
     in->h = w->store->ops->stream_find(w->store, "$G", name);
@@ -581,7 +510,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
     bool to_interest = sw_draw_interest(w, cfg);
     in->version++;
     describe(cfg, in);
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    struct sw_call *c = sw_call_make(w, in, CALL_EVENT);
     c->ev = in->nev;
     w->store->ops->stream_update(w->store, in->h, cfg, on_stream, c);
     struct md_event *e = sw_event(w, in, EV_UPDATE);
@@ -597,7 +526,7 @@ void sw_stream_update(struct world *w, struct sw_inst *in)
 
 void sw_stream_delete(struct world *w, struct sw_inst *in)
 {
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    struct sw_call *c = sw_call_make(w, in, CALL_EVENT);
     c->ev = in->nev;
     c->value = SW_NEVER;
     struct store_stream *h = in->h;
@@ -608,7 +537,7 @@ void sw_stream_delete(struct world *w, struct sw_inst *in)
     }
     struct md_event *e = sw_event(w, in, EV_DROP);
     e->sync = true;
-    w->store->ops->stream_delete(w->store, h, on_done, c);
+    w->store->ops->stream_delete(w->store, h, sw_on_done, c);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -662,7 +591,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
     a.rollup = prng_below(r, 40) == 0 ? (uint8_t)(1 + prng_below(r, 2)) : 0;
     sw_widen(md, &m, &a);
     uint32_t fired = md->cfg.allow_msg_schedules ? sw_schedule_or_fire(w, in, &a, &m) : 0;
-    struct sw_call *c = call_make(w, in, CALL_APPEND);
+    struct sw_call *c = sw_call_make(w, in, CALL_APPEND);
     int64_t now = eng_now_ns(in->h->eng);
     c->verdict = md_verdict(md, &a, &m, now, &c->value);
     uint64_t before = in->h->last_seq;
@@ -677,7 +606,7 @@ void sw_publish(struct world *w, struct sw_inst *in, uint32_t data_len)
             sw_fail(w, "publish to i%u: refused, but the last sequence moved", in->uid);
         }
         w->full++;
-        call_free(c);
+        sw_call_free(c);
         return;
     }
     if (in->h->last_seq == before) { /* a refusal; a stored one moves last_seq at once */
@@ -717,13 +646,13 @@ void sw_delete_msg(struct world *w, struct sw_inst *in)
 {
     uint64_t seq = prng_below(&w->rnd, 8) == 0 ? in->md.last_seq + prng_below(&w->rnd, 3)
                                                : random_live(w, &in->md);
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    struct sw_call *c = sw_call_make(w, in, CALL_EVENT);
     c->value = 1;
     c->want = md_live(&in->md, seq) ? ST_OK : ST_NOTFOUND;
     if (c->want == ST_OK) {
         c->ev = in->nev;
     }
-    w->store->ops->msg_delete(in->h, seq, seq % 2 == 0, on_done, c);
+    w->store->ops->msg_delete(in->h, seq, seq % 2 == 0, sw_on_done, c);
     if (c->want == ST_OK) {
         struct md_event *e = sw_event(w, in, EV_REMOVE);
         e->sync = true;
@@ -769,11 +698,11 @@ void sw_purge(struct world *w, struct sw_inst *in)
         }
     }
     front = p.seq != 0 ? p.seq : p.keep >= md->msgs && p.keep != 0 ? md->first_seq : kept;
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
+    struct sw_call *c = sw_call_make(w, in, CALL_EVENT);
     bool changes = n > 0 || (!filtered && front > md->first_seq);
     c->value = n;
     c->ev = changes ? in->nev : SIZE_MAX;
-    w->store->ops->purge(in->h, &p, on_done, c);
+    w->store->ops->purge(in->h, &p, sw_on_done, c);
     if (changes) {
         struct md_event *e = sw_event(w, in, filtered ? EV_REMOVE : EV_FLOOR);
         e->sync = true;
@@ -814,7 +743,7 @@ void sw_get(struct world *w, struct sw_inst *in)
         g.subject = md_subject(subject);
         g.subject_len = (uint32_t)strlen(g.subject);
     }
-    struct sw_call *c = call_make(w, in, CALL_GET);
+    struct sw_call *c = sw_call_make(w, in, CALL_GET);
     c->want = seq != 0 ? ST_OK : ST_NOTFOUND;
     c->value = seq != 0 ? seq : g.seq;
     if (seq != 0) {
@@ -825,376 +754,18 @@ void sw_get(struct world *w, struct sw_inst *in)
 
 void sw_checkpoint(struct world *w)
 {
-    struct sw_call *c = call_make(w, NULL, CALL_PLAIN);
-    eng_checkpoint(w->store, on_done, c);
+    struct sw_call *c = sw_call_make(w, NULL, CALL_PLAIN);
+    eng_checkpoint(w->store, sw_on_done, c);
 }
 
 static void on_compacted(void *arg, enum st st, uint64_t n, const struct err *err)
 {
     struct sw_call *c = arg;
     c->want = st == ST_BUSY ? ST_BUSY : c->want; /* one is under way */
-    on_done(arg, st, n, err);
+    sw_on_done(arg, st, n, err);
 }
 
 void sw_compact(struct world *w)
 {
-    eng_compact(w->store, on_compacted, call_make(w, NULL, CALL_PLAIN));
-}
-
-/* --- consumers -------------------------------------------------------------------------------- */
-
-static void set_filters(struct world *w, struct cons_cfg *cfg)
-{
-    static const char *const filters[] = {"a.0", "a.*", ">", "b.>", "c", "*.1"};
-    cfg->nfilters = prng_below(&w->rnd, 2) == 0 ? 0 : 1 + prng_below(&w->rnd, 2);
-    cfg->filters = cfg->nfilters > 0 ? base_calloc(cfg->nfilters, sizeof(char *)) : NULL;
-    size_t from = prng_below(&w->rnd, 5);
-    for (size_t i = 0; i < cfg->nfilters; i++) {
-        cfg->filters[i] = base_strdup(filters[cfg->nfilters == 2 ? i * 3 : from]);
-    }
-}
-
-void sw_cons_create(struct world *w, struct sw_inst *in)
-{
-    struct prng *r = &w->rnd;
-    char name[16];
-    snprintf(name, sizeof name, "C%u", (unsigned)prng_below(r, 3));
-    if (md_cons_by_name(&in->md, name) != NULL) {
-        return;
-    }
-    struct cons_cfg *cfg = base_calloc(1, sizeof *cfg);
-    cons_cfg_init(cfg);
-    cfg->name = base_strdup(name);
-    cfg->durable = true;
-    cfg->ack = prng_below(r, 5) == 0 ? ACK_NONE : prng_below(r, 3) == 0 ? ACK_ALL : ACK_EXPLICIT;
-    cfg->deliver = prng_below(r, 2) == 0 ? DELIVER_ALL : (enum cons_deliver)prng_below(r, 6);
-    if (cfg->deliver == DELIVER_BY_START_TIME || in->md.cfg.retention != RETENTION_LIMITS) {
-        cfg->deliver = DELIVER_ALL;
-    }
-    cfg->opt_start_seq = in->md.first_seq + prng_below(r, in->md.last_seq + 3 - in->md.first_seq);
-    cfg->ack_wait_ns = cfg->ack == ACK_NONE ? 0 : (int64_t)(1 + prng_below(r, 20)) * NS_PER_S + 137;
-    cfg->max_deliver = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 3)) : -1;
-    cfg->max_ack_pending = prng_below(r, 3) == 0 ? (int64_t)(1 + prng_below(r, 10)) : -1;
-    if (cfg->ack != ACK_NONE && prng_below(r, 5) == 0) {
-        cfg->nbackoff = 2;
-        cfg->backoff_ns = base_calloc(2, sizeof *cfg->backoff_ns);
-        cfg->backoff_ns[0] = NS_PER_S + 139;
-        cfg->backoff_ns[1] = 5 * NS_PER_S + 139;
-    }
-    set_filters(w, cfg);
-    cfg->sourcing =
-        in->md.cfg.retention == RETENTION_WORKQUEUE && prng_mix(w->seed * 97 + w->steps) % 3 == 0;
-    if (in->md.cfg.retention == RETENTION_INTEREST && cfg->nfilters == 0 &&
-        prng_mix(w->seed * 95 + w->steps) % 2 == 0) { /* others leave something that it wants not */
-        cfg->nfilters = 1;
-        cfg->filters = base_calloc(1, sizeof(char *));
-        cfg->filters[0] = base_strdup(w->steps % 2 == 0 ? "c" : "b.>");
-    }
-    if (in->ncons == in->cons_cap) {
-        in->cons_cap = in->cons_cap == 0 ? 4 : in->cons_cap * 2;
-        in->cons = base_realloc(in->cons, in->cons_cap * sizeof *in->cons);
-    }
-    struct sw_cons *sc = &in->cons[in->ncons++];
-    *sc = (struct sw_cons){.uid = w->next_uid++,
-                           .made_op = SW_NEVER,
-                           .loose = cfg->deliver == DELIVER_LAST_PER_SUBJECT};
-    char text[32];
-    snprintf(text, sizeof text, "c%u v0", sc->uid);
-    cfg->description = base_strdup(text);
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
-    c->ev = in->nev;
-    c->is_cons = true;
-    c->cons = in->ncons - 1;
-    w->store->ops->cons_create(in->h, cfg, on_cons, c);
-    sc->h = w->store->ops->cons_find(in->h, name);
-    struct md_event *e = sw_event(w, in, EV_CCREATE);
-    e->cons_uid = sc->uid;
-    e->ccfg = cfg;
-    e->sync = true;
-    md_apply(&in->md, e);
-    struct md_cons *mc = md_cons(&in->md, sc->uid);
-    sc->start_sseq = mc->next_seq;
-    if (sc->h == NULL && !sw_excused(w)) {
-        sw_fail(w, "consumer c%u was not made", sc->uid);
-    }
-}
-
-static struct sw_cons *random_cons(struct world *w, struct sw_inst *in)
-{
-    size_t have = 0;
-    for (size_t i = 0; i < in->ncons; i++) {
-        have += in->cons[i].h != NULL;
-    }
-    size_t pick = have > 0 ? prng_below(&w->rnd, have) : 0;
-    for (size_t i = 0; i < in->ncons; i++) {
-        if (in->cons[i].h != NULL && pick-- == 0) {
-            return &in->cons[i];
-        }
-    }
-    return NULL;
-}
-
-void sw_cons_update(struct world *w, struct sw_inst *in)
-{
-    struct sw_cons *sc = random_cons(w, in);
-    if (sc == NULL) {
-        return;
-    }
-    struct cons_cfg *cfg = base_calloc(1, sizeof *cfg);
-    cons_cfg_copy(cfg, w->store->ops->cons_cfg(sc->h));
-    char text[48];
-    snprintf(text, sizeof text, "c%u v%u", sc->uid, (unsigned)prng_below(&w->rnd, 1000000));
-    base_free(cfg->description);
-    cfg->description = base_strdup(text);
-    if (in->md.cfg.retention == RETENTION_LIMITS && cfg->deliver != DELIVER_LAST_PER_SUBJECT &&
-        prng_below(&w->rnd, 2) == 0) {
-        for (size_t i = 0; i < cfg->nfilters; i++) {
-            base_free(cfg->filters[i]);
-        }
-        base_free(cfg->filters);
-        set_filters(w, cfg);
-        sc->loose = true;
-    }
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
-    c->ev = in->nev;
-    w->store->ops->cons_update(sc->h, cfg, on_cons, c);
-    struct md_event *e = sw_event(w, in, EV_CUPDATE);
-    e->cons_uid = sc->uid;
-    e->ccfg = cfg;
-    e->sync = true;
-    md_apply(&in->md, e);
-    flush_consumed(w, in, md_cons(&in->md, sc->uid), sc);
-}
-
-void sw_cons_delete(struct world *w, struct sw_inst *in)
-{
-    struct sw_cons *sc = random_cons(w, in);
-    if (sc == NULL) {
-        return;
-    }
-    struct md_cons *mc = md_cons(&in->md, sc->uid);
-    struct sw_call *c = call_make(w, in, CALL_EVENT);
-    c->ev = in->nev;
-    c->value = SW_NEVER;
-    struct store_cons *h = sc->h;
-    sc->h = NULL;
-    /* DROP, then what it still had to remove, then what nobody wants any more. */
-    struct md_event *e = sw_event(w, in, EV_CDROP);
-    e->cons_uid = sc->uid;
-    e->sync = true;
-    uint64_t *seqs;
-    size_t n = md_take_consumed(&in->md, mc, &seqs);
-    if (n > 0) {
-        struct md_event *rm = sw_event(w, in, EV_REMOVE);
-        rm->seqs = seqs;
-        rm->nseqs = n;
-        rm->cons_uid = sc->uid;
-        md_apply(&in->md, rm);
-    } else {
-        base_free(seqs);
-    }
-    md_apply(&in->md, &in->ev[c->ev]);
-    size_t drop = c->ev;
-    in->ev[drop].released_at = SIZE_MAX;
-    w->store->ops->cons_delete(h, on_done, c);
-    sw_released_by(w, in, drop);
-}
-
-void sw_cons_reset(struct world *w, struct sw_inst *in)
-{
-    struct sw_cons *sc = random_cons(w, in);
-    if (sc == NULL) {
-        return;
-    }
-    struct md_cons *mc = md_cons(&in->md, sc->uid);
-    uint64_t seq = prng_below(&w->rnd, 3) == 0 ? 0 : prng_below(&w->rnd, in->md.last_seq + 5);
-    struct sw_call *c = call_make(w, in, CALL_PLAIN);
-    c->want = ST_OK;
-    flush_consumed(w, in, mc, sc);
-    md_reset(mc, seq);
-    for (size_t i = 0; i < sc->nacks; i++) {
-        sc->acks[i].sseq = UINT64_MAX; /* they promise nothing any more */
-        sc->acks[i].all = false;
-    }
-    sc->loose = true;
-    w->store->ops->cons_reset(sc->h, seq, on_done, c);
-    sw_released_by(w, in, SIZE_MAX);
-}
-
-static void rung(void *arg)
-{
-    *(bool *)arg = true;
-}
-
-enum st sw_read(struct env_sim *sim, struct store *store, struct store_stream *s, uint64_t seq,
-                struct msg *m)
-{
-    bool again = true;
-    for (int i = 0; i < 1000; i++) {
-        if (again) {
-            again = false;
-            enum stream_read r = stream_read(s, seq, true, m, rung, &again);
-            if (r != STREAM_READ_PENDING) {
-                return r == STREAM_READ_OK     ? ST_OK
-                       : r == STREAM_READ_GONE ? ST_NOTFOUND
-                                               : ST_CORRUPT;
-            }
-        }
-        env_sim_step_one(sim);
-        store->ops->poll(store);
-    }
-    stream_read_cancel(s, rung, &again);
-    eng_undefer(s->eng, &again);
-    return ST_AGAIN;
-}
-
-/* I2: what a durable stream delivers was acknowledged to its publisher, or could have been. */
-static bool is_durable(struct world *w, struct sw_inst *in, uint64_t seq)
-{
-    for (size_t i = in->nev; in->durability == DURABILITY_DURABLE && i-- > in->base;) {
-        bool batch =
-            in->ev[i].kind == EV_BATCH && in->ev[i].batch[0].seq <= seq && seq <= in->ev[i].msg.seq;
-        if (batch || (in->ev[i].kind == EV_APPEND && in->ev[i].msg.seq == seq)) {
-            if (in->ev[i].msg.marker) {
-                ack_event(w, in, i); /* nobody else is told of it: what is delivered must stay */
-            }
-            return in->ev[i].acked_op != SW_NEVER;
-        }
-    }
-    return true;
-}
-
-static void one_delivery(struct world *w, struct sw_inst *in, struct sw_cons *sc,
-                         struct md_cons *mc, const struct cons_peek *p)
-{
-    char why[200];
-    struct md_msg *m = md_find(&in->md, p->m.seq);
-    struct md_pend *pend = md_pend(mc, p->m.seq);
-    bool again = p->dcount > 1;
-    if (m == NULL || !m->live) {
-        sw_fail(w, "i%u c%u: message %llu is delivered, but was removed", in->uid, sc->uid,
-                (unsigned long long)p->m.seq);
-    } else if (!sw_same_msg(m, &p->m, why, sizeof why)) {
-        sw_fail(w, "i%u c%u: delivery: %s", in->uid, sc->uid, why);
-    } else if (!is_durable(w, in, p->m.seq) && !sw_excused(w)) {
-        sw_fail(w, "i%u c%u: message %llu is delivered before it is durable", in->uid, sc->uid,
-                (unsigned long long)p->m.seq);
-    } else if (p->cseq != mc->delivered_cseq + 1) {
-        sw_fail(w, "i%u c%u: consumer sequence %llu after %llu", in->uid, sc->uid,
-                (unsigned long long)p->cseq, (unsigned long long)mc->delivered_cseq);
-    } else if (again &&
-               (pend == NULL || !pend->due || pend->exhausted || pend->dcount + 1 != p->dcount)) {
-        sw_fail(w, "i%u c%u: redelivery %llu of %llu is not due (pending %d due %d count %u)",
-                in->uid, sc->uid, (unsigned long long)p->dcount, (unsigned long long)p->m.seq,
-                pend != NULL, pend != NULL && pend->due, pend != NULL ? pend->dcount : 0);
-    } else if (!again && p->m.seq != md_next(&in->md, mc)) {
-        sw_fail(w, "i%u c%u: message %llu is delivered, the model says %llu", in->uid, sc->uid,
-                (unsigned long long)p->m.seq, (unsigned long long)md_next(&in->md, mc));
-    }
-    if (!w->failed) {
-        w->store->ops->cons_take(sc->h);
-        md_take(&in->md, mc, p->m.seq, again, env_boot_ns(env_sim_env(w->sim)));
-        sc->delivered_max = u64_max(sc->delivered_max, mc->delivered_cseq);
-    }
-}
-
-/* Nothing came: was nothing to come? Only what is durable may be delivered, so it is asked when all
- * is answered. */
-static void check_nothing(struct world *w, struct sw_inst *in, struct sw_cons *sc,
-                          struct md_cons *mc, enum st st)
-{
-    bool full = mc->cfg.ack != ACK_NONE && mc->cfg.max_ack_pending > 0 &&
-                md_nack(mc) >= (uint64_t)mc->cfg.max_ack_pending;
-    if (w->outstanding > 0 || w->failed || sw_excused(w)) {
-        return;
-    }
-    for (size_t i = 0; i < mc->npend; i++) {
-        if (mc->pend[i].due) {
-            sw_fail(w, "i%u c%u: message %llu is due again and not delivered", in->uid, sc->uid,
-                    (unsigned long long)mc->pend[i].sseq);
-            return;
-        }
-    }
-    if (full != (st == ST_FULL)) {
-        sw_fail(w, "i%u c%u: peek says %s, %llu are pending", in->uid, sc->uid, st_text(st),
-                (unsigned long long)md_nack(mc));
-    } else if (!full && md_next(&in->md, mc) != 0) {
-        sw_fail(
-            w,
-            "i%u (durability %d) c%u: message %llu is not delivered: visible %llu, model last %llu",
-            in->uid, (int)in->durability, sc->uid, (unsigned long long)md_next(&in->md, mc),
-            (unsigned long long)in->h->visible_seq, (unsigned long long)in->md.last_seq);
-    }
-}
-
-/* A marker is written by the engine itself: nobody waits for it, so it may be on its way to the
- * disk when all calls are answered. It must come within the tries of sw_fetch. */
-static bool marker_on_its_way(struct sw_inst *in, struct md_cons *mc)
-{
-    uint64_t next = md_next(&in->md, mc);
-    return next > in->h->visible_seq && md_find(&in->md, next)->marker;
-}
-
-void sw_fetch(struct world *w, struct sw_inst *in)
-{
-    struct sw_cons *sc = random_cons(w, in);
-    if (sc == NULL) {
-        return;
-    }
-    struct md_cons *mc = md_cons(&in->md, sc->uid);
-    for (uint64_t n = 1 + prng_below(&w->rnd, 8), tries = 0; n > 0 && tries < 300 && !w->failed;
-         tries++) {
-        struct cons_peek p;
-        enum st st = w->store->ops->cons_peek(sc->h, &p);
-        if (st == ST_OK) {
-            one_delivery(w, in, sc, mc, &p);
-            n--;
-        } else if (st == ST_AGAIN || (tries < 299 && marker_on_its_way(in, mc))) {
-            sw_run(w, 5); /* removals may come in between */
-        } else {
-            check_nothing(w, in, sc, mc, st);
-            break;
-        }
-    }
-}
-
-void sw_ack_some(struct world *w, struct sw_inst *in)
-{
-    struct prng *r = &w->rnd;
-    struct sw_cons *sc = random_cons(w, in);
-    if (sc == NULL) {
-        return;
-    }
-    struct md_cons *mc = md_cons(&in->md, sc->uid);
-    for (uint64_t n = 1 + prng_below(r, 5); n > 0 && !w->failed; n--) {
-        enum cons_ack_kind kind =
-            prng_below(r, 4) != 0 ? CONS_ACK : (enum cons_ack_kind)prng_below(r, 4);
-        uint64_t sseq = mc->npend > 0
-                            ? mc->pend[prng_below(r, prng_below(r, 2) == 0 ? 1 : mc->npend)].sseq
-                            : prng_below(r, mc->delivered_sseq + 2);
-        struct md_pend *p = md_pend(mc, sseq);
-        uint64_t cseq = p != NULL ? p->cseq : 0;
-        int64_t delay =
-            kind == CONS_NAK && prng_below(r, 2) == 0 ? (int64_t)prng_below(r, 5) * NS_PER_S : 0;
-        bool confirm = prng_below(r, 2) == 0;
-        struct sw_call *c = NULL;
-        enum st st = md_ack(&in->md, mc, kind, sseq, cseq, delay, env_boot_ns(env_sim_env(w->sim)));
-        if (st == ST_OK && (kind == CONS_ACK || kind == CONS_TERM)) {
-            if (sc->nacks == sc->acks_cap) {
-                sc->acks_cap = sc->acks_cap == 0 ? 16 : sc->acks_cap * 2;
-                sc->acks = base_realloc(sc->acks, sc->acks_cap * sizeof *sc->acks);
-            }
-            sc->acks[sc->nacks++] = (struct sw_ack){sseq, mc->cfg.ack == ACK_ALL, SW_NEVER};
-        }
-        if (confirm) {
-            bool counts = st == ST_OK && (kind == CONS_ACK || kind == CONS_TERM);
-            c = call_make(w, in, counts ? CALL_ACK : CALL_PLAIN);
-            c->want = st;
-            c->cons = (size_t)(sc - in->cons);
-            c->ack = sc->nacks - 1;
-        }
-        w->store->ops->cons_ack(sc->h, kind, sseq, cseq, delay, confirm ? on_done : NULL, c);
-    }
-    flush_all_consumed(w);
-    w->store->ops->turn(w->store);
+    eng_compact(w->store, on_compacted, sw_call_make(w, NULL, CALL_PLAIN));
 }

@@ -28,7 +28,6 @@ struct sw_cons {
     size_t nacks, acks_cap;
     uint64_t start_sseq;    /* below this nothing is owed */
     uint64_t delivered_max; /* consumer sequence */
-    uint64_t made_op;       /* create answered; SW_NEVER = not */
     bool loose; /* filters changed, last_per_subject: no claim about what was passed over */
 };
 
