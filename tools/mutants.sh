@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows that the tests notice: each patch of tests/mutants/ breaks one promise of the engine in one line. It is applied to a
+# Shows that the tests notice: each patch of tests/mutants/ breaks one promise of the engine, or of the broker above it, in one line. It is applied to a
 # scratch copy, the simulation is built and run; a mutant that passes everything is a hole in the tests.
 #
 #   tools/mutants.sh [part of a name]      the last line is "N passed, N failed"; a mutant that was caught has passed
@@ -63,7 +63,7 @@ for patch in tests/mutants/*"$part"*.patch; do
     if ! patch -s -p1 --no-backup-if-mismatch <"$patch" >patch.log 2>&1; then
         echo "STALE $name: the patch does not apply any more"
         missed=$((missed + 1))
-        find engine -name '*.rej' -exec rm -f {} +
+        find engine broker -name '*.rej' -exec rm -f {} +
         continue
     fi
     began=$(date +%s)
