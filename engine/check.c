@@ -12,7 +12,6 @@ struct check {
     eng_finding_fn fn;
     void *arg;
     struct eng_check_report *out;
-    struct store_stream *s;
 };
 
 static void finding(struct check *k, const char *object, const char *text, bool lost)
@@ -40,9 +39,6 @@ static void seg_finding(void *arg, enum seg_damage_cause cause, const struct seg
              (unsigned long long)row->segno, row->gen, (unsigned long long)off);
     snprintf(line, sizeof line, "%s: %s (sequences %llu to %llu)", seg_damage_text(cause), text,
              (unsigned long long)lo, (unsigned long long)hi);
-    if (lost && hi >= lo && k->s != NULL) {
-        k->out->lost_messages += liveset_rank(k->s->live, lo, hi + 1);
-    }
     finding(k, object, line, lost);
 }
 
@@ -51,9 +47,8 @@ static void journal_finding(void *arg, enum jr_damage_cause cause, uint32_t gid,
 {
     struct check *k = arg;
     char object[64];
-    (void)cause;
+    (void)cause, (void)lo, (void)hi;
     snprintf(object, sizeof object, gid != 0 ? "journal, stream %u" : "journal", gid);
-    k->out->lost_messages += lost && lo != 0 && hi >= lo ? hi - lo + 1 : 0;
     finding(k, object, text, lost);
 }
 
@@ -86,9 +81,9 @@ static enum st check_segments(struct check *k, struct err *err)
     struct seg_visitor v = {.arg = k, .damage = seg_finding};
     struct seg_check_report r = {0};
     for (size_t i = 0; i < k->e->ngids; i++) {
-        k->s = k->e->by_gid[i];
-        for (size_t n = 0; k->s->segs != NULL && n < k->s->segs->n; n++) {
-            enum st st = seg_check(k->e->segs, &k->s->segs->v[n]->row, &v, &r, err);
+        const struct store_stream *s = k->e->by_gid[i];
+        for (size_t n = 0; s->segs != NULL && n < s->segs->n; n++) {
+            enum st st = seg_check(k->e->segs, &s->segs->v[n]->row, &v, &r, err);
             if (st != ST_OK) {
                 return st;
             }
@@ -160,7 +155,6 @@ enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_
     struct cat_verify_sum sum = {0};
     memset(out, 0, sizeof *out);
     ASSERT(k.e->opts.read_only_check);
-    out->store_files = 2;
     enum st st = store_file_check(k.e->env, k.e->root, &ident, store_finding, &k, err);
     if (st == ST_OK) {
         st = check_segments(&k, err);
@@ -180,7 +174,6 @@ enum st eng_check(struct store *store, eng_finding_fn fn, void *arg, struct eng_
                               .crc_seed = k.e->ident.crc_seed};
         st = cat_verify(k.e->env, &co, cat_finding, &k, &sum, err);
         out->catalogue_pages = sum.pages;
-        out->catalogue_batches = sum.batches;
     }
     return st;
 }

@@ -55,7 +55,7 @@ struct eng_info {
     uint8_t store_uuid[16];
     bool fresh; /* made by this open */
     bool clean; /* the last stop was clean */
-    uint64_t replayed_records, replayed_bytes, torn_bytes;
+    uint64_t replayed_records, torn_bytes;
     int64_t recovery_ns;
     uint64_t streams, consumers, segments;
     uint64_t journal_window_used, journal_window_bytes;
@@ -80,8 +80,8 @@ void eng_stream_damage(struct store_stream *s,
  * was opened with read_only_check; afterwards it can only be closed. fn is called per finding;
  * object names the place ("segment s/00000001/1.0.seg at 4096"). Blocking. */
 struct eng_check_report {
-    uint64_t store_files, catalogue_pages, catalogue_batches, segments, blocks, journal_files,
-        journal_groups, records, bytes, torn_bytes, findings, lost_messages;
+    uint64_t catalogue_pages, segments, blocks, journal_files, journal_groups, records, bytes,
+        torn_bytes, findings;
     uint64_t quarantine_files, quarantine_bytes; /* no finding by itself */
 };
 typedef void (*eng_finding_fn)(void *arg, const char *object, const char *text, bool lost);

@@ -232,8 +232,8 @@ void jr_scrub(struct jr *jr);
 /* Store time goes into every group header; set by the owner when it reads the clock. Any thread. */
 void jr_set_wall_ns(struct jr *jr, uint64_t store_ns);
 struct jr_stats {
-    uint64_t groups, syncs, records, bytes_records, bytes_written, files_created, files_recycled,
-        sync_ns_total, sync_ns_max;
+    uint64_t groups, syncs, records, bytes_written, files_created, files_recycled, sync_ns_total,
+        sync_ns_max;
 };
 void jr_stats_get(struct jr *jr, struct jr_stats *out);
 

@@ -282,7 +282,6 @@ static enum st lane_write(struct jr *jr, struct group *g, uint16_t flags, bool s
     base_mutex_lock(&jr->mu);
     jr->stats.groups++;
     jr->stats.records += g->h.nrec;
-    jr->stats.bytes_records += g->rec_len;
     jr->stats.bytes_written += g->h.total_len;
     base_mutex_unlock(&jr->mu);
     if (at_once) {

@@ -71,9 +71,6 @@ static int fault_page(struct meta_vfs *v, uint32_t pgno, const char *what)
 {
     struct err err;
     (void)err_set(&err, ST_CORRUPT, 0, "meta.db page %u: %s", pgno, what);
-    if (v->fault.st == ST_OK) {
-        v->fault.bad_page = pgno;
-    }
     return fault_set(v, ST_CORRUPT, &err, SQLITE_IOERR_DATA);
 }
 

@@ -39,8 +39,7 @@ enum meta_vfs_mode {
 
 /* What went wrong below SQLite, which only passes a number on. */
 struct meta_fault {
-    enum st st;        /* ST_OK: nothing */
-    uint32_t bad_page; /* of meta.db, when a page did not verify; 0 otherwise */
+    enum st st; /* ST_OK: nothing */
     struct err err;
 };
 

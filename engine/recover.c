@@ -95,7 +95,6 @@ static enum st load_stream_ckpt(void *arg, const struct cat_stream_ckpt *row, st
     s->first_seq = s->ckpt_first_seq = first;
     s->last_seq = u64_max(s->flushed_seq, first - 1);
     s->load_last_seq = row->last_seq;
-    s->load_msgs = row->msgs;
     s->load_tail = base_malloc(row->tail.len + 1);
     s->load_tail_len = row->tail.len;
     memcpy(s->load_tail, row->tail.data != NULL ? row->tail.data : "", row->tail.len);

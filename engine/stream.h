@@ -124,7 +124,7 @@ struct store_stream {
 
     uint8_t *load_tail; /* owned: tail column until the segments are in (start-up) */
     size_t load_tail_len;
-    uint64_t load_last_seq, load_msgs;
+    uint64_t load_last_seq;
 
     struct eng_damage *damage; /* owned */
     size_t ndamage;
