@@ -60,6 +60,9 @@ static enum st get_discard(void *base, size_t offset, struct json_object *v, str
 }
 static enum st get_compression(void *base, size_t offset, struct json_object *v, struct err *err)
 {
+    if (v != NULL && json_object_get_type(v) != json_type_string) {
+        return json_in_type_error(v, "StreamConfigRequest.StreamConfig.compression", "string", err);
+    }
     if (find_word(compression_words, ARRAY_LEN(compression_words), v) < 0) {
         return err_set(err, ST_INVALID, 0, "unknown compression algorithm");
     }
@@ -89,9 +92,9 @@ static enum st get_priority(void *base, size_t offset, struct json_object *v, st
 {
     const char *s = json_in_string(v);
     if (find_word(priority_words, ARRAY_LEN(priority_words), v) < 0) {
-        return v == NULL ? err_set(err, ST_INVALID, 0, "unknown priority policy: null")
-                         : err_set(err, ST_INVALID, 0, "unknown priority policy: \"%.60s\"",
-                                   s != NULL ? s : "");
+        const char *raw = json_object_to_json_string_ext(v, JSON_C_TO_STRING_PLAIN);
+        return s == NULL ? err_set(err, ST_INVALID, 0, "unknown priority policy: %.60s", raw)
+                         : err_set(err, ST_INVALID, 0, "unknown priority policy: \"%.60s\"", s);
     }
     return get_enum(base, offset, priority_words, ARRAY_LEN(priority_words), v, err);
 }

@@ -90,14 +90,14 @@ bool js_config_pub_check(struct stream_cfg *c, bool pedantic, struct api_error *
 bool js_config_pub_update(const struct stream_cfg *c, const struct stream_cfg *old,
                           struct api_error *e)
 {
+    if (old->allow_msg_ttl && !c->allow_msg_ttl) {
+        return fail(e, "message TTL status can not be disabled");
+    }
     if (old->allow_msg_counter != c->allow_msg_counter) {
         return fail(e, "stream configuration update can not change message counter setting");
     }
     if (old->allow_msg_schedules && !c->allow_msg_schedules) {
         return fail(e, "message schedules can not be disabled");
-    }
-    if (old->allow_msg_ttl && !c->allow_msg_ttl) {
-        return fail(e, "message TTL status can not be disabled");
     }
     return true;
 }

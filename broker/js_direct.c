@@ -376,11 +376,23 @@ static void plan_multi(struct js_direct *d)
     d->pending = n - skip;
     bool limit = d->left > 0; /* as upstream: less than nothing limits nothing here */
     d->n = limit && d->left < (int64_t)(n - skip) ? skip + (size_t)d->left : n;
-    if (d->pending == 0) {
+    if (n == 0) {
         end_status(d, NO_RESULTS);
-        return;
+    } else if (d->pending == 0) {
+        end_batch(d); /* all of them below the sequence asked for */
+    } else {
+        fill(d);
     }
-    fill(d);
+}
+
+/* A batch of less than none is at its end, whatever there is. */
+static void found_none(struct js_direct *d)
+{
+    if (d->left < 0) {
+        end_batch(d);
+    } else {
+        end_status(d, NOT_FOUND);
+    }
 }
 
 static void plan(struct js_direct *d)
@@ -398,7 +410,7 @@ static void plan(struct js_direct *d)
     d->pending =
         d->js->ops->stream_count_from(d->x->stream->ss, filter, (uint32_t)strlen(filter), d->from);
     if (d->pending == 0) {
-        end_status(d, NOT_FOUND);
+        found_none(d);
         return;
     }
     fill(d);
@@ -407,8 +419,12 @@ static void plan(struct js_direct *d)
 static void got_start(void *arg, enum st st, const struct msg *m)
 {
     struct js_direct *d = arg;
+    if (st == ST_NOTFOUND && !multi(d)) {
+        found_none(d);
+        return;
+    }
     if (st != ST_OK) {
-        send_failure(d->x, st, multi(d) ? NO_RESULTS : NOT_FOUND);
+        send_failure(d->x, st, NO_RESULTS);
         end(d);
         return;
     }

@@ -176,8 +176,8 @@ static const char *kind_word(struct json_object *v)
     }
 }
 
-static enum st type_error(struct json_object *v, const char *where, const char *go_type,
-                          struct err *err)
+enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,
+                           struct err *err)
 {
     enum json_type t = json_object_get_type(v);
     bool number = (t == json_type_double || t == json_type_int) &&
@@ -342,7 +342,7 @@ static enum st get_strings(struct json_object *v, struct json_strings *out, cons
                            struct err *err)
 {
     if (json_object_get_type(v) != json_type_array) {
-        return type_error(v, where, "[]string", err);
+        return json_in_type_error(v, where, "[]string", err);
     }
     json_strings_fini(out);
     size_t n = json_object_array_length(v);
@@ -355,7 +355,7 @@ static enum st get_strings(struct json_object *v, struct json_strings *out, cons
         struct json_object *e = json_object_array_get_idx(v, i);
         const char *s = e == NULL ? "" : json_in_string(e);
         if (s == NULL) {
-            return type_error(e, where, "string", err);
+            return json_in_type_error(e, where, "string", err);
         }
         out->v[out->n++] = base_strdup(s);
     }
@@ -366,7 +366,7 @@ static enum st get_durations(struct json_object *v, struct json_durations *out, 
                              struct err *err)
 {
     if (json_object_get_type(v) != json_type_array) {
-        return type_error(v, where, "[]time.Duration", err);
+        return json_in_type_error(v, where, "[]time.Duration", err);
     }
     base_free(out->v);
     *out = (struct json_durations){0};
@@ -378,7 +378,7 @@ static enum st get_durations(struct json_object *v, struct json_durations *out, 
     for (size_t i = 0; i < n; i++) {
         struct json_object *e = json_object_array_get_idx(v, i);
         if (!integer(e, INT64_MIN, INT64_MAX, &out->v[out->n])) {
-            return type_error(e, where, "time.Duration", err);
+            return json_in_type_error(e, where, "time.Duration", err);
         }
         out->n++;
     }
@@ -394,7 +394,7 @@ static enum st get_map(struct json_object *v, struct json_map *out, const char *
                        struct err *err)
 {
     if (json_object_get_type(v) != json_type_object) {
-        return type_error(v, where, "map[string]string", err);
+        return json_in_type_error(v, where, "map[string]string", err);
     }
     json_map_fini(out);
     int n = json_object_object_length(v);
@@ -407,7 +407,7 @@ static enum st get_map(struct json_object *v, struct json_map *out, const char *
         struct json_object *e = json_object_iter_peek_value(&it);
         const char *s = e == NULL ? "" : json_in_string(e);
         if (s == NULL) {
-            return type_error(e, where, "string", err);
+            return json_in_type_error(e, where, "string", err);
         }
         out->v[out->n].key = base_strdup(json_object_iter_peek_name(&it));
         out->v[out->n].value = base_strdup(s);
@@ -467,7 +467,7 @@ static enum st get_structs(struct json_decode *d, const struct json_field *f, st
     if (json_object_get_type(v) != (many ? json_type_array : json_type_object)) {
         char name[96];
         (void)snprintf(name, sizeof name, "%s%s", many ? "[]*" : "", f->sub->go_type);
-        return type_error(v, where, name, err);
+        return json_in_type_error(v, where, name, err);
     }
     json_structs_fini(to, type);
     size_t n = many ? json_object_array_length(v) : 1;
@@ -478,7 +478,7 @@ static enum st get_structs(struct json_decode *d, const struct json_field *f, st
     for (; to->n < n; to->n++) {
         struct json_object *e = many ? json_object_array_get_idx(v, to->n) : v;
         if (e != NULL && json_object_get_type(e) != json_type_object) {
-            return type_error(e, where, f->sub->go_type, err);
+            return json_in_type_error(e, where, f->sub->go_type, err);
         }
         enum st st = json_in_decode(d, e, f->sub, (char *)to->v + to->n * type->size, err);
         if (st != ST_OK) {
@@ -497,7 +497,7 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
     switch (f->kind) {
     case JSON_STRING:
         if (s == NULL) {
-            return type_error(v, where, "string", err);
+            return json_in_type_error(v, where, "string", err);
         }
         base_free(*(char **)to);
         *(char **)to = base_strdup(s);
@@ -509,26 +509,26 @@ static enum st get_scalar(const struct json_field *f, struct json_object *v, voi
             const char *type = f->kind == JSON_I64   ? "int64"
                                : f->kind == JSON_INT ? "int"
                                                      : "time.Duration";
-            return type_error(v, where, type, err);
+            return json_in_type_error(v, where, type, err);
         }
         *(int64_t *)to = n;
         return ST_OK;
     case JSON_I32:
         if (!integer(v, INT32_MIN, INT32_MAX, &n)) {
-            return type_error(v, where, "int32", err);
+            return json_in_type_error(v, where, "int32", err);
         }
         *(int64_t *)to = n;
         return ST_OK;
     case JSON_U64:
         if (json_object_get_type(v) != json_type_int ||
             (json_object_get_int64(v) < 0 && json_object_get_uint64(v) <= (uint64_t)INT64_MAX)) {
-            return type_error(v, where, "uint64", err);
+            return json_in_type_error(v, where, "uint64", err);
         }
         *(uint64_t *)to = json_object_get_uint64(v);
         return ST_OK;
     case JSON_BOOL:
         if (json_object_get_type(v) != json_type_boolean) {
-            return type_error(v, where, "bool", err);
+            return json_in_type_error(v, where, "bool", err);
         }
         *(bool *)to = json_object_get_boolean(v) != 0;
         return ST_OK;
@@ -581,7 +581,7 @@ static enum st get_field(struct json_decode *d, const struct json_schema *s,
         return get_map(v, to, where, err);
     case JSON_OBJECT:
         if (json_object_get_type(v) != json_type_object) {
-            return type_error(v, where, f->sub->go_type, err);
+            return json_in_type_error(v, where, f->sub->go_type, err);
         }
         return json_in_decode(d, v, f->sub, base, err);
     case JSON_STRUCT:

@@ -120,6 +120,9 @@ MUST_USE enum st json_in_read(struct json_decode *d, const void *p, size_t len,
 /* For custom readers. The string of v, or NULL when v is no string or holds a NUL. Borrowed from
  * the document. */
 const char *json_in_string(struct json_object *v);
+/* `json: cannot unmarshal number into Go struct field <where> of type <go_type>` */
+MUST_USE enum st json_in_type_error(struct json_object *v, const char *where, const char *go_type,
+                                    struct err *err);
 /* `can not unmarshal "\"foo\""`, as upstream's policies say. */
 MUST_USE enum st json_in_bad_policy(struct json_object *v, struct err *err);
 

@@ -283,6 +283,7 @@ DIRECT = [
     {"multi_last": ["S.>"], "batch": 2}, {"multi_last": ["S.>"], "up_to_seq": 7}, {"multi_last": ["S.>"], "up_to_seq": 2},
     {"multi_last": ["S.>"], "up_to_seq": 1000}, {"multi_last": ["S.>"], "seq": 11}, {"multi_last": ["S.>"], "batch": 2, "seq": 11},
     {"multi_last": ["S.>"], "max_bytes": 5}, {"multi_last": ["S.>"], "last_by_subj": "S.a"}, {"multi_last": ["a..b"]},
+    {"multi_last": ["S.>"], "seq": 1000}, {"batch": -1, "seq": 1000}, {"batch": -1, "start_time": "2040-01-01T00:00:00Z"},
     {"up_to_seq": 5}, {"seq": 1, "up_to_seq": 5, "batch": 10}, {"multi_last": ["S.>"], "no_hdr": True},
     {"multi_last": ["S.>"], "batch": 1, "up_to_seq": 8, "seq": 7}, {"start_time": "T6"}, {"start_time": "T6", "batch": 2},
     {"start_time": "T6", "seq": 2, "batch": 2}, {"start_time": "T6", "next_by_subj": "S.a", "batch": 2},
