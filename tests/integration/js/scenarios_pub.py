@@ -245,10 +245,12 @@ def fast(r):
     fast_step(r, sid, "d1", 1, 0, Nats_Msg_Id="a")
     fast_step(r, sid, "d1", 2, 1, Nats_Msg_Id="a")
     fast_step(r, sid, "d1", 3, 2, Nats_Msg_Id="a")
+    fast_step(r, sid, "hold", 2, 1)  # a batch that rests for ten seconds is let go
     no_id = {"Nats_Expected_Last_Msg_Id": "none"}
     for i, h in enumerate((dict(wrong, Nats_Msg_Id="a"), dict(wrong, Nats_TTL="x"), dict(wrong, Nats_Schedule="x"), dict(wrong, Nats_Rollup="x"),
                            {"Nats_Rollup": "sub", "Nats_Schedule": "x"}, dict(no_id, Nats_Rollup="sub"), no_id, {"Nats_Required_Api_Level": "99"})):
         fast_step(r, sid, "w%d" % i, 1, 2, **h)
+    fast_step(r, sid, "hold", 3, 1)
     fast_step(r, sid, "f1", 1, 0, flow=100)
     for i in range(2, 60):
         r.c.pub("b.x", "d", "FI.f1.100.ok.%d.1.$FI" % i)
@@ -262,7 +264,7 @@ def fast(r):
     fast_step(r, sid, "t1", 2, 1, data="x" * 60)
     fast_step(r, sid, "t1", 3, 2)
     config(r, "UPDATE", "B")
-    fast_step(r, sid, "hold", 2, 2)
+    fast_step(r, sid, "hold", 4, 2)
     for name in "AB":
         r.api("STREAM.DELETE." + name, quiet=True)
 
