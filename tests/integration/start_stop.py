@@ -25,6 +25,14 @@ SANITIZED = "/asan/" in server.binary() or "/tsan/" in server.binary()
 SLACK = float(os.environ.get("START_SLACK", "20" if SANITIZED else "1"))
 
 
+def crowd():
+    """How many times as long as alone things take on this machine now: wall clock over processor time of a loop."""
+    begin, cpu = time.monotonic(), time.process_time()
+    while time.process_time() - cpu < 0.05:
+        pass
+    return max(1, (time.monotonic() - begin) / 0.05)
+
+
 def start_to_pong(store):
     """(process, port, seconds from exec to the first PONG). The port is read from the log as it is written."""
     begin = time.monotonic()
@@ -70,7 +78,7 @@ def resident_bytes(pid):
 
 def fresh_store():
     """a fresh store serves at once, and takes little disk and memory"""
-    took, disk, memory = [], [], []
+    took, disk, memory, room = [], [], [], crowd()
     for _ in range(5):
         store = server.scratch()
         p, port, seconds = start_to_pong(store)
@@ -84,7 +92,8 @@ def fresh_store():
     print("exec to first PONG: %s ms; disk %.1f MiB; idle memory %.1f MiB" %
           (" ".join("%.0f" % (t * 1000) for t in took), max(disk) / MIB, max(memory) / MIB))
     # The best of five: it says what the program needs; the others also say what else the machine does.
-    assert min(took) < 0.1 * SLACK, "a fresh store took %.0f ms" % (min(took) * 1000)
+    room = max(room, crowd())
+    assert min(took) < 0.1 * SLACK * room, "a fresh store took %.0f ms" % (min(took) * 1000)
     assert max(disk) < 16 * MIB, "a fresh store takes %d bytes of disk" % max(disk)
     assert SANITIZED or max(memory) < 16 * MIB, "an idle server takes %d bytes of memory" % max(memory)
 
@@ -96,16 +105,19 @@ def in_a_row():
     with natsraw.Conn(port=port) as c:
         c.api("STREAM.CREATE.S", b'{"name":"S","subjects":["s"]}')
     stop(p)
-    begin = time.monotonic()
+    took, room = [], crowd()
     for i in range(COUNT):
+        begin = time.monotonic()
         p, port, _ = start_to_pong(store)
         if i % 10 == 0:
             with natsraw.Conn(port=port) as c:
                 assert c.request("s", "x").json()["seq"] == i // 10 + 1
         stop(p)
-    took = time.monotonic() - begin
-    print("%d starts and stops in %.1f s, %.0f ms each" % (COUNT, took, took / COUNT * 1000))
-    assert took < 0.2 * COUNT * SLACK, "too slow"
+        took.append(time.monotonic() - begin)
+    room = max(room, crowd())
+    print("%d starts and stops in %.1f s, the best %.0f ms; others take %.1f of the machine" %
+          (COUNT, sum(took), min(took) * 1000, room - 1))
+    assert min(took) < 0.2 * SLACK * room, "too slow"
     # Four small journal files: the last run's, this run's, and two to come.
     assert disk_bytes(store) < 24 * MIB, "the store grew to %d bytes of disk" % disk_bytes(store)
 
