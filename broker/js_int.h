@@ -547,7 +547,7 @@ struct js_pull_ask {
 /* What a request may ask of this consumer; NULL: fine, else the status that refuses it. */
 const char *js_priority_refuses(const struct js_consumer *c, const struct js_pull_ask *ask);
 /* Brings the request that is to get the next message to the front. False: nobody may have it. */
-bool js_priority_pick(struct js_consumer *c, bool *slow);
+bool js_priority_pick(struct js_consumer *c, const struct cons_peek *p, bool *slow);
 /* The client that says it is pinned asked again. */
 void js_priority_heard(struct js_consumer *c, const char *id);
 void js_priority_unpin(struct js_consumer *c, const char *group, const char *reason);

@@ -152,21 +152,22 @@ void js_priority_put(struct js_consumer *c, struct json_out *j)
 
 enum verdict { MAY_HAVE, NOT_NOW, WRONG_PIN };
 
-static bool enough(const struct js_consumer *c, const struct js_wait *w)
+/* there: messages that are pending, the one to be given among them. */
+static bool enough(const struct js_consumer *c, const struct js_wait *w, uint64_t there)
 {
     if (w->min_pending <= 0 && w->min_ack_pending <= 0) {
         return true;
     }
     struct cons_state st;
     c->stream->ja->js->ops->cons_state(c->sc, &st);
-    return (w->min_pending > 0 && st.num_pending >= (uint64_t)w->min_pending) ||
+    return (w->min_pending > 0 && there >= (uint64_t)w->min_pending) ||
            (w->min_ack_pending > 0 && st.num_ack_pending >= (uint64_t)w->min_ack_pending);
 }
 
-static enum verdict judge(const struct js_consumer *c, const struct js_wait *w)
+static enum verdict judge(const struct js_consumer *c, const struct js_wait *w, uint64_t there)
 {
     if (c->priority == PRIORITY_OVERFLOW) {
-        return enough(c, w) ? MAY_HAVE : NOT_NOW;
+        return enough(c, w, there) ? MAY_HAVE : NOT_NOW;
     }
     if (c->priority != PRIORITY_PINNED) {
         return MAY_HAVE;
@@ -179,7 +180,7 @@ static enum verdict judge(const struct js_consumer *c, const struct js_wait *w)
 
 /* The queue turns round once and ends as it began, but for those that left; so the order among
  * equals stays. */
-bool js_priority_pick(struct js_consumer *c, bool *slow)
+bool js_priority_pick(struct js_consumer *c, const struct cons_peek *p, bool *slow)
 {
     struct js_wait *best = NULL, *w;
     uint32_t n = c->waiting;
@@ -189,7 +190,7 @@ bool js_priority_pick(struct js_consumer *c, bool *slow)
         if (!js_pull_usable(c, w, slow)) {
             continue; /* dropped, or at the end already */
         }
-        enum verdict v = judge(c, w);
+        enum verdict v = judge(c, w, p->num_pending + 1);
         (void)js_wait_pop(c);
         if (v == WRONG_PIN) {
             js_pull_status_pending(c, w, "423 Nats-Wrong-Pin-Id");

@@ -344,7 +344,7 @@ bool js_pull_run(struct js_consumer *c, unsigned budget)
             break;
         }
         enum st st = js->ops->cons_peek(c->sc, &p);
-        if (st == ST_OK && c->priority != PRIORITY_NONE && !js_priority_pick(c, &slow)) {
+        if (st == ST_OK && c->priority != PRIORITY_NONE && !js_priority_pick(c, &p, &slow)) {
             st = ST_NOTFOUND; /* there is one, for others */
         } else if (st == ST_NOTFOUND) {
             js_pace_caught_up(c);

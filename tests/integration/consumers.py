@@ -512,6 +512,21 @@ def c_must_wait(r):
                     r.c.unsub(sid)
 
 
+def c_overflow(r):
+    """A message that comes again counts as pending where an overflow group asks for so many."""
+    r.make("V")
+    for there in (2, 3):
+        for least in (1, 2, 3):
+            r.c.request("$JS.API.STREAM.PURGE.V", b"")
+            r.publish("v.a", there)
+            r.cons("V", "o", priority_groups=["g"], priority_policy="overflow", ack_wait=3600 * S)
+            m = [r.c.next(sid, 5) for sid in [r.ask("V", "o", {"batch": 2, "group": "g"})] for _ in range(2)][1]
+            r.c.request(m.reply, b"-NAK")
+            r.say(there, "messages, one comes again, asked for", least)
+            r.shown("got", r.ask("V", "o", {"batch": 1, "group": "g", "min_pending": least, "expires": 100 * MS}), 1)
+            r.api("CONSUMER.DELETE.V.o", quiet=True)
+
+
 def c_update(r):
     """The answer to an update that lets more through shows the numbers before any of it is delivered."""
     r.make("U")
@@ -562,5 +577,5 @@ def wrapped(fn):
 
 if __name__ == "__main__":
     jt.ALL = [wrapped(f) for f in (c_gone, c_acks, c_pause, c_priority, c_pinned, c_reset, c_flow, c_pace, c_samples, c_queue, c_limits,
-                                     c_must_wait, c_update, c_audit)]
+                                     c_must_wait, c_overflow, c_update, c_audit)]
     sys.exit(jt.main())
