@@ -41,7 +41,7 @@ class Closed(Exception):
 class Conn:
     """One connection. `connect` holds extra CONNECT options (user, pass, ...)."""
 
-    def __init__(self, host="127.0.0.1", port=4222, timeout=5.0, connect=None):
+    def __init__(self, host="127.0.0.1", port=4222, timeout=20.0, connect=None):
         self.timeout = timeout
         self.sock = socket.create_connection((host, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
