@@ -377,8 +377,12 @@ func (g *gen) streamDelete() {
 func (g *gen) purge() {
 	s := g.stream()
 	o := obj{}
-	if g.chance(70) && !g.naked { // theirs forgets what waits for redelivery, until ack_wait is over
+	if g.chance(70) { // after a NAK theirs forgets what waits for redelivery, until ack_wait is over
 		o["filter"] = pick(g, g.subject(s), base(s)+".*", base(s)+".>", ">", "", "x.y", "*")
+	}
+	if g.naked {
+		g.api("STREAM.PURGE."+s, "")
+		return
 	}
 	if g.chance(40) {
 		o["keep"] = pick(g, 0, 1, 2, 5)
