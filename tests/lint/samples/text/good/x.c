@@ -1,1 +1,2 @@
 int x;
+/* HOUSE.md says why. */
