@@ -204,9 +204,13 @@ void cons_set_cfg(struct store_cons *c, const struct cons_cfg *cfg, uint32_t cfg
     cons_cfg_copy(&copy, cfg);
     bool same = cons_same_filters(&c->cfg, &copy);
     cons_index_remove(c);
-    cons_cfg_fini(&c->cfg);
+    struct cons_cfg before = c->cfg;
     c->cfg = copy;
     c->cfg_version = cfg_version;
+    if (c->running) {
+        cons_wait_changed(c, &before);
+    }
+    cons_cfg_fini(&before);
     cons_set_filters(c);
     c->odd = c->odd || !same;
     cons_index_add(c);

@@ -167,6 +167,9 @@ uint64_t cons_queue_front(struct store_cons *c);
 void cons_queue_pop(struct store_cons *c);
 /* How long delivery number dcount may stay unacknowledged; INT64_MAX = for ever. */
 int64_t cons_wait_ns(const struct store_cons *c, uint32_t dcount);
+/* The config has changed: what is pending waits as long as if it had been delivered under the new
+ * one, as upstream has it. */
+void cons_wait_changed(struct store_cons *c, const struct cons_cfg *before);
 /* Sets a deadline and the time of the next scan. */
 void cons_set_deadline(struct store_cons *c, struct cons_pend *e, int64_t at_boot_ns);
 /* Queues what is overdue, retires what used up max_deliver, finds the next deadline. */

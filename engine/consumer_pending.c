@@ -222,13 +222,35 @@ uint64_t cons_queue_front(struct store_cons *c)
     return 0;
 }
 
+static int64_t wait_ns(const struct cons_cfg *cfg, uint32_t dcount)
+{
+    if (cfg->nbackoff > 0) {
+        size_t i = dcount == 0 ? 0 : dcount - 1;
+        return cfg->backoff_ns[i < cfg->nbackoff ? i : cfg->nbackoff - 1];
+    }
+    return cfg->ack_wait_ns > 0 ? cfg->ack_wait_ns : INT64_MAX;
+}
+
 int64_t cons_wait_ns(const struct store_cons *c, uint32_t dcount)
 {
-    if (c->cfg.nbackoff > 0) {
-        size_t i = dcount == 0 ? 0 : dcount - 1;
-        return c->cfg.backoff_ns[i < c->cfg.nbackoff ? i : c->cfg.nbackoff - 1];
+    return wait_ns(&c->cfg, dcount);
+}
+
+void cons_wait_changed(struct store_cons *c, const struct cons_cfg *before)
+{
+    for (struct cons_pend *e = pends_begin(&c->pend); e != pends_end(&c->pend); e++) {
+        if (e->dcount == 0 || e->deadline_ns == INT64_MAX ||
+            (e->flags & (PEND_QUEUED | PEND_EXHAUSTED)) != 0) {
+            continue;
+        }
+        int64_t was = wait_ns(before, e->dcount), is = wait_ns(&c->cfg, e->dcount);
+        if (was != is && was != INT64_MAX) {
+            cons_set_deadline(c, e,
+                              is == INT64_MAX ? INT64_MAX
+                                              : i64_add_sat(i64_sub_sat(e->deadline_ns, was), is));
+            cons_mark(c, e);
+        }
     }
-    return c->cfg.ack_wait_ns > 0 ? c->cfg.ack_wait_ns : INT64_MAX;
 }
 
 void cons_set_deadline(struct store_cons *c, struct cons_pend *e, int64_t at_boot_ns)

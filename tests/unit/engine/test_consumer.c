@@ -427,7 +427,12 @@ static void update(struct mcons *m)
         }
     } else {
         m->cfg.max_ack_pending = rnd(2) == 0 ? -1 : (int64_t)(1 + rnd(20));
+        int64_t was = m->cfg.ack_wait_ns;
         m->cfg.ack_wait_ns = 1000000 * (int64_t)(1 + rnd(1000));
+        for (uint64_t i = 0; i < SEQS && m->cfg.nbackoff == 0; i++) {
+            struct mpend *p = &m->p[i]; /* what is pending waits by the new one */
+            p->deadline += !p->is || p->queued || p->exhausted ? 0 : m->cfg.ack_wait_ns - was;
+        }
     }
     struct logged *l = log_add(LOG_CFG);
     l->sub = c->sub;
