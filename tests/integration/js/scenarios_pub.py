@@ -202,10 +202,16 @@ def atomic(r):
     r.api("STREAM.DELETE.Q", quiet=True)
 
 
+def settled(r, subject):
+    """Returns when what was published is on disk and so answered, however long the disk takes."""
+    r.api("STREAM.INFO." + subject[0].upper(), quiet=True)
+
+
 def fast_step(r, sid, ident, seq, op, gap="ok", flow=10, subject="b.x", data="d", wait=0.15, **headers):
     reply = "FI.%s.%s.%s.%s.%s.$FI" % (ident, flow, gap, seq, op)
     r.c.pub(subject, data, reply, {k.replace("_", "-"): v for k, v in headers.items()} or None)
     r.say("fast", reply, headers or "")
+    settled(r, subject)
     r.drain(sid, wait)
 
 
@@ -227,6 +233,7 @@ def fast(r):
             fast_step(r, sid, ident, seq, op, gap)
     for reply in ("FI.$FI", "FI.u.10.ok.1.0.$FI.x", "FI.10.ok.1.0.$FI"):
         r.c.pub("b.x", "d", reply)
+        settled(r, "b.x")
         r.drain(sid, 0.15)
     fast_step(r, sid, "hold", 1, 0)
     fast_step(r, sid, "e1", 1, 0)
