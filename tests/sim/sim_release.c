@@ -124,9 +124,13 @@ static bool has_taker(const struct store_stream *h, const struct md_msg *m)
     return false;
 }
 
-/* True when the crash fell between the drop of a consumer and the end of the look. */
+/* True when the crash fell between the drop of a consumer and the end of the look, and the stream
+ * was not dropped itself (another may have its name). */
 static bool is_owed(struct sw_inst *in)
 {
+    if (in->match > 0 && in->ev[in->match - 1].kind == EV_DROP) {
+        return false;
+    }
     const struct md_event *drop = last_drop(in, in->match);
     return drop != NULL && drop->released_at > in->match;
 }
