@@ -167,14 +167,21 @@ static bool each(const struct filter_node *f, filter_index_fn fn, void *arg)
 static bool match(const struct filter_index *x, const struct filter_node *f, const char *p,
                   const char *end, filter_index_fn fn, void *arg)
 {
-    if (p == NULL) {
-        return each(f, fn, arg);
+    while (p != NULL) {
+        struct token t = next_token(&p, end);
+        const struct filter_node *next = literal(x, f, t);
+        if (f->rest != NULL && !each(f->rest, fn, arg)) {
+            return false;
+        }
+        if (next == NULL && f->star == NULL) {
+            return true;
+        }
+        if (next != NULL && f->star != NULL && !match(x, f->star, p, end, fn, arg)) {
+            return false; /* only where the ways part: subjects may have thousands of tokens */
+        }
+        f = next != NULL ? next : f->star;
     }
-    struct token t = next_token(&p, end);
-    const struct filter_node *next;
-    return (f->rest == NULL || each(f->rest, fn, arg)) &&
-           (f->star == NULL || match(x, f->star, p, end, fn, arg)) &&
-           ((next = literal(x, f, t)) == NULL || match(x, next, p, end, fn, arg));
+    return each(f, fn, arg);
 }
 
 bool filter_index_match(const struct filter_index *x, const char *subject, size_t len,

@@ -164,7 +164,7 @@ void cons_tell_removed(struct store_stream *s, uint64_t seq, const struct sidx_e
                        const struct store_cons *except);
 /* Whether some consumer's filters match the literal subject. */
 bool cons_any_matches(const struct store_stream *s, const char *subject, size_t len);
-/* The two above for one consumer. */
+/* What cons_tell_visible and cons_tell_removed say, to one consumer. */
 void cons_on_visible(struct store_cons *c, uint64_t from_seq, uint64_t to_seq);
 void cons_on_remove(struct store_cons *c, uint64_t seq, const struct sidx_entry *entry);
 /* The floor moved over many messages at once (purge of all, big floors): recompute what was

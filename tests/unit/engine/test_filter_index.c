@@ -106,11 +106,34 @@ static void one_by_several_filters(void **state)
     filter_index_fini(&x);
 }
 
+/* No recursion a token: a client chooses how many there are. */
+static void many_tokens(void **state)
+{
+    (void)state;
+    enum { TOKENS = 200000, LEN = 2 * TOKENS - 1 };
+    static char stars[LEN + 1], words[LEN + 1];
+    for (size_t i = 0; i < LEN; i++) {
+        stars[i] = i % 2 == 0 ? '*' : '.';
+        words[i] = i % 2 == 0 ? 'a' : '.';
+    }
+    struct filter_index x;
+    struct filter who = {.found = 0};
+    filter_index_init(&x, 7);
+    filter_index_add(&x, stars, LEN, &who);
+    filter_index_add(&x, words, LEN, &who);
+    assert_true(filter_index_match(&x, words, LEN, on_found, NULL));
+    assert_int_equal(who.found, 2);
+    filter_index_remove(&x, stars, LEN, &who);
+    filter_index_remove(&x, words, LEN, &who);
+    filter_index_fini(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_as_the_matcher),
         cmocka_unit_test(one_by_several_filters),
+        cmocka_unit_test(many_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
